@@ -1,0 +1,1 @@
+"""dsrlb: a Layer-4 load balancer with Direct Server Return."""

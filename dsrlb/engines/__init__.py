@@ -1,0 +1,1 @@
+"""Engines run the data path over frames."""

@@ -1,0 +1,145 @@
+"""The words of dsrlb as values: services, backends, hops, verdicts, reasons, host steps.
+
+Everything here is immutable and free of I/O.  Addresses on the data path are 16 bytes,
+IPv4 as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2), so one key serves both families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
+from typing import Literal
+
+Address = IPv4Address | IPv6Address
+
+V4_MAPPED = bytes(10) + b"\xff\xff"
+PROTOCOL_NUMBERS: Mapping[str, int] = MappingProxyType({"tcp": 6, "udp": 17})
+ANY_PORT = 0
+
+
+class Action(IntEnum):
+    """What becomes of a frame; names and numbers are XDP's (linux/bpf.h, enum xdp_action)."""
+
+    DROP = 1
+    PASS = 2  # leave it to the host
+    TX = 3  # send it out of the interface it came in by
+    REDIRECT = 4  # send it out of another interface
+
+
+class Reason(IntEnum):
+    """Why a frame met its verdict: the counter's name, the metrics label, the word in the CLI."""
+
+    FORWARDED = 0
+    FRAGMENT_FORWARDED = 1
+    ICMP_STEERED = 2
+    ECHO_REPLY = 3
+    ARP_REPLY = 4
+    ND_REPLY = 5
+    NOT_FOR_US = 6
+    NOT_IP = 7
+    NOT_VIP = 8
+    ARP_OTHER = 9
+    ND_OTHER = 10
+    VIP_CONFLICT = 11
+    TRUNCATED = 12
+    MALFORMED = 13
+    BAD_CHECKSUM = 14
+    MARTIAN_SOURCE = 15
+    NO_SERVICE = 16
+    PROTOCOL_UNKNOWN = 17
+    ICMP_IGNORED = 18
+    ICMP_UNMATCHED = 19
+    NO_BACKEND = 20
+    BACKEND_UNRESOLVED = 21
+    FRAGMENT_EXPIRED = 22
+    FRAGMENT_TABLE_FULL = 23
+    RECEIVE_RING_FULL = 24
+    SEND_TOO_BIG = 25
+    SEND_FAILED = 26
+
+    @property
+    def word(self) -> str:
+        """The reason as the CLI and the metrics spell it."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A real server of a service: where it is, how much of the load it takes."""
+
+    address: Address
+    weight: int = 1
+    mac: bytes | None = None  # given by hand: no neighbour look-up
+
+
+@dataclass(frozen=True)
+class Service:
+    """A VIP, port and protocol, and the backends behind it."""
+
+    vip: Address
+    port: int  # ANY_PORT: every port
+    protocol: Literal["tcp", "udp"]
+    mode: str
+    scheduler: str
+    backends: tuple[Backend, ...]
+
+    @property
+    def name(self) -> str:
+        """The service as a person writes it: ``198.18.0.10:80/tcp``."""
+        host = f"[{self.vip}]" if self.vip.version == 6 else str(self.vip)
+        port = "*" if self.port == ANY_PORT else self.port
+        return f"{host}:{port}/{self.protocol}"
+
+
+@dataclass(frozen=True)
+class Hop:
+    """The next hop to a backend: out of which interface, from and to which MAC."""
+
+    ifindex: int
+    src_mac: bytes
+    dst_mac: bytes
+
+
+@dataclass(frozen=True)
+class HostStep:
+    """One thing a real server needs, as data; ``host/steps.py`` plans, applies, verifies, undoes it.
+
+    ``kind`` ``sysctl``: ``target`` is the dotted key, ``value`` the value wanted.
+    ``kind`` ``address``: ``target`` is the device, ``value`` the address with its prefix length.
+    """
+
+    kind: Literal["sysctl", "address"]
+    target: str
+    value: str
+    why: str
+
+
+def wire_address(address: Address) -> bytes:
+    """Return the 16-byte form of an address, IPv4 mapped."""
+    return address.packed if address.version == 6 else V4_MAPPED + address.packed
+
+
+def person_address(wire: bytes) -> str:
+    """Return a 16-byte address as a person writes it."""
+    return str(IPv4Address(wire[12:]) if wire[:12] == V4_MAPPED else IPv6Address(wire))
+
+
+def service_key(address: bytes, port: int, protocol: int) -> bytes:
+    """Return the key under which a service is found.
+
+    ::
+
+        0               16      18    19    20
+        +---------------+-------+-----+-----+
+        | VIP (16)      | port  |proto|  0  |
+        +---------------+-------+-----+-----+
+    """
+    return address + port.to_bytes(2, "big") + bytes((protocol, 0))
+
+
+def person_mac(mac: bytes) -> str:
+    """Return a MAC address as ``02:00:c6:12:01:01``."""
+    return mac.hex(":")

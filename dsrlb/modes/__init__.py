@@ -1,0 +1,11 @@
+"""Forwarding modes: one file tells a mode's whole story; all of them are listed here."""
+
+from __future__ import annotations
+
+from dsrlb.modes.base import Mode
+from dsrlb.modes.l2dsr import L2DSR
+
+MODES: tuple[Mode, ...] = (L2DSR,)
+BY_NAME = {mode.name: mode for mode in MODES}
+
+__all__ = ["BY_NAME", "MODES", "Mode"]

@@ -1,0 +1,1 @@
+"""Bytes to meaning and back: one file a protocol, offsets as named constants."""
