@@ -54,16 +54,23 @@ class Reason(IntEnum):
     ICMP_UNMATCHED = 19
     NO_BACKEND = 20
     BACKEND_UNRESOLVED = 21
-    FRAGMENT_EXPIRED = 22
-    FRAGMENT_TABLE_FULL = 23
-    RECEIVE_RING_FULL = 24
-    SEND_TOO_BIG = 25
-    SEND_FAILED = 26
+    FRAGMENT_HELD = 22
+    FRAGMENT_EXPIRED = 23
+    FRAGMENT_TABLE_FULL = 24
+    RECEIVE_RING_FULL = 25
+    SEND_TOO_BIG = 26
+    SEND_FAILED = 27
 
     @property
     def word(self) -> str:
         """The reason as the CLI and the metrics spell it."""
         return self.name.lower()
+
+
+# Reasons after which the frame is left to the host; those of sent frames come first in the enum,
+# and every other one drops.
+SENT_REASONS = frozenset(Reason(number) for number in range(Reason.NOT_FOR_US))
+PASS_REASONS = frozenset(Reason(number) for number in range(Reason.NOT_FOR_US, Reason.TRUNCATED))
 
 
 @dataclass(frozen=True)

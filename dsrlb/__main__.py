@@ -1,0 +1,5 @@
+"""``python -m dsrlb``."""
+
+from dsrlb.cli import main
+
+main()

@@ -1,0 +1,42 @@
+"""What the balancer answers itself, since the host does not own the VIP: ARP, neighbours, echo."""
+
+from __future__ import annotations
+
+from dsrlb.model import V4_MAPPED, Action, Reason
+from dsrlb.state import State, Verdict, stop
+from dsrlb.table import ForwardingTable
+from dsrlb.wire import arp, icmp
+from dsrlb.wire.packet import Packet
+
+
+def answer_arp(frame: bytes, l3_at: int, ifindex: int, table: ForwardingTable, state: State) -> Verdict:
+    """Answer who-has for a VIP; notice anyone else who claims one."""
+    mac = table.interfaces.get(ifindex)
+    asked = arp.parse(frame, l3_at)
+    if asked is None:
+        return stop(state, Reason.ARP_OTHER)
+    if V4_MAPPED + asked.sender_ip in table.vips and asked.sender_mac != mac:
+        return stop(state, Reason.VIP_CONFLICT)
+    is_ours = asked.operation == arp.REQUEST and V4_MAPPED + asked.target_ip in table.vips
+    if not is_ours or mac is None or asked.sender_mac == mac or not (frame[0] & 1 or frame[:6] == mac):
+        return stop(state, Reason.ARP_OTHER)
+    state.reasons[Reason.ARP_REPLY] += 1
+    return Action.TX, Reason.ARP_REPLY, ifindex, arp.reply(frame, l3_at, asked, mac)
+
+
+def answer_nd(
+    frame: bytes, l3_at: int, packet: Packet, ifindex: int, table: ForwardingTable, state: State
+) -> Verdict:
+    """Answer a neighbour solicitation for a VIP; notice anyone else who advertises one."""
+    mac = table.interfaces.get(ifindex)
+    target = icmp.nd_target(frame, l3_at, packet)
+    if target is None:
+        return stop(state, Reason.MALFORMED)
+    if mac is None or target not in table.vips or frame[6:12] == mac:
+        return stop(state, Reason.ND_OTHER)
+    if not (frame[0] & 1 or frame[:6] == mac):
+        return stop(state, Reason.NOT_FOR_US)
+    if frame[packet.l4_at] == icmp.NEIGHBOUR_ADVERTISEMENT:
+        return stop(state, Reason.VIP_CONFLICT)
+    state.reasons[Reason.ND_REPLY] += 1
+    return Action.TX, Reason.ND_REPLY, ifindex, icmp.advertisement(frame, l3_at, packet, mac)

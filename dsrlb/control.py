@@ -1,0 +1,254 @@
+"""The control loop: look at the host, compile the table, install it if it changed.
+
+Everything that happens (a neighbour, a link, a signal, another machine's claim) is a small event
+on one queue, and nearly all of it has one reaction: look again.  So a lost or doubled event costs
+a look, never a wrong table.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+
+import click
+
+from dsrlb import table as tables
+from dsrlb.config import Config
+from dsrlb.engines.packet import PacketEngine
+from dsrlb.engines.report import lines
+from dsrlb.errors import ConfigError, DsrlbError
+from dsrlb.host import guard, ownership
+from dsrlb.host.links import Link, link
+from dsrlb.host.notify import READY, STOPPING, notify
+from dsrlb.host.privileges import require_network
+from dsrlb.host.resolver import Resolver
+from dsrlb.host.watch import Event, Watch
+from dsrlb.model import Address, Hop, person_mac, wire_address
+from dsrlb.preflight import Ground, survey
+
+RESOLVE_WITHIN_S = 3.0
+LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
+PROBE_EVERY_S = 2.0
+REPORT_CONFLICT_EVERY_S = 10.0  # RFC 5227 section 1.1, DEFEND_INTERVAL
+ANNOUNCE_AGAIN_AFTER_S = 1.0
+
+log = logging.getLogger("dsrlb")
+
+
+def serve(config: Config, *, force: bool = False) -> None:
+    """Balance until SIGTERM or SIGINT, then take back everything that was set on the host.
+
+    Raises ConfigError or HostError, with nothing left behind, when it cannot begin.
+    """
+    require_network("dsrlb serve")
+    ground = survey(config, force=force)
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    for number, word in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGUSR1, "counters")):
+        signal.signal(number, lambda *_, word=word: events.put((word,)))
+    with ExitStack() as undo:
+        undo.callback(guard.claim(ground.vips).release)
+        loop = _Loop(config, ground, events, undo)
+        loop.begin(force)
+        loop.run()
+        notify(STOPPING)
+
+
+class _Loop:
+    """What the reactions share.  Only the main thread is ever in here."""
+
+    def __init__(
+        self, config: Config, ground: Ground, events: queue.SimpleQueue[Event], undo: ExitStack
+    ) -> None:
+        self.config, self.ground, self.events, self.undo = config, ground, events, undo
+        self.ways = dict(ground.ways)
+        self.links = {one.ifindex: one for one in ground.links}
+        asked = {a: way.ifindex for a, way in self.ways.items() if a not in ground.fixed_macs}
+        self.resolver = Resolver(asked)
+        undo.callback(self.resolver.close)
+        self.macs: dict[Address, bytes | None] = {}
+        self.told: dict[Address, bytes | None] = {}
+        self.reported: dict[tuple[Address, bytes], float] = {}
+
+    def begin(self, force: bool) -> None:
+        """Do all that comes before the first packet, and say so."""
+        ground, undo = self.ground, self.undo
+        for vip in guard.remove_stale():
+            log.info("took back the rules that a crashed run left for VIP %s", vip)
+        self.resolve_first(force)
+        self.check_owners(force)
+        self.engine = PacketEngine(
+            ground.links, [wire_address(vip) for vip in ground.vips], self.hear_claim, self.hear_failure
+        )
+        undo.callback(self.engine.close)
+        for way in self.ways.values():
+            self.engine.add_way_out(way)
+        # Before the first rule, so that rules of an installation that fails half-way go as well.
+        undo.callback(guard.remove, ground.vips)
+        guard.install(ground.vips, [one.name for one in ground.links])
+        watch = Watch(self.events)
+        undo.callback(watch.stop)
+        self.reconcile(self.macs)
+        self.engine.start()
+        self.announce(ground.links)
+        names = ", ".join(service.name for service in self.config.services)
+        log.info("ready: %s on %s", names, ", ".join(one.name for one in ground.links))
+        notify(READY)
+
+    def resolve_first(self, force: bool) -> None:
+        """Find the MACs of the backends; refuse when not one answers, since nothing could be forwarded."""
+        until = time.monotonic() + RESOLVE_WITHIN_S
+        macs = self.resolver.step(time.monotonic())
+        while not all(macs.values()) and time.monotonic() < until and self.events.empty():
+            time.sleep(0.05)
+            macs = self.resolver.step(time.monotonic())
+        self.macs = {**self.ground.fixed_macs, **macs}
+        silent = [str(address) for address, mac in self.macs.items() if mac is None]
+        if silent and len(silent) == len(self.macs) and not force and self.events.empty():
+            raise ConfigError(
+                f"No backend can be reached: {', '.join(silent)} did not answer ARP or neighbour discovery "
+                f"within {RESOLVE_WITHIN_S:.0f} s; check that they are up and on this network, or start "
+                "with --force to wait for them."
+            )
+
+    def check_owners(self, force: bool) -> None:
+        """Refuse (or warn) when another machine answers for a VIP on one of the interfaces."""
+        pairs = [(vip, one) for vip in self.ground.vips for one in self.ground.links]
+        with ThreadPoolExecutor(max_workers=32) as pool:
+            owners = list(pool.map(lambda pair: ownership.find_owner(*pair), pairs))
+        taken = [
+            f"VIP {vip} already belongs to another machine: {person_mac(mac)} answers for it on {one.name}; "
+            "stop it there (on a real server: dsrlb backend setup), or start with --force."
+            for (vip, one), mac in zip(pairs, owners, strict=True)
+            if mac is not None
+        ]
+        if taken and not force:
+            raise ConfigError(*taken)
+        for sentence in taken:
+            log.warning("%s", sentence)
+
+    def run(self) -> None:
+        """React to events, and look by the clock, until told to stop."""
+        counters = self.print_counters
+        ticks = [
+            _Tick(LOOK_EVERY_S, lambda: self.reconcile(self.resolver.step(time.monotonic()))),
+            _Tick(PROBE_EVERY_S, self.probe_for_owners),
+            _Tick(ANNOUNCE_AGAIN_AFTER_S, lambda: self.announce(self.links.values()), once=True),
+        ]
+        while True:
+            with suppress(queue.Empty):
+                event = self.events.get(timeout=max(0.0, min(tick.due for tick in ticks) - time.monotonic()))
+                if event[0] == "stop":
+                    return counters()
+                self.react(event)
+            for tick in ticks:
+                tick.run_if_due()
+
+    def react(self, event: Event) -> None:
+        """Do what an event asks for; most ask for a look."""
+        match event:
+            case ("counters",):
+                self.print_counters()
+            case ("claim", str(vip), str(mac), str(interface)):
+                log.warning("VIP %s is also claimed by %s on %s; announcing it again", vip, mac, interface)
+                self.announce(self.links.values())
+            case ("failure", str(error)):
+                raise DsrlbError(f"The packet engine failed: {error}; please report this.")
+            case ("neighbour",):
+                self.reconcile(self.resolver.known(time.monotonic()))
+            case _:
+                self.look_at_links()
+                self.reconcile(self.resolver.known(time.monotonic()))
+
+    def look_at_links(self) -> None:
+        """Read the interfaces again: MACs may have changed, and one that came up is announced on."""
+        for ifindex, before in list(self.links.items()):
+            try:
+                now = link(before.name)
+            except ConfigError:
+                now = replace(before, up=False)
+            if now.ifindex != ifindex:
+                now = replace(before, up=False)  # another interface has taken the name
+            if now.up != before.up:
+                log.warning("interface %s is %s", now.name, "up" if now.up else "down")
+            self.links[ifindex] = now
+            if now.up and (not before.up or now.mac != before.mac):
+                self.announce([now])
+        self.ways = {address: self.links.get(way.ifindex, way) for address, way in self.ways.items()}
+        self.resolver.refresh()
+
+    def reconcile(self, macs: dict[Address, bytes | None]) -> None:
+        """Compile the table from what is known now, and install it if it differs."""
+        macs = {**self.ground.fixed_macs, **macs}
+        hops = {
+            address: Hop(self.ways[address].ifindex, self.ways[address].mac, mac) if mac else None
+            for address, mac in macs.items()
+        }
+        interfaces = {ifindex: one.mac for ifindex, one in self.links.items()}
+        table = tables.compile_table(self.config.services, hops, interfaces)
+        if tables.diff(self.engine.table, table):
+            self.engine.install(table)
+        self.tell_changes(macs)
+
+    def tell_changes(self, macs: dict[Address, bytes | None]) -> None:
+        """Log, once each, which backends are unresolved, found, or at another MAC."""
+        before, self.told = self.told, dict(macs)
+        for address, mac in macs.items():
+            if mac is None and before.get(address, b"") is not None:
+                name = self.ways[address].name
+                log.warning("backend %s is unresolved: no answer on %s; it gets no traffic", address, name)
+            elif mac is not None and before.get(address, mac) != mac:
+                log.info("backend %s is at %s", address, person_mac(mac))
+
+    def announce(self, links: Iterable[Link]) -> None:
+        """Tell the network where the VIPs are; an interface that is down is told again when it is up."""
+        for one in links:
+            for vip in self.ground.vips:
+                with suppress(DsrlbError):
+                    ownership.announce(vip, one)
+
+    def probe_for_owners(self) -> None:
+        """Ask who else has a VIP; the engine hears the answer."""
+        for one in self.links.values():
+            for vip in self.ground.vips if one.up else ():
+                with suppress(DsrlbError):
+                    ownership.probe(vip, one)
+
+    def hear_claim(self, frame: bytes, ifindex: int) -> None:
+        """Pass on, from the engine's thread, that another machine claims a VIP; not too often."""
+        now = time.monotonic()
+        for vip in self.ground.vips:
+            mac = ownership.claimant(frame, vip)
+            key = vip, mac or b""
+            if mac is not None and now >= self.reported.get(key, now):
+                self.reported[key] = now + REPORT_CONFLICT_EVERY_S
+                self.events.put(("claim", str(vip), person_mac(mac), self.links[ifindex].name))
+
+    def hear_failure(self, error: Exception) -> None:
+        """Pass on, from the engine's thread, that it ended."""
+        log.debug("packet engine", exc_info=error)
+        self.events.put(("failure", repr(error)))
+
+    def print_counters(self) -> None:
+        """Print the counters on stdout."""
+        for line in lines(self.engine.state, self.engine.table):
+            click.echo(line)
+
+
+class _Tick:
+    """Something to do every so often."""
+
+    def __init__(self, every_s: float, do: Callable[[], None], *, once: bool = False) -> None:
+        self.every_s = every_s if not once else float("inf")
+        self.do, self.due = do, time.monotonic() + every_s
+
+    def run_if_due(self) -> None:
+        """Do it if its time has come."""
+        if time.monotonic() >= self.due:
+            self.do()
+            self.due = time.monotonic() + self.every_s

@@ -1,0 +1,151 @@
+"""The packet engine: frames from AF_PACKET sockets through the data path and out again.
+
+One thread waits for frames of all interfaces, runs ``datapath.process`` on each of a batch, and
+sends what comes of it in one go.  ``install`` swaps the forwarding table between two batches.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from dsrlb.datapath import process
+from dsrlb.frameio.af_packet import PacketSocket
+from dsrlb.frameio.sendmmsg import Sent
+from dsrlb.frameio.vnet import NO_VNET
+from dsrlb.frameio.way_out import WayOut
+from dsrlb.host.links import Link
+from dsrlb.model import V4_MAPPED, Action, Reason
+from dsrlb.state import State, expire
+from dsrlb.table import EMPTY, ForwardingTable
+
+BATCH_FRAMES = 256
+EXPIRE_EVERY_S = 1.0
+# Frames made by the data path itself, complete with their checksums.
+_ANSWERS = frozenset((Reason.ECHO_REPLY, Reason.ARP_REPLY, Reason.ND_REPLY))
+
+log = logging.getLogger(__name__)
+
+
+class PacketEngine:
+    """Forwards until stopped.  ``on_conflict(frame, ifindex)`` hears of others who claim a VIP;
+    ``on_failure(error)`` of what ended the engine's thread, which nothing should."""
+
+    def __init__(
+        self,
+        links: Sequence[Link],
+        vips: Sequence[bytes],
+        on_conflict: Callable[[bytes, int], None],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self.state = State()
+        self.table = EMPTY
+        self._on_conflict, self._on_failure = on_conflict, on_failure
+        self._sources: dict[int, PacketSocket] = {}
+        self._ways: dict[int, PacketSocket | WayOut] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        self._thread = threading.Thread(target=self._guarded_run, name="packet-engine", daemon=True)
+        try:
+            for link in links:
+                self._ways[link.ifindex] = self._sources[link.ifindex] = self._open(link, vips)
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _open(link: Link, vips: Sequence[bytes]) -> PacketSocket:
+        source = PacketSocket(link.name, vips)
+        for vip in vips:
+            if not vip.startswith(V4_MAPPED):
+                source.join_solicited_node(vip)
+        return source
+
+    def add_way_out(self, link: Link) -> None:
+        """Make an interface usable for sending that takes no frames of its own."""
+        if link.ifindex not in self._ways:
+            self._ways[link.ifindex] = WayOut(link.name)
+
+    def install(self, table: ForwardingTable) -> None:
+        """Use another table from the next batch on."""
+        self.table = table
+
+    def start(self) -> None:
+        """Begin to forward."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and release every socket."""
+        if self._thread.is_alive():
+            os.write(self._wake_write, b"x")
+            self._thread.join()
+        for way in self._ways.values():
+            way.close()
+        if self._ways:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        self._ways.clear()
+
+    def _guarded_run(self) -> None:
+        try:
+            self._run()
+        except Exception as error:
+            self._on_failure(error)
+
+    def _run(self) -> None:
+        poller = select.poll()
+        poller.register(self._wake_read, select.POLLIN)
+        by_fd = {source.fileno(): (ifindex, source) for ifindex, source in self._sources.items()}
+        for fd in by_fd:
+            poller.register(fd, select.POLLIN)
+        next_expiry = time.monotonic() + EXPIRE_EVERY_S
+        while True:
+            for fd, _ in poller.poll(1000 * EXPIRE_EVERY_S):
+                if fd == self._wake_read:
+                    return
+                self._forward_batch(*by_fd[fd])
+            now = time.monotonic()
+            if now >= next_expiry:
+                next_expiry = now + EXPIRE_EVERY_S
+                self._count_ring_drops()
+                expire(self.state, int(now))
+
+    def _forward_batch(self, ifindex: int, source: PacketSocket) -> None:
+        """Process the frames that wait on one socket and send what comes of them."""
+        state, table, ways = self.state, self.table, self._ways
+        now_s = int(time.monotonic())
+        used: set[PacketSocket | WayOut] = {source}
+        for offload, frame in source.receive(BATCH_FRAMES):
+            action, reason, out_ifindex, out = process(frame, ifindex, table, state, now_s)
+            if action >= Action.TX:
+                way = source if out_ifindex == ifindex else ways[out_ifindex]
+                used.add(way)
+                way.send(NO_VNET if reason in _ANSWERS else offload, out)
+            elif reason is Reason.VIP_CONFLICT:
+                self._on_conflict(frame, ifindex)
+            if state.released:
+                used.update(self._send_released())
+        for way in used:
+            self._count_failures(way.flush())
+
+    def _send_released(self) -> list[PacketSocket | WayOut]:
+        """Queue pieces that waited for the first of their datagram; pieces carry no offload."""
+        ways = []
+        for _, _, ifindex, out in self.state.released:
+            way = self._ways[ifindex]
+            way.send(NO_VNET, out)
+            ways.append(way)
+        self.state.released.clear()
+        return ways
+
+    def _count_failures(self, outcome: Sent) -> None:
+        self.state.reasons[Reason.SEND_TOO_BIG] += outcome.too_big
+        self.state.reasons[Reason.SEND_FAILED] += outcome.failed
+
+    def _count_ring_drops(self) -> None:
+        # Cumulative at the source, so set, not added.
+        drops = sum(source.drops() for source in self._sources.values())
+        self.state.reasons[Reason.RECEIVE_RING_FULL] = drops

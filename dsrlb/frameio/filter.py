@@ -1,0 +1,160 @@
+"""The in-kernel filter: a classic BPF program that lets through only what concerns the VIPs.
+
+A program is a list of ``(code, jt, jf, k)``, the fields of ``struct sock_filter``.  Classic BPF jumps
+forward only, so a program is put together from pieces that know nothing of their place: each piece
+either returns or falls out of its end ("no match").  Conditional jumps reach 255 instructions; a longer
+way goes through a ``JA``, whose reach is 32 bits.
+
+Registers: ``A`` value under test, ``X`` length of the link header (14, 18 or 22 with VLAN tags),
+``M[0..3]`` the four words of the IPv6 address under test.
+
+*Source*: linux/filter.h, linux/bpf_common.h, Documentation/networking/filter.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from dsrlb.model import V4_MAPPED
+
+Instruction = tuple[int, int, int, int]
+Program = list[Instruction]
+
+INSTRUCTIONS_MAX = 4096  # BPF_MAXINSNS
+LINEAR_MAX = 8  # values compared one after the other before a search splits them
+
+LOAD_ABS_WORD, LOAD_ABS_HALF = 0x20, 0x28  # A = frame[k]
+LOAD_WORD, LOAD_HALF, LOAD_BYTE = 0x40, 0x48, 0x50  # A = frame[X + k]
+LOAD_SCRATCH, STORE_SCRATCH = 0x60, 0x02  # A = M[k], M[k] = A
+SET_X = 0x01  # X = k
+JUMP, JUMP_EQUAL, JUMP_GREATER, JUMP_NOT_BELOW = 0x05, 0x15, 0x25, 0x35
+RETURN = 0x06
+
+ACCEPT: Instruction = (RETURN, 0, 0, 0xFFFFFFFF)  # the whole frame, however long
+REJECT: Instruction = (RETURN, 0, 0, 0)
+
+PACKET_TYPE_AT = 0xFFFFF000 + 4  # SKF_AD_OFF + SKF_AD_PKTTYPE
+PACKET_MULTICAST = 2  # PACKET_HOST 0, PACKET_BROADCAST 1; above: other hosts' and outgoing frames
+ETHERTYPE_IPV4, ETHERTYPE_ARP, ETHERTYPE_IPV6 = 0x0800, 0x0806, 0x86DD
+ETHERTYPE_VLAN, ETHERTYPE_QINQ = 0x8100, 0x88A8
+
+
+def vip_filter(vips: Sequence[bytes]) -> Program:
+    """Return the program that accepts what concerns the VIPs (16 bytes each), and nothing else.
+
+    Accepted, bare or behind one or two VLAN tags, if addressed to this host, broadcast or multicast:
+
+    - IPv4 and IPv6 packets with a VIP as destination;
+    - ARP with a VIP as sender or target;
+    - ICMPv6 neighbour solicitations and advertisements with a VIP as *target*, whatever their destination
+      (and none with another target: not even one sent to a VIP).
+
+    About 400 IPv6 VIPs or 800 IPv4 VIPs fit.  With more, the result is ``coarse_filter``.
+    """
+    v4 = sorted({int.from_bytes(vip[12:], "big") for vip in vips if vip[:12] == V4_MAPPED})
+    v6 = {vip for vip in vips if vip[:12] != V4_MAPPED}
+    program = [*_link(), *_when(ETHERTYPE_IPV6, _ipv6(v6)), *_ipv4(v4), REJECT]
+    return program if len(program) <= INSTRUCTIONS_MAX else coarse_filter(bool(v4), bool(v6))
+
+
+def coarse_filter(ipv4: bool, ipv6: bool) -> Program:
+    """Return the program that accepts every IP packet (and ARP) of the families given, to this host.
+
+    For kernels or VIP lists that do not take the exact filter: correct, but Python sees more frames.
+    """
+    kinds = (ETHERTYPE_IPV4, ETHERTYPE_ARP) * ipv4 + (ETHERTYPE_IPV6,) * ipv6
+    return [*_link(), *_search([(kind, [ACCEPT]) for kind in kinds]), REJECT]
+
+
+def _link() -> Program:
+    """Reject frames not for us; then A = EtherType, X = length of the link header."""
+    return [
+        (LOAD_ABS_WORD, 0, 0, PACKET_TYPE_AT),
+        (JUMP_GREATER, 0, 1, PACKET_MULTICAST),
+        REJECT,
+        (SET_X, 0, 0, 14),
+        (LOAD_ABS_HALF, 0, 0, 12),
+        (JUMP_EQUAL, 1, 0, ETHERTYPE_VLAN),
+        (JUMP_EQUAL, 0, 6, ETHERTYPE_QINQ),
+        (SET_X, 0, 0, 18),
+        (LOAD_ABS_HALF, 0, 0, 16),
+        (JUMP_EQUAL, 1, 0, ETHERTYPE_VLAN),
+        (JUMP_EQUAL, 0, 2, ETHERTYPE_QINQ),
+        (SET_X, 0, 0, 22),
+        (LOAD_ABS_HALF, 0, 0, 20),
+    ]
+
+
+def _ipv4(vips: Sequence[int]) -> Program:
+    """IPv4 and ARP; the last search serves both, with A = destination or A = ARP target."""
+    if not vips:
+        return []
+    search = _search([(vip, [ACCEPT]) for vip in vips])
+    arp: Program = [
+        (JUMP_EQUAL, 1, 0, ETHERTYPE_ARP),
+        REJECT,
+        (LOAD_WORD, 0, 0, 2),  # protocol and the lengths of both addresses
+        (JUMP_EQUAL, 1, 0, 0x08000604),
+        REJECT,
+        (LOAD_WORD, 0, 0, 14),
+        *search,
+        (LOAD_WORD, 0, 0, 24),
+    ]
+    return [(JUMP_EQUAL, 0, 2, ETHERTYPE_IPV4), (LOAD_WORD, 0, 0, 16), (JUMP, 0, 0, len(arp)), *arp, *search]
+
+
+def _ipv6(vips: Iterable[bytes]) -> Program:
+    """IPv6: the target of neighbour discovery, the destination of everything else."""
+    words = sorted({tuple(int.from_bytes(vip[i : i + 4], "big") for i in (0, 4, 8, 12)) for vip in vips})
+    if not words:
+        return [REJECT]
+    load_target, load_destination = _load_address(48), _load_address(24)
+    return [
+        (LOAD_BYTE, 0, 0, 6),
+        (JUMP_EQUAL, 0, 4 + len(load_target), 58),  # not ICMPv6: its destination counts
+        (LOAD_BYTE, 0, 0, 40),
+        (JUMP_EQUAL, 1, 0, 135),
+        (JUMP_EQUAL, 0, 1 + len(load_target), 136),
+        *load_target,
+        (JUMP, 0, 0, len(load_destination)),
+        *load_destination,
+        *_match_words(words, (3, 2, 1, 0)),
+        REJECT,
+    ]
+
+
+def _load_address(at: int) -> Program:
+    """M[0..3] = the 16 bytes at ``at`` behind the link header."""
+    return [step for i in range(4) for step in ((LOAD_WORD, 0, 0, at + 4 * i), (STORE_SCRATCH, 0, 0, i))]
+
+
+def _match_words(vips: Sequence[tuple[int, ...]], order: tuple[int, ...]) -> Program:
+    """Accept if M[0..3] is one of ``vips``; the words are compared in ``order`` (the last differs most)."""
+    if not order:
+        return [ACCEPT]
+    first, rest = order[0], order[1:]
+    by_word = groupby(sorted(vips, key=lambda vip: vip[first]), key=lambda vip: vip[first])
+    groups = [(value, list(group)) for value, group in by_word]
+    stop = [REJECT] if rest and len(groups) > 1 else []  # a lone hit may fall out: nothing else is there
+    hits = [(value, [*_match_words(group, rest), *stop]) for value, group in groups]
+    return [(LOAD_SCRATCH, 0, 0, first), *_search(hits)]
+
+
+def _search(hits: Sequence[tuple[int, Program]]) -> Program:
+    """Run the program that goes with the value in A; fall out of the end if there is none.
+
+    ``hits`` is sorted by value for a binary search.  The programs must not fall out of their end.
+    """
+    if len(hits) <= LINEAR_MAX:
+        return [step for value, hit in hits for step in _when(value, hit)]
+    middle = len(hits) // 2
+    lower, upper = _search(hits[:middle]), _search(hits[middle:])
+    split: Program = [(JUMP_NOT_BELOW, 0, 1, hits[middle][0]), (JUMP, 0, 0, len(lower) + 1)]
+    return [*split, *lower, (JUMP, 0, 0, len(upper)), *upper]
+
+
+def _when(value: int, hit: Program) -> Program:
+    if len(hit) <= 255:
+        return [(JUMP_EQUAL, 0, len(hit), value), *hit]
+    return [(JUMP_EQUAL, 1, 0, value), (JUMP, 0, 0, len(hit)), *hit]

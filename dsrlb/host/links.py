@@ -1,0 +1,107 @@
+"""Interfaces of this host: which one to use, what it is, which addresses it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from typing import Any
+
+import netifaces
+from pyroute2 import IPRoute
+
+from dsrlb.errors import ConfigError, DsrlbError
+from dsrlb.model import Address
+
+ARPHRD_ETHER = 1  # linux/if_arp.h
+IFF_UP, IFF_RUNNING = 0x1, 0x40  # linux/if.h
+IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x08, 0x40  # linux/if_addr.h: not (yet) an address to speak from
+
+
+@dataclass(frozen=True)
+class Link:
+    """An Ethernet interface as it was when asked; ``up`` means switched on and with a carrier."""
+
+    ifindex: int
+    name: str
+    mac: bytes
+    mtu_bytes: int
+    up: bool
+    ipv4: tuple[IPv4Interface, ...]
+    ipv6: tuple[IPv6Interface, ...]  # without those that are still tentative
+
+
+def default_interface() -> str:
+    """Return the interface of the default route, IPv4's first, then IPv6's.
+
+    Raises DsrlbError when this host has no default route.
+    """
+    routes = netifaces.gateways().get("default", {})
+    for family in (netifaces.AF_INET, netifaces.AF_INET6):
+        if family in routes:
+            return str(routes[family][1])
+    raise DsrlbError("This host has no default route to take the interface from; name it with --interface.")
+
+
+def link(name: str) -> Link:
+    """Return what the kernel says of one Ethernet interface.
+
+    Raises ConfigError when there is no such interface (naming those that exist), or when it is
+    the loopback or not Ethernet.
+    """
+    with IPRoute() as ipr:
+        known = {str(message.get_attr("IFLA_IFNAME")): message for message in ipr.get_links()}
+        if name not in known:
+            raise ConfigError(f"There is no interface {name}; this host has {_listed(known)}.")
+        message = known[name]
+        if message["ifi_type"] != ARPHRD_ETHER:
+            raise ConfigError(
+                f"Interface {name} is not an Ethernet interface, so no frame can be sent to a "
+                f"server's MAC there; choose one of {_listed(_ethernet(known))}."
+            )
+        addresses = _addresses(ipr, message["index"])
+    return Link(
+        ifindex=message["index"],
+        name=name,
+        mac=bytes.fromhex(message.get_attr("IFLA_ADDRESS").replace(":", "")),
+        mtu_bytes=message.get_attr("IFLA_MTU"),
+        up=is_up(message["flags"]),
+        ipv4=tuple(a for a in addresses if isinstance(a, IPv4Interface)),
+        ipv6=tuple(a for a in addresses if isinstance(a, IPv6Interface)),
+    )
+
+
+def is_up(flags: int) -> bool:
+    """Return whether interface flags say: switched on, and with a carrier."""
+    return flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
+
+
+def local_owner(address: Address) -> str | None:
+    """Return the interface of this host on which an address is configured, or None."""
+    with IPRoute() as ipr:
+        for message in ipr.get_addr():
+            if _local(message) == str(address):
+                names = [link.get_attr("IFLA_IFNAME") for link in ipr.get_links(message["index"])]
+                return str(names[0]) if names else None
+    return None
+
+
+def _ethernet(known: dict[str, Any]) -> list[str]:
+    return [name for name, message in known.items() if message["ifi_type"] == ARPHRD_ETHER]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _local(message: Any) -> str:
+    """Return the host's own address; IFA_ADDRESS is the far end on a point-to-point link."""
+    return str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+
+
+def _addresses(ipr: Any, ifindex: int) -> list[IPv4Interface | IPv6Interface]:
+    return [
+        ip_interface(f"{_local(message)}/{message['prefixlen']}")
+        for message in ipr.get_addr(index=ifindex)
+        if not message["flags"] & (IFA_F_DADFAILED | IFA_F_TENTATIVE)
+    ]

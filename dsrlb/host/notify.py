@@ -1,0 +1,26 @@
+"""Telling systemd how we are doing: the sd_notify protocol in a few lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+
+
+def notify(state: str) -> bool:
+    """Send a state to the service manager; False when nobody asked for it or nobody listens.
+
+    ``state`` is lines of ``NAME=value``.  *Source*: sd_notify(3): a datagram to the socket named by
+    NOTIFY_SOCKET, where a leading ``@`` stands for the zero byte of the abstract namespace.
+    """
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path.startswith(("/", "@")):
+        return False
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+        out.sendto(state.encode(), address)
+        return True
+    return False

@@ -1,0 +1,185 @@
+"""Owning a VIP on a segment: is it somebody else's, telling everybody that it is ours, looking again.
+
+*Source*: RFC 5227 sections 2.1 and 2.3 (ARP probe, announcement), RFC 4862 section 5.4 (duplicate
+address detection), RFC 4861 section 7.2.6 (unsolicited advertisement).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address
+
+from dsrlb.errors import DsrlbError, HostError
+from dsrlb.host import frames
+from dsrlb.host.links import Link
+from dsrlb.model import Address
+
+PROBES = 3  # RFC 5227 section 1.1, PROBE_NUM; sent closer together than its one second
+ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
+SO_ATTACH_FILTER, SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_MULTICAST = 26, 263, 1, 0
+PACKET_OUTGOING = 4
+ND_ADVERTISEMENT = 136
+
+# Classic BPF: next header ICMPv6 (byte 20) and type 136, neighbour advertisement (byte 54); else nothing.
+_ADVERTISEMENTS = (
+    (0x30, 0, 0, 20),  # ldb [20]
+    (0x15, 0, 3, 58),  # jne #58, drop
+    (0x30, 0, 0, 54),  # ldb [54]
+    (0x15, 0, 1, ND_ADVERTISEMENT),  # jne #136, drop
+    (0x06, 0, 0, 0xFFFF),  # ret
+    (0x06, 0, 0, 0),  # drop: ret #0
+)
+
+
+def find_owner(vip: Address, link: Link, timeout_s: float = 0.6) -> bytes | None:
+    """Return the MAC of another machine that answers for the VIP on this link, or None.
+
+    Takes ``timeout_s`` when nobody answers.  Raises DsrlbError when the link cannot be used.
+    """
+    with _listener(vip, link) as listener:
+        start = time.monotonic()
+        for number in range(1, PROBES + 1):
+            _send_all(listener, (_probe(vip, link.mac),), link)
+            owner = _listen(listener, vip, link.mac, start + timeout_s * number / PROBES)
+            if owner is not None:
+                return owner
+    return None
+
+
+def announce(vip: Address, link: Link) -> None:
+    """Tell every neighbour that the VIP is at this link's MAC.
+
+    IPv4: gratuitous ARP in both forms; IPv6: an unsolicited advertisement with the override flag.
+    Raises DsrlbError when the link cannot be used.
+    """
+    with _sender(link) as sender:
+        _send_all(sender, _announcements(vip, link.mac), link)
+
+
+def probe(vip: Address, link: Link) -> None:
+    """Ask once whether somebody else has the VIP; the packet engine hears the answer.
+
+    Raises DsrlbError when the link cannot be used.
+    """
+    with _sender(link) as sender:
+        _send_all(sender, (_probe(vip, link.mac),), link)
+
+
+def join_group(vip: Address, link: Link) -> socket.socket | None:
+    """Join the group at which neighbours ask for an IPv6 VIP; hold the socket as long as the VIP.
+
+    The interface then takes frames to that group, and switches that listen to MLD pass them on
+    (RFC 4862 section 5.4.2).  None for IPv4.  Raises HostError when the interface has no IPv6.
+    """
+    if isinstance(vip, IPv4Address):
+        return None
+    member = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        group = frames.solicited_group(vip).packed + struct.pack("=I", link.ifindex)
+        member.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+    except OSError as error:
+        member.close()
+        raise HostError(
+            f"Interface {link.name} cannot join the IPv6 group at which neighbours ask for {vip} "
+            f"({error.strerror}); is IPv6 enabled there (net.ipv6.conf.{link.name}.disable_ipv6 = 0)?"
+        ) from error
+    return member
+
+
+def claimant(frame: bytes, vip: Address) -> bytes | None:
+    """Return the MAC of the machine that claims the VIP with this frame, or None.
+
+    ::
+
+        ARP   14: header (6)  20: op (2)    22: sender MAC (6)  28: sender IP (4)  38: target IP (4)
+        NA    14: IPv6 (40)   54: type 136  62: target (16)     sender: Ethernet source
+    """
+    if isinstance(vip, IPv4Address):
+        is_claim = frame[12:14] == b"\x08\x06" and frame[28:32] == vip.packed and len(frame) >= 42
+        return frame[22:28] if is_claim else None
+    is_advertisement = frame[12:14] == b"\x86\xdd" and frame[20:21] == b"\x3a" and frame[54:55] == b"\x88"
+    return frame[6:12] if is_advertisement and frame[62:78] == vip.packed else None
+
+
+@lru_cache(maxsize=1024)
+def _probe(vip: Address, mac: bytes) -> bytes:
+    if isinstance(vip, IPv4Address):
+        return frames.arp_request(mac, IPv4Address(0), vip)
+    return frames.neighbour_solicitation(mac, frames.UNSPECIFIED, vip)
+
+
+@lru_cache(maxsize=1024)
+def _announcements(vip: Address, mac: bytes) -> tuple[bytes, ...]:
+    if isinstance(vip, IPv4Address):
+        return frames.gratuitous_arp(mac, vip)
+    return (frames.unsolicited_advertisement(mac, vip),)
+
+
+def _sender(link: Link) -> socket.socket:
+    """Open a packet socket that only sends."""
+    return _packet_socket(link, 0)
+
+
+def _listener(vip: Address, link: Link) -> socket.socket:
+    """Open a packet socket that hears who claims the VIP.
+
+    A probe is answered to its MAC, an IPv6 one to all nodes: so that group is joined.
+    """
+    if isinstance(vip, IPv4Address):
+        return _packet_socket(link, ETH_P_ARP)
+    listener = _packet_socket(link, ETH_P_IPV6, _ADVERTISEMENTS)
+    group = frames.group_mac(frames.ALL_NODES)
+    membership = struct.pack("=IHH8s", link.ifindex, PACKET_MR_MULTICAST, len(group), group)
+    listener.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, membership)
+    return listener
+
+
+def _packet_socket(
+    link: Link, protocol: int, program: Iterable[tuple[int, int, int, int]] = ()
+) -> socket.socket:
+    """Open a packet socket on a link; the filter is on before the first frame can come."""
+    try:
+        packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    except PermissionError as error:
+        raise HostError("Sending ARP and neighbour discovery takes root (CAP_NET_RAW).") from error
+    try:
+        code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+        if code:
+            memory = ctypes.create_string_buffer(code)
+            fprog = struct.pack("HL", len(code) // 8, ctypes.addressof(memory))
+            packet.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+        packet.bind((link.name, protocol))
+    except OSError as error:
+        packet.close()
+        raise DsrlbError(_unusable(link, error)) from error
+    return packet
+
+
+def _send_all(sender: socket.socket, to_send: Iterable[bytes], link: Link) -> None:
+    try:
+        for frame in to_send:
+            sender.send(frame)
+    except OSError as error:
+        raise DsrlbError(_unusable(link, error)) from error
+
+
+def _unusable(link: Link, error: OSError) -> str:
+    return f"Interface {link.name} cannot be used ({error.strerror}); is it there and up (ip link show)?"
+
+
+def _listen(listener: socket.socket, vip: Address, own_mac: bytes, until: float) -> bytes | None:
+    """Return the MAC of the first foreign claim that arrives until then (time.monotonic())."""
+    while (left_s := until - time.monotonic()) > 0:
+        if not select.select([listener], [], [], left_s)[0]:
+            return None
+        frame, origin = listener.recvfrom(2048)
+        mac = claimant(frame, vip)
+        if origin[2] != PACKET_OUTGOING and mac not in (None, own_mac):
+            return mac
+    return None

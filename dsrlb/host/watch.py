@@ -1,0 +1,134 @@
+"""Hearing from the kernel that neighbours, links, routes or addresses changed.
+
+A thread of its own puts small events on the control loop's queue.  An event says only that a look is
+worth while; what is true is then read.  So events may be merged, and one lost costs one look ("resync").
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import queue
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from dsrlb.host.links import is_up
+from dsrlb.host.neighbours import netlink_messages
+
+# ("neighbour",) | ("link", ifname, up) | ("route",): routes or addresses | ("resync",): look at everything
+Event = tuple[str, ...] | tuple[str, str, bool]
+
+# linux/rtnetlink.h: RTMGRP_* bits and RTM_* types
+GROUP_LINK, GROUP_NEIGH, GROUP_IPV4_ADDR, GROUP_IPV4_ROUTE = 0x1, 0x4, 0x10, 0x40
+GROUP_IPV6_ADDR, GROUP_IPV6_ROUTE = 0x100, 0x400
+GROUPS = GROUP_LINK | GROUP_NEIGH | GROUP_IPV4_ADDR | GROUP_IPV4_ROUTE | GROUP_IPV6_ADDR | GROUP_IPV6_ROUTE
+RTM_NEWLINK, RTM_DELLINK = 16, 17
+NEIGHBOUR_KINDS = (28, 29)  # RTM_NEWNEIGH, RTM_DELNEIGH
+ROUTE_KINDS = (20, 21, 24, 25)  # RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_DELROUTE
+
+MERGE_FOR_S = 0.02  # events of this span go out once each
+RETRY_AFTER_S = 0.5
+BUFFER_BYTES = 1 << 20
+
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """The listening thread, from construction until ``stop``."""
+
+    def __init__(self, events: queue.SimpleQueue[Event]) -> None:
+        """Subscribe at once, so that nothing is missed that changes after this.  Raises OSError."""
+        self._events = events
+        self._stop_in, self._stop_out = socket.socketpair()
+        self._kernel: socket.socket | None = _subscribe()
+        self._thread = threading.Thread(target=self._run, name="dsrlb-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it; harmless when repeated."""
+        if self._thread.is_alive():
+            self._stop_out.send(b".")
+            self._thread.join()
+        self._stop_in.close()
+        self._stop_out.close()
+
+    def _run(self) -> None:
+        """Listen until told to stop; whatever goes wrong, subscribe again and ask for a full look."""
+        while not self._stopped(0):
+            try:
+                if self._kernel is None:
+                    self._kernel = _subscribe()
+                    self._events.put(("resync",))
+                self._listen(self._kernel)
+            except Exception:  # a listener that ends in silence would leave the table stale for ever
+                _log.warning("listening to the kernel failed; subscribing again", exc_info=True)
+                self._unsubscribe()
+                self._stopped(RETRY_AFTER_S)
+        self._unsubscribe()
+
+    def _listen(self, kernel: socket.socket) -> None:
+        while True:
+            ready = select.select([kernel, self._stop_in], [], [])[0]
+            if self._stop_in in ready:
+                return
+            for event in _merged(kernel):
+                self._events.put(event)
+
+    def _stopped(self, timeout_s: float) -> bool:
+        return bool(select.select([self._stop_in], [], [], timeout_s)[0])
+
+    def _unsubscribe(self) -> None:
+        if self._kernel is not None:
+            self._kernel.close()
+        self._kernel = None
+
+
+def _subscribe() -> socket.socket:
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+    kernel.bind((0, GROUPS))
+    return kernel
+
+
+def _merged(kernel: socket.socket) -> list[Event]:
+    """Return the events of a short span, each once, at the place of its last occurrence."""
+    latest: dict[Event, None] = {}
+    until = time.monotonic() + MERGE_FOR_S
+    while (left_s := until - time.monotonic()) > 0 and select.select([kernel], [], [], left_s)[0]:
+        for event in _received(kernel):
+            latest.pop(event, None)
+            latest[event] = None
+    return list(latest)
+
+
+def _received(kernel: socket.socket) -> Iterator[Event]:
+    try:
+        datagram = kernel.recv(1 << 16)
+    except OSError as error:
+        if error.errno != errno.ENOBUFS:  # that one says: messages were lost, the socket goes on
+            raise
+        yield ("resync",)
+        return
+    for kind, _flags, body in netlink_messages(datagram):
+        yield from events_of(kind, body)
+
+
+def events_of(kind: int, body: bytes) -> Iterator[Event]:
+    """Yield what a netlink message means to dsrlb: one event, or none.
+
+    ``kind`` is the message's type, ``body`` what follows the netlink header.
+    """
+    if kind in NEIGHBOUR_KINDS:
+        yield ("neighbour",)
+    elif kind in ROUTE_KINDS:
+        yield ("route",)
+    elif kind in (RTM_NEWLINK, RTM_DELLINK):
+        message = ifinfmsg(struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body)
+        message.decode()
+        yield ("link", message.get_attr("IFLA_IFNAME"), kind == RTM_NEWLINK and is_up(message["flags"]))

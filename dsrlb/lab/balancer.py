@@ -1,0 +1,102 @@
+"""``dsrlb serve`` in the lab: start it in a node, wait until it is ready, stop it, read what it said."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsrlb.errors import DsrlbError
+from dsrlb.lab.processes import start
+from dsrlb.lab.topology import Lab, inside
+
+READY_DEADLINE_S = 15.0
+STOP_DEADLINE_S = 10.0
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """A running ``dsrlb serve``."""
+
+    process: subprocess.Popen[bytes]
+    stdout_file: Path
+    stderr_file: Path
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far: the counters, once it has stopped."""
+        return self.stdout_file.read_text()
+
+    @property
+    def stderr(self) -> str:
+        """What it has logged so far."""
+        return self.stderr_file.read_text()
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM, deadline_s: float = STOP_DEADLINE_S) -> int:
+        """Send a signal and return the exit code; DsrlbError if it does not end in time."""
+        if self.process.poll() is None:
+            self.process.send_signal(sign)
+        try:
+            return self.process.wait(deadline_s)
+        except subprocess.TimeoutExpired as late:
+            self.process.kill()
+            self.process.wait()
+            raise DsrlbError(f"dsrlb serve did not stop within {deadline_s:g} s of {sign.name}") from late
+
+    def wait_for(self, words: str, deadline_s: float = READY_DEADLINE_S) -> str:
+        """Wait until the log has a line that matches the regular expression, and return that line."""
+        end = time.monotonic() + deadline_s
+        while not (found := re.search(f"^.*(?:{words}).*$", self.stderr, re.MULTILINE)):
+            code = self.process.poll()
+            if code is not None or time.monotonic() > end:
+                state = "is silent" if code is None else f"ended with exit code {code}"
+                said = self.stderr.strip()
+                raise DsrlbError(f"dsrlb serve {state} where {words!r} was awaited; it said: {said}")
+            time.sleep(0.01)
+        return found.group()
+
+
+def serve_flags(lab: Lab, *flags: str, version: int = 4, ports: Sequence[str] = ("80",)) -> list[str]:
+    """Return the flags for an l2dsr service of the lab's VIP with all its servers, then ``flags``."""
+    line = ["--mode", "l2dsr", "--interface", "e0"]
+    vip = lab.vips[0] if version == 4 else f"[{lab.vips[-1]}]"
+    for port in ports:
+        line += ["--vip", f"{vip}:{port}"]
+    for address in lab.server_addresses(version):
+        line += ["--backend", str(address)]
+    return [*line, *flags]
+
+
+def dsrlb(*arguments: str) -> list[str]:
+    """Return the command line of this very dsrlb."""
+    return [sys.executable, "-m", "dsrlb", *arguments]
+
+
+def serve(lab: Lab, flags: Sequence[str], role: str = "lb", ready: bool = True) -> Balancer:
+    """Start ``dsrlb serve`` in a node and return when it says that it is ready (``ready``: wait for that)."""
+    name = f"serve-{next(_numbers)}"
+    process = start(lab, role, dsrlb("serve", *flags), name)
+    balancer = Balancer(process, lab.run_directory / f"{name}.out", lab.run_directory / f"{name}.err")
+    if ready:
+        try:
+            balancer.wait_for(r"\bready\b")
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    return balancer
+
+
+def run_dsrlb(
+    lab: Lab, role: str, *arguments: str, deadline_s: float = 30
+) -> subprocess.CompletedProcess[str]:
+    """Run a dsrlb command in a node to its end, whatever its exit code."""
+    command = inside(lab.namespace(role), *dsrlb(*arguments))
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=deadline_s)

@@ -1,0 +1,183 @@
+"""What a client does in the lab, many times in one process, and how to ask for it from outside.
+
+:func:`ask` runs one of the WORKS inside a node's namespace and returns its result; :func:`begin`
+does the same without waiting.  Arguments and results travel as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from types import MappingProxyType
+from typing import Any
+
+from dsrlb.errors import DsrlbError
+from dsrlb.lab.httpd import pattern
+from dsrlb.lab.topology import Lab, inside
+
+Result = dict[str, Any]  # what JSON gives back
+FAILURES = (OSError, http.client.HTTPException)
+
+
+def _connect(host: str, port: int, source: str, timeout_s: float) -> http.client.HTTPConnection:
+    where = (source, 0) if source else None
+    return http.client.HTTPConnection(host, port, timeout=timeout_s, source_address=where)
+
+
+def requests(
+    host: str,
+    count: int,
+    port: int = 80,
+    path: str = "/",
+    source: str = "",
+    parallel: int = 1,
+    timeout_s: float = 5,
+    lost_max: int = 20,
+) -> Result:
+    """GET ``path`` ``count`` times, each on a connection of its own.
+
+    ``servers``: who answered, in the order asked, None where nobody did; ``bodies``: the first 64 bytes of
+    each as text; ``bytes``: of all bodies; ``errors``: one line for each request that was lost.  After
+    ``lost_max`` of those the rest counts as lost without being tried.
+    """
+
+    lost: list[str] = []
+
+    def one(_: int) -> tuple[str | None, str, int]:
+        if len(lost) >= lost_max:
+            lost.append("not tried: too many were lost before")
+            return None, "", 0
+        try:
+            with closing(_connect(host, port, source, timeout_s)) as connection:
+                connection.request("GET", path, headers={"Connection": "close"})
+                answer = connection.getresponse()
+                body = answer.read()
+        except FAILURES as error:
+            return None, "", 0, f"{type(error).__name__}: {error}"
+        if answer.status != 200:
+            return None, "", len(body), f"HTTP status {answer.status}"
+        return answer.headers["X-Server"], body[:64].decode("latin-1"), len(body), ""
+
+    with ThreadPoolExecutor(parallel) as pool:
+        servers, bodies, sizes, errors = zip(*pool.map(one, range(count)), strict=True)
+    return {
+        "servers": servers,
+        "bodies": bodies,
+        "bytes": sum(sizes),
+        "errors": [error for error in errors if error],
+    }
+
+
+def upload(
+    host: str, size_bytes: int, port: int = 8080, source: str = "", seed: int = 1, timeout_s: float = 30
+) -> Result:
+    """PUT a random body; ``server`` took it, ``sent`` and ``received`` are SHA-256."""
+    body = random.Random(seed).randbytes(size_bytes)  # noqa: S311  (bytes to carry, not a secret)
+    with closing(_connect(host, port, source, timeout_s)) as connection:
+        connection.request("PUT", "/upload", body=body)
+        answer = json.loads(connection.getresponse().read())
+    sent = hashlib.sha256(body).hexdigest()
+    return {"server": answer["server"], "bytes": answer["bytes"], "sent": sent, "received": answer["sha256"]}
+
+
+def download(
+    host: str, size_bytes: int, rate: int = 0, port: int = 8080, source: str = "", timeout_s: float = 30
+) -> Result:
+    """GET ``size_bytes`` of the known pattern at ``rate`` bytes a second (0: at full speed).
+
+    ``intact``: every byte was the right one; ``bytes``: how many came; ``server``; ``longest_pause_s``:
+    between two pieces; ``seconds``: in all; ``error``: why it broke off, or empty.
+    """
+    result: Result = {"server": None, "bytes": 0, "intact": True, "longest_pause_s": 0.0, "error": ""}
+    began = time.monotonic()
+    try:
+        with closing(_connect(host, port, source, timeout_s)) as connection:
+            connection.request("GET", f"/pattern?bytes={size_bytes}&rate={rate}")
+            answer = connection.getresponse()
+            result["server"] = answer.headers["X-Server"]
+            _receive(answer, result)
+    except FAILURES as error:
+        result["error"] = f"{type(error).__name__}: {error}"
+    result["intact"] = result["intact"] and result["bytes"] == size_bytes
+    result["seconds"] = time.monotonic() - began
+    return result
+
+
+def _receive(answer: http.client.HTTPResponse, result: Result) -> None:
+    last = time.monotonic()
+    while piece := answer.read1(1 << 16):
+        now = time.monotonic()
+        result["longest_pause_s"] = max(result["longest_pause_s"], now - last)
+        result["intact"] = result["intact"] and piece == pattern(result["bytes"], len(piece))
+        result["bytes"] += len(piece)
+        last = now
+
+
+def echo(
+    host: str, count: int, port: int = 5353, size_bytes: int = 32, source: str = "", timeout_s: float = 2
+) -> Result:
+    """Send ``count`` datagrams, each from a port of its own.
+
+    ``servers``: who answered, None where nobody did.  The answer counts only if it
+    comes from the address and port asked, with the payload unchanged.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    servers: list[str | None] = []
+    for number in range(count):
+        payload = random.Random(number).randbytes(size_bytes)  # noqa: S311  (bytes to carry, not a secret)
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(timeout_s)
+            sock.bind((source, 0))
+            sock.connect((host, port))
+            try:
+                sock.send(payload)
+                name, _, back = sock.recv(65535).partition(b" ")
+            except OSError:
+                name, back = b"", b""
+        servers.append(name.decode() if name and back == payload else None)
+    return {"servers": servers}
+
+
+Work = Callable[..., Result]
+WORKS: Mapping[str, Work] = MappingProxyType(
+    {"requests": requests, "upload": upload, "download": download, "echo": echo}
+)
+
+
+def begin(lab: Lab, work: str, role: str = "client", **arguments: Any) -> subprocess.Popen[str]:
+    """Start one of the WORKS in a node; :func:`result` waits for what it says."""
+    command = [sys.executable, "-m", "dsrlb.lab.client", work, json.dumps(arguments, default=str)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(inside(lab.namespace(role), *command), stdout=pipe, stderr=pipe, text=True)
+
+
+def result(process: subprocess.Popen[str], deadline_s: float = 120) -> Result:
+    """Return what a work that was begun has to say; DsrlbError if it failed or is late."""
+    try:
+        out, err = process.communicate(timeout=deadline_s)
+    except subprocess.TimeoutExpired as late:
+        process.kill()
+        process.communicate()
+        raise DsrlbError(f"the lab's client did not end within {deadline_s:g} s") from late
+    if process.returncode:
+        raise DsrlbError(f"the lab's client failed: {err.strip().rpartition(chr(10))[2]}")
+    answer: Result = json.loads(out)
+    return answer
+
+
+def ask(lab: Lab, work: str, role: str = "client", deadline_s: float = 120, **arguments: Any) -> Result:
+    """Do one of the WORKS in a node and return its result."""
+    return result(begin(lab, work, role, **arguments), deadline_s)
+
+
+if __name__ == "__main__":
+    print(json.dumps(WORKS[sys.argv[1]](**json.loads(sys.argv[2]))))

@@ -1,0 +1,51 @@
+"""What the data path remembers from one frame to the next, and how a frame stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dsrlb.flows import FlowTable
+from dsrlb.fragments import FragmentTable
+from dsrlb.model import PASS_REASONS, Action, Reason
+
+# What happens, why, out of which interface, and the frame to send.
+Verdict = tuple[Action, Reason, int, bytes]
+
+_STOPPED: tuple[Verdict, ...] = tuple(
+    (Action.PASS if reason in PASS_REASONS else Action.DROP, reason, 0, b"") for reason in Reason
+)
+
+
+@dataclass(slots=True)
+class BackendCount:
+    """What one backend of one service was sent."""
+
+    packets: int = 0
+    octets: int = 0
+    flows: int = 0
+
+
+@dataclass(slots=True)
+class State:
+    """All that the data path remembers from one frame to the next."""
+
+    flows: FlowTable = field(default_factory=FlowTable)
+    fragments: FragmentTable = field(default_factory=FragmentTable)
+    turns: dict[bytes, int] = field(default_factory=dict)  # service key -> place of its counter cursor
+    reasons: list[int] = field(default_factory=lambda: [0] * len(Reason))
+    backends: dict[tuple[bytes, bytes], BackendCount] = field(default_factory=dict)
+    released: list[Verdict] = field(default_factory=list)  # held pieces that the caller is to send now
+
+
+def expire(state: State, now_s: int) -> None:
+    """Forget what is over: silent flows, datagrams whose first piece never came.  Call once a second."""
+    state.flows.expire(now_s)
+    given_up = state.fragments.expire(now_s)
+    state.reasons[Reason.FRAGMENT_HELD] -= given_up
+    state.reasons[Reason.FRAGMENT_EXPIRED] += given_up
+
+
+def stop(state: State, reason: Reason) -> Verdict:
+    """Count a frame that goes no further; return its verdict."""
+    state.reasons[reason] += 1
+    return _STOPPED[reason]

@@ -1,0 +1,118 @@
+"""The forwarding table: all that the data path needs to know, in one immutable value.
+
+``compile_table`` turns services, resolved next hops and interfaces into it; ``diff`` and
+``apply`` say what changed.  Health, weights and unresolved neighbours end here: they decide
+which slot points at which backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dsrlb import modes, schedulers
+from dsrlb.model import PROTOCOL_NUMBERS, Address, Hop, Service, service_key, wire_address
+from dsrlb.schedulers.base import Cursor
+
+
+@dataclass(frozen=True)
+class Target:
+    """A backend as the data path sees it; without a hop it takes no traffic."""
+
+    key: bytes  # 16-byte address: its identity in flow records, whatever its place in the table
+    hop: Hop | None
+
+
+@dataclass(frozen=True)
+class CompiledService:
+    """A service as the data path sees it."""
+
+    key: bytes
+    name: str
+    cursor: Cursor
+    slots: memoryview  # of unsigned 16-bit indices into targets; empty: no backend can take traffic
+    targets: tuple[Target, ...]
+    by_key: Mapping[bytes, Target]
+    rewrite: Callable[[bytes, Hop], bytes]
+
+
+@dataclass(frozen=True)
+class ForwardingTable:
+    """Services by key, the VIPs they stand on, and the MACs of the interfaces served.
+
+    An interface whose MAC is None takes every unicast frame for its own (offline replay).
+    """
+
+    services: Mapping[bytes, CompiledService]
+    vips: frozenset[bytes]
+    interfaces: Mapping[int, bytes | None]
+
+
+@dataclass(frozen=True)
+class TableDiff:
+    """What turns one table into another."""
+
+    removed: frozenset[bytes]
+    put: Mapping[bytes, CompiledService]
+    interfaces: Mapping[int, bytes | None] | None  # None: unchanged
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to do."""
+        return bool(self.removed or self.put or self.interfaces is not None)
+
+
+EMPTY = ForwardingTable({}, frozenset(), {})
+
+
+def compile_table(
+    services: Sequence[Service], hops: Mapping[Address, Hop | None], interfaces: Mapping[int, bytes | None]
+) -> ForwardingTable:
+    """Return the table for these services; the order of services and backends does not matter to it.
+
+    A backend without a hop gets no slot, and keeps its place for the flows that are its own.
+    """
+    compiled = {one.key: one for one in (_compile_service(service, hops) for service in services)}
+    vips = frozenset(wire_address(service.vip) for service in services)
+    return ForwardingTable(compiled, vips, dict(interfaces))
+
+
+def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> CompiledService:
+    backends = sorted(service.backends, key=lambda backend: wire_address(backend.address))
+    targets = tuple(Target(wire_address(one.address), hops.get(one.address)) for one in backends)
+    scheduler = schedulers.BY_NAME[service.scheduler]
+    weights = tuple(
+        one.weight if target.hop is not None else 0 for one, target in zip(backends, targets, strict=True)
+    )
+    return CompiledService(
+        key=service_key(wire_address(service.vip), service.port, PROTOCOL_NUMBERS[service.protocol]),
+        name=service.name,
+        cursor=scheduler.cursor,
+        slots=_slots(service.scheduler, tuple(target.key for target in targets), weights),
+        targets=targets,
+        by_key={target.key: target for target in targets},
+        rewrite=modes.BY_NAME[service.mode].rewrite,
+    )
+
+
+@lru_cache(maxsize=256)  # services often share their backends, and most recompilations change no weight
+def _slots(scheduler: str, identities: tuple[bytes, ...], weights: tuple[int, ...]) -> memoryview:
+    slots = schedulers.BY_NAME[scheduler].compile(identities, weights)
+    return memoryview(slots.astype("u2").tobytes()).cast("H")
+
+
+def diff(old: ForwardingTable, new: ForwardingTable) -> TableDiff:
+    """Return what turns ``old`` into ``new``; false when there is nothing to do."""
+    return TableDiff(
+        removed=frozenset(old.services.keys() - new.services.keys()),
+        put={key: one for key, one in new.services.items() if old.services.get(key) != one},
+        interfaces=None if old.interfaces == new.interfaces else new.interfaces,
+    )
+
+
+def apply(change: TableDiff, old: ForwardingTable) -> ForwardingTable:
+    """Return the table that a difference makes of ``old``: ``apply(diff(a, b), a) == b``."""
+    services = {key: one for key, one in old.services.items() if key not in change.removed}
+    services.update(change.put)
+    interfaces = old.interfaces if change.interfaces is None else change.interfaces
+    return ForwardingTable(services, frozenset(key[:16] for key in services), interfaces)

@@ -1,0 +1,124 @@
+# Shared by demo, test and check: what they need is installed here.  Sourced by bash, with ROOT set.
+
+VENV=$ROOT/.venv
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # sudo and su may have left them out
+export PATH
+
+say() {
+    printf '==> %s\n' "$*"
+}
+
+fail() { # EXIT-CODE SENTENCE
+    printf '%s: %s\n' "$(basename "$0")" "$2" >&2
+    exit "$1"
+}
+
+need_root() {
+    [ "$(id -u)" -eq 0 ] ||
+        fail 4 "network namespaces and apt need root: run it with sudo (scripts/check runs what needs none)"
+}
+
+# --- system packages ------------------------------------------------------------------------------
+
+# A command that must be there, and the package it comes in (Debian and Ubuntu).
+TOOLS='
+python3     python3
+ip          iproute2
+sysctl      procps
+nginx       nginx-light
+curl        curl
+tcpdump     tcpdump
+ethtool     ethtool
+ping        iputils-ping
+arping      iputils-arping
+'
+
+missing_packages() {
+    while read -r tool package; do
+        [ -z "$tool" ] || command -v "$tool" >/dev/null || echo "$package"
+    done <<<"$TOOLS"
+    # Debian splits venv off python3; a Python without it is of no use here.
+    if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        echo python3-venv
+    fi
+}
+
+# Debian starts and enables a service as soon as its package is installed.  The lab starts an nginx of
+# its own, in its namespaces: on the machine itself none is wanted.
+POLICY=/usr/sbin/policy-rc.d
+POLICY_MARK='# written by dsrlb scripts/lib.sh for the length of one apt-get install'
+
+hold_services() {
+    [ ! -e "$POLICY" ] || return 0
+    printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" >"$POLICY"
+    chmod 755 "$POLICY"
+}
+
+release_services() {
+    if [ -f "$POLICY" ] && grep -qxF "$POLICY_MARK" "$POLICY"; then rm -f "$POLICY"; fi
+}
+
+install_packages() {
+    local packages log
+    packages=$(missing_packages | tr '\n' ' ')
+    [ -n "$packages" ] || return 0
+    command -v apt-get >/dev/null ||
+        fail 4 "this machine has no apt-get: install what corresponds to Debian's $packages, then run it again"
+    say "installing with apt: $packages"
+    log=$(mktemp)
+    trap release_services EXIT
+    trap 'exit 130' INT TERM
+    hold_services
+    export DEBIAN_FRONTEND=noninteractive
+    # shellcheck disable=SC2086  # a list of words
+    { apt-get update -q && apt-get install -qy --no-install-recommends $packages; } >"$log" 2>&1 </dev/null || {
+        tail -n 15 "$log" >&2
+        fail 1 "apt-get could not install $packages (its log: $log)"
+    }
+    release_services
+    trap - EXIT INT TERM
+    rm -f "$log"
+    case $packages in *nginx*)
+        if [ -d /run/systemd/system ]; then systemctl --quiet disable nginx.service || true; fi ;;
+    esac
+}
+
+# --- Python and the virtual environment -----------------------------------------------------------
+
+find_python() { # prints the first Python >= 3.10 that can make a virtual environment
+    local name
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
+        if command -v "$name" >/dev/null && "$name" -B -c \
+            'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    fail 4 "no Python >= 3.10 with the venv module was found: apt-get install python3 python3-venv"
+}
+
+make_venv() { # EXTRAS, such as [test,check], or nothing: leaves $VENV ready with dsrlb in it
+    local extras=$1 wanted python
+    python=$(find_python)
+    wanted="$(cksum <"$ROOT/pyproject.toml") $ROOT $extras"
+    if [ "$(cat "$VENV/made-for" 2>/dev/null)" = "$wanted" ] && "$VENV/bin/python" -c 'import dsrlb, click' 2>/dev/null
+    then
+        return 0
+    fi
+    say "making a virtual environment in .venv with $("$python" --version)"
+    "$python" -B -m venv --clear "$VENV" || fail 1 "$python cannot make a virtual environment in $VENV"
+    say "installing dsrlb$extras and its dependencies into .venv with pip"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-cache-dir \
+        --prefer-binary --root-user-action=ignore -e "$ROOT$extras" ||
+        fail 1 "pip could not install dsrlb$extras (is the package index reachable?)"
+    printf '%s\n' "$wanted" >"$VENV/made-for"
+}
+
+# What root wrote into the checkout of a user belongs to that user.
+give_back() {
+    local path
+    [ "$(id -u)" -eq 0 ] && [ -n "${SUDO_UID:-}" ] && [ "$SUDO_UID" != 0 ] || return 0
+    for path in "$VENV" "$ROOT"/.*_cache "$ROOT"/.hypothesis "$ROOT"/*.egg-info; do
+        [ ! -e "$path" ] || chown -R -h "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$path"
+    done
+}

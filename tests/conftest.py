@@ -1,0 +1,36 @@
+"""What holds for every test: where root and namespaces are promised, a skipped lab test is a failed one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+NEED_ROOT = ("lab", "parity")
+PROMISED = os.environ.get("DSRLB_REQUIRE_LAB") == "1"  # scripts/test sets it
+
+
+def _needs_root(path: Path) -> bool:
+    return any((TESTS / folder) in path.parents for folder in NEED_ROOT)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make network namespaces")
+    for item in items:
+        if _needs_root(item.path):
+            item.add_marker(pytest.mark.lab)
+            item.add_marker(missing_root)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if PROMISED and report.skipped and _needs_root(item.path) and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"skipped where everything it needs is promised (DSRLB_REQUIRE_LAB=1): {report.longrepr}"
+        )
+    return report

@@ -1,0 +1,79 @@
+"""Does this frame become that frame, with these counters?
+
+Each TOML file tells one story: a balancer, frames that come in (as a scapy expression over the names
+of ``tests/packets.py``, and as hex), what leaves, why, and the counters at the end.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import balancer
+import packets
+import pytest
+
+from dsrlb.datapath import process
+from dsrlb.model import Action, Reason, person_address
+from dsrlb.state import State, expire
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+STORIES = {path.stem: tomllib.loads(path.read_text()) for path in sorted(Path(__file__).parent.glob("*.toml"))}
+FRAMES = [
+    pytest.param(frame, id=f"{name}-{number}")
+    for name, story in STORIES.items()
+    for number, frame in enumerate(story["frames"], 1)
+]
+
+
+def built(expression: str) -> str:
+    """Return the hex of the frame that a scapy expression builds."""
+    return bytes(eval(expression, dict(vars(packets)))).hex()
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_scapy_and_hex_agree(frame: dict[str, Any]) -> None:
+    assert built(frame["scapy"]) == frame["hex"]
+    if "out_scapy" in frame:
+        assert built(frame["out_scapy"]) == frame["out"]
+
+
+def step(frame: dict[str, Any], state: State, table: Any) -> None:
+    """Process one frame of a story and compare everything that it says."""
+    now_s = frame.get("at_s", 0)
+    if now_s:
+        expire(state, now_s)
+    action, reason, ifindex, out = process(
+        bytes.fromhex(frame["hex"]), packets.IFINDEX, table, state, now_s
+    )
+    assert reason.word == frame["reason"]
+    assert out.hex() == frame.get("out", "")
+    assert (action, ifindex) == (Action.TX, packets.IFINDEX) or "out" not in frame
+    assert "out" in frame or action in (Action.DROP, Action.PASS)
+    assert [freed.hex() for _, _, _, freed in state.released] == frame.get("frees", [])
+    state.released.clear()
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_story_comes_true(name: str) -> None:
+    story, state = STORIES[name], State()
+    table = balancer.table(story["vips"], story["backends"], story["scheduler"])
+    for frame in story["frames"]:
+        step(frame, state, table)
+    assert balancer.counted(state) == story["counters"]
+    totals = {
+        person_address(backend): {"packets": count.packets, "flows": count.flows}
+        for (_, backend), count in state.backends.items()
+    }
+    assert story.get("backend_counters", totals) == totals
+
+
+def test_every_reason_of_the_data_path_has_a_story() -> None:
+    told = {frame["reason"] for story in STORIES.values() for frame in story["frames"]}
+    told |= {reason for story in STORIES.values() for reason in story["counters"]}
+    of_the_engine = {"receive_ring_full", "send_too_big", "send_failed"}
+    assert {reason.word for reason in Reason} - told - of_the_engine == {"fragment_table_full", "backend_unresolved"}

@@ -1,0 +1,83 @@
+"""The lab as fixtures: one network for the whole run, a balancer and a client for each test.
+
+``lab``      a standing :class:`Lab` (client, router, switch, lb, rs1..rs3; the VIPs on the servers)
+``serve``    ``serve()`` starts ``dsrlb serve`` for the lab's VIP and all servers and waits until it is
+             ready; ``serve("--scheduler", "rr")`` adds flags; ``serve(flags=[…])`` gives them all.
+             Whatever a test leaves running is stopped at its end.
+``client``   what a client does: requests, upload, download, echo; each in one process in the namespace
+``dsrlb``    ``dsrlb("serve", "--mode", …)`` runs a command in the balancer's node to its end
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from dsrlb.lab import balancer
+from dsrlb.lab.balancer import Balancer
+from dsrlb.lab.client import Result, ask, begin, result
+from dsrlb.lab.lifecycle import standing
+from dsrlb.lab.topology import VIP, Lab
+
+TEST_PREFIX = "dsrlbt-"  # not the prefix of a lab that a person may have standing
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    with standing(Lab(prefix=TEST_PREFIX)) as it:
+        yield it
+
+
+@pytest.fixture
+def serve(lab: Lab) -> Iterator[Callable[..., Balancer]]:
+    started: list[Balancer] = []
+
+    def start(*more: str, flags: list[str] | None = None, ready: bool = True, **shape: Any) -> Balancer:
+        line = balancer.serve_flags(lab, *more, **shape) if flags is None else [*flags, *more]
+        started.append(balancer.serve(lab, line, ready=ready))
+        return started[-1]
+
+    yield start
+    for it in started:
+        it.stop()
+
+
+@pytest.fixture
+def dsrlb(lab: Lab) -> Callable[..., subprocess.CompletedProcess[str]]:
+    return lambda *arguments, role="lb", **more: balancer.run_dsrlb(lab, role, *arguments, **more)
+
+
+@dataclass(frozen=True)
+class Client:
+    """The works of :mod:`dsrlb.lab.client`, done in the client's namespace."""
+
+    lab: Lab
+
+    def requests(self, count: int, host: object = VIP, **more: Any) -> Result:
+        return ask(self.lab, "requests", host=host, count=count, **more)
+
+    def upload(self, size_bytes: int, host: object = VIP, **more: Any) -> Result:
+        return ask(self.lab, "upload", host=host, size_bytes=size_bytes, **more)
+
+    def download(self, size_bytes: int, host: object = VIP, **more: Any) -> Result:
+        return ask(self.lab, "download", host=host, size_bytes=size_bytes, **more)
+
+    def echo(self, count: int, host: object = VIP, **more: Any) -> Result:
+        return ask(self.lab, "echo", host=host, count=count, **more)
+
+    def begin(self, work: str, host: object = VIP, **more: Any) -> subprocess.Popen[str]:
+        """Start a work without waiting for it."""
+        return begin(self.lab, work, host=host, **more)
+
+    def result(self, begun: subprocess.Popen[str], deadline_s: float = 120) -> Result:
+        """Wait for a work that was begun."""
+        return result(begun, deadline_s)
+
+
+@pytest.fixture
+def client(lab: Lab) -> Client:
+    return Client(lab)

@@ -1,0 +1,182 @@
+"""Does the in-kernel filter let through what concerns the VIPs, and nothing else?
+
+The programs run in a small interpreter here (classic BPF, Linux's extensions as far as used); the lab test
+puts them before the real kernel.
+"""
+
+import random
+from ipaddress import ip_address
+
+import pytest
+
+from dsrlb.frameio.filter import INSTRUCTIONS_MAX, coarse_filter, vip_filter
+from dsrlb.model import wire_address
+
+HOST, BROADCAST, MULTICAST, OTHERHOST, OUTGOING = range(5)
+LB, ANY = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
+VIPS = ["198.18.1.100", "198.18.1.200", "2001:db8::64", "2001:db8:1::64", "2001:db8::c8"]
+TAGS = {"bare": b"", "tag": b"\x81\x00\x00\x0a", "two tags": b"\x88\xa8\x00\x14\x81\x00\x00\x0a"}
+
+
+def run(program, frame, packet_type=HOST):
+    a = x = at = 0
+    scratch = [None] * 16
+    size = {0x00: 4, 0x08: 2, 0x10: 1}
+    for _ in range(len(program)):  # jumps go forward only, so this bounds the run
+        code, jt, jf, k = program[at]
+        at += 1
+        if code & 0x07 == 0x00 and code & 0xE0 in (0x20, 0x40):
+            if k == 0xFFFFF004:
+                a = packet_type
+                continue
+            start, length = k + (x if code & 0xE0 == 0x40 else 0), size[code & 0x18]
+            if start + length > len(frame):
+                return 0
+            a = int.from_bytes(frame[start : start + length], "big")
+        elif code == 0x60:
+            a = scratch[k]
+        elif code == 0x02:
+            scratch[k] = a
+        elif code == 0x01:
+            x = k
+        elif code == 0x05:
+            at += k
+        elif code == 0x15:
+            at += jt if a == k else jf
+        elif code == 0x25:
+            at += jt if a > k else jf
+        elif code == 0x35:
+            at += jt if a >= k else jf
+        elif code == 0x06:
+            return k
+        else:
+            raise AssertionError(f"unknown instruction {code:#x}")
+    raise AssertionError("the program ran off its end")
+
+
+def wire(*addresses):
+    return [wire_address(ip_address(address)) for address in addresses]
+
+
+def ipv4(destination, protocol=6):
+    head = bytes((0x45, 0, 0, 40, 0, 0, 0, 0, 64, protocol, 0, 0)) + ip_address("198.18.0.2").packed
+    return b"\x08\x00", head + ip_address(destination).packed + bytes(20)
+
+
+def ipv6(destination, payload=bytes(20), following=6):
+    head = bytes((0x60, 0, 0, 0, 0, len(payload), following, 255)) + ip_address("2001:db8::2").packed
+    return b"\x86\xdd", head + ip_address(destination).packed + payload
+
+
+def neighbour(target, kind=135, destination="ff02::1:ff00:64"):
+    return ipv6(destination, bytes((kind, 0, 0, 0, 0, 0, 0, 0)) + ip_address(target).packed, 58)
+
+
+def arp(sender, target, head="0001080006040001"):
+    sender, target = ip_address(sender).packed, ip_address(target).packed
+    return b"\x08\x06", bytes.fromhex(head) + bytes(6) + sender + bytes(6) + target
+
+
+WANTED = {
+    "IPv4 to a VIP": ipv4("198.18.1.100"),
+    "UDP to another VIP": ipv4("198.18.1.200", 17),
+    "IPv6 to a VIP": ipv6("2001:db8::64"),
+    "IPv6 to a VIP with the same last word": ipv6("2001:db8:1::64"),
+    "ICMPv6 echo to a VIP": ipv6("2001:db8::64", bytes((128, 0)) + bytes(30), 58),
+    "ARP for a VIP": arp("198.18.1.1", "198.18.1.100"),
+    "ARP by a VIP": arp("198.18.1.200", "198.18.1.1"),
+    "NS for a VIP": neighbour("2001:db8::64"),
+    "NA by a VIP": neighbour("2001:db8::c8", 136, "ff02::1"),
+    "unicast NS for a VIP": neighbour("2001:db8:1::64", 135, "2001:db8:1::64"),
+}
+UNWANTED = {
+    "IPv4 to another address": ipv4("198.18.1.101"),
+    "IPv6 to another address": ipv6("2001:db8:2::64"),
+    "IPv6 that ends like a VIP": ipv6("2001:db8::1:0:0:64"),
+    "ARP between others": arp("198.18.1.1", "198.18.1.2"),
+    "ARP for something else than IPv4": arp("198.18.1.1", "198.18.1.100", "0001080106040001"),
+    "ARP with other address lengths": arp("198.18.1.1", "198.18.1.100", "0001080006060001"),
+    "NS for another": neighbour("2001:db8::65"),
+    "router advertisement": neighbour("2001:db8::64", 134),
+    "LLDP": (b"\x88\xcc", bytes(46)),
+    "MPLS around a VIP": (b"\x88\x47", ipv4("198.18.1.100")[1]),
+    "IPv4 cut in its destination": (b"\x08\x00", ipv4("198.18.1.100")[1][:19]),
+    "IPv6 cut in its destination": (b"\x86\xdd", ipv6("2001:db8::64")[1][:39]),
+    "NS cut in its target": (b"\x86\xdd", neighbour("2001:db8::64")[1][:63]),
+}
+
+
+def framed(packet, tags=b""):
+    return LB + ANY + tags + packet[0] + packet[1]
+
+
+@pytest.mark.parametrize("tags", TAGS)
+@pytest.mark.parametrize("name", WANTED)
+def test_what_concerns_a_vip_comes_through_whole(name, tags):
+    for packet_type in (HOST, BROADCAST, MULTICAST):
+        assert run(vip_filter(wire(*VIPS)), framed(WANTED[name], TAGS[tags]), packet_type) == 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("tags", TAGS)
+@pytest.mark.parametrize("name", UNWANTED)
+def test_what_concerns_no_vip_stays_out(name, tags):
+    assert run(vip_filter(wire(*VIPS)), framed(UNWANTED[name], TAGS[tags])) == 0
+
+
+@pytest.mark.parametrize("packet_type", [OTHERHOST, OUTGOING, 5, 6, 7])
+@pytest.mark.parametrize("build", [lambda: vip_filter(wire(*VIPS)), lambda: coarse_filter(True, True)])
+def test_frames_for_others_and_our_own_stay_out(packet_type, build):
+    assert run(build(), framed(WANTED["IPv4 to a VIP"]), packet_type) == 0
+
+
+def test_three_tags_and_every_stump_stay_out():
+    program = vip_filter(wire(*VIPS))
+    assert run(program, framed(ipv4("198.18.1.100"), TAGS["tag"] * 3)) == 0
+    assert not any(run(program, framed(ipv4("198.18.1.100"))[:length]) for length in range(34))
+
+
+@pytest.mark.parametrize("vips", [VIPS[:2], VIPS[2:]])
+def test_vips_of_one_family_leave_the_other_out(vips):
+    program = vip_filter(wire(*vips))
+    passed = {name for name, packet in WANTED.items() if run(program, framed(packet))}
+    v6 = {name for name in WANTED if "v6" in name or name.startswith(("NS", "NA", "unicast"))}
+    assert passed == (v6 if vips == VIPS[2:] else set(WANTED) - v6)
+
+
+def test_without_vips_nothing_comes_through():
+    assert not any(run(vip_filter([]), framed(packet)) for packet in WANTED.values())
+
+
+def same_end(count):
+    return [f"2001:db8:{i:x}::64" for i in range(count)]
+
+
+def scattered(count, seed):
+    chosen = random.Random(seed)
+    return [str(ip_address((0x20010DB8 << 96) + chosen.getrandbits(96))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("v6", [same_end(250), scattered(250, 1), same_end(125) + scattered(125, 2)])
+def test_250_vips_of_each_family_are_told_apart_from_their_neighbours(v6):
+    v4 = [str(ip_address("198.18.0.0") + 3 * i + i * i % 1000 * 7) for i in range(250)]
+    program = vip_filter(wire(*v4, *v6))
+    assert len(program) <= INSTRUCTIONS_MAX
+    assert all(0 <= jt <= 255 and 0 <= jf <= 255 for _, jt, jf, _ in program)
+    for build, vips in ((ipv4, v4), (ipv6, v6), (neighbour, v6), (lambda a: arp(a, "198.19.0.1"), v4)):
+        for vip in vips:
+            assert run(program, framed(build(vip)))
+            beside = str(ip_address(vip) + 1)
+            assert bool(run(program, framed(build(beside)))) == (beside in vips)
+
+
+def test_more_vips_than_fit_get_the_coarse_filter_of_their_family():
+    program = vip_filter(wire(*(str(ip_address("198.18.0.0") + i) for i in range(3000))))
+    assert program == coarse_filter(True, False)
+
+
+def test_the_coarse_filter_takes_all_ip_and_arp_of_its_families():
+    frames = [framed(packet) for packet in WANTED.values()]
+    assert all(run(coarse_filter(True, True), frame) for frame in frames)
+    assert run(coarse_filter(True, True), framed(UNWANTED["IPv4 to another address"], TAGS["two tags"]))
+    assert not run(coarse_filter(False, True), framed(WANTED["ARP for a VIP"]))
+    assert not run(coarse_filter(True, True), framed(UNWANTED["LLDP"]))

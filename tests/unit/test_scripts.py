@@ -1,0 +1,63 @@
+"""Do the scripts hold together before anybody runs them as root?"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def shell_scripts() -> list[Path]:
+    found = [path for path in (ROOT / "scripts").iterdir() if path.is_file() and path.suffix in ("", ".sh")]
+    return sorted(path for path in [*found, ROOT / ".ci/run"] if "python" not in first_line(path))
+
+
+def first_line(path: Path) -> str:
+    return path.read_text().partition("\n")[0]
+
+
+def shell_of(path: Path) -> str:
+    return "sh" if first_line(path) == "#!/bin/sh" else "bash"
+
+
+@pytest.mark.parametrize("script", shell_scripts(), ids=lambda path: path.name)
+def test_a_script_parses(script: Path) -> None:
+    done = subprocess.run([shell_of(script), "-n", str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("script", shell_scripts(), ids=lambda path: path.name)
+def test_a_script_is_executable_unless_it_is_a_part_of_others(script: Path) -> None:
+    assert os.access(script, os.X_OK) == first_line(script).startswith("#!")
+
+
+def test_there_are_the_scripts_that_the_readme_names() -> None:
+    assert {"demo", "test", "check", "lib.sh", "run"} <= {path.name for path in shell_scripts()}
+
+
+@pytest.mark.parametrize("name", ["demo", "test"])
+def test_without_root_a_script_says_one_sentence_and_exits_with_4(name: str, tmp_path: Path) -> None:
+    nobody = tmp_path / "id"  # found first on PATH: whoever asks is not root
+    nobody.write_text("#!/bin/sh\necho 1000\n")
+    nobody.chmod(0o755)
+    surroundings = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [str(ROOT / "scripts" / name)], capture_output=True, text=True, check=False, env=surroundings
+    )
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "root" in done.stderr
+
+
+def test_the_systemd_unit_grants_two_capabilities_and_no_more() -> None:
+    unit = (ROOT / "scripts/dsrlb.service").read_text()
+    granted = re.findall(r"^(?:CapabilityBoundingSet|AmbientCapabilities)=(.*)$", unit, re.MULTILINE)
+    assert granted == ["CAP_NET_ADMIN CAP_NET_RAW"] * 2
+    for line in ("Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict", "RuntimeDirectory=dsrlb"):
+        assert f"\n{line}\n" in unit
