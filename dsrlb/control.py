@@ -51,8 +51,11 @@ def serve(config: Config, *, force: bool = False) -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     for number, word in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGUSR1, "counters")):
         signal.signal(number, lambda *_, word=word: events.put((word,)))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # flags cannot be reloaded, and rules must be taken back
     with ExitStack() as undo:
         undo.callback(guard.claim(ground.vips).release)
+        # Before any rule is set: those that a crashed run left go as well, however this run ends.
+        undo.callback(guard.remove, ground.vips)
         loop = _Loop(config, ground, events, undo)
         loop.begin(force)
         loop.run()
@@ -88,8 +91,6 @@ class _Loop:
         undo.callback(self.engine.close)
         for way in self.ways.values():
             self.engine.add_way_out(way)
-        # Before the first rule, so that rules of an installation that fails half-way go as well.
-        undo.callback(guard.remove, ground.vips)
         guard.install(ground.vips, [one.name for one in ground.links])
         watch = Watch(self.events)
         undo.callback(watch.stop)
@@ -221,11 +222,13 @@ class _Loop:
 
     def hear_claim(self, frame: bytes, ifindex: int) -> None:
         """Pass on, from the engine's thread, that another machine claims a VIP; not too often."""
-        now = time.monotonic()
+        now, own = time.monotonic(), {one.mac for one in self.links.values()}
         for vip in self.ground.vips:
             mac = ownership.claimant(frame, vip)
             key = vip, mac or b""
-            if mac is not None and now >= self.reported.get(key, now):
+            if mac is None or mac in own:  # two interfaces on one segment hear each other
+                continue
+            if now >= self.reported.get(key, now):
                 self.reported[key] = now + REPORT_CONFLICT_EVERY_S
                 self.events.put(("claim", str(vip), person_mac(mac), self.links[ifindex].name))
 

@@ -62,6 +62,8 @@ class FragmentTable:
             return False
         if datagram is None or datagram.owner is not None:
             datagram = self._datagrams[key] = Datagram(now_s + HOLD_S)
+        elif now_s > datagram.until_s:  # over, though not swept yet: its identification is used again
+            datagram.until_s = now_s + HOLD_S
         datagram.held.append(held)
         self.held_bytes += len(held[0])
         return True

@@ -115,7 +115,8 @@ class HostStep:
     """One thing a real server needs, as data; ``host/steps.py`` plans, applies, verifies, undoes it.
 
     ``kind`` ``sysctl``: ``target`` is the dotted key, ``value`` the value wanted.
-    ``kind`` ``address``: ``target`` is the device, ``value`` the address with its prefix length.
+    ``kind`` ``address``: ``target`` is the device, ``value`` the address with its prefix length, then any
+    words that ``ip address add`` takes after it (``preferred_lft 0``).
     """
 
     kind: Literal["sysctl", "address"]

@@ -87,7 +87,7 @@ def _way_to(backend: Backend, links: Sequence[Link], same_link: bool) -> Link:
     if same_link and route.gateway is not None:
         raise ConfigError(
             f"Backend {backend.address} is off-link (behind router {route.gateway}): l2dsr only rewrites the "
-            "MAC, so it reaches servers on its own network alone; use mode l3dsr for servers behind routers."
+            "MAC, so it reaches servers on its own network alone; servers behind routers need mode l3dsr (planned)."
         )
     return _link_of(route, links)
 

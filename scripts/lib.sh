@@ -31,6 +31,7 @@ tcpdump     tcpdump
 ethtool     ethtool
 ping        iputils-ping
 arping      iputils-arping
+busybox     busybox
 '
 
 missing_packages() {
@@ -98,20 +99,23 @@ find_python() { # prints the first Python >= 3.10 that can make a virtual enviro
 }
 
 make_venv() { # EXTRAS, such as [test,check], or nothing: leaves $VENV ready with dsrlb in it
-    local extras=$1 wanted python
-    python=$(find_python)
-    wanted="$(cksum <"$ROOT/pyproject.toml") $ROOT $extras"
-    if [ "$(cat "$VENV/made-for" 2>/dev/null)" = "$wanted" ] && "$VENV/bin/python" -c 'import dsrlb, click' 2>/dev/null
-    then
-        return 0
+    local extras=$1 base python
+    base="$(cksum <"$ROOT/pyproject.toml") $ROOT"
+    # The pattern: what was made with extras serves those who want none as well.
+    case $(cat "$VENV/made-for" 2>/dev/null) in "$base $extras"*)
+        "$VENV/bin/python" -c 'import dsrlb, click' 2>/dev/null && return 0 ;;
+    esac
+    if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+        python=$(find_python)
+        say "making a virtual environment in .venv with $("$python" --version)"
+        "$python" -B -m venv --clear "$VENV" || fail 1 "$python cannot make a virtual environment in $VENV"
     fi
-    say "making a virtual environment in .venv with $("$python" --version)"
-    "$python" -B -m venv --clear "$VENV" || fail 1 "$python cannot make a virtual environment in $VENV"
+    rm -f "$VENV/made-for"
     say "installing dsrlb$extras and its dependencies into .venv with pip"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-cache-dir \
         --prefer-binary --root-user-action=ignore -e "$ROOT$extras" ||
         fail 1 "pip could not install dsrlb$extras (is the package index reachable?)"
-    printf '%s\n' "$wanted" >"$VENV/made-for"
+    printf '%s\n' "$base $extras" >"$VENV/made-for"
 }
 
 # What root wrote into the checkout of a user belongs to that user.

@@ -29,9 +29,16 @@ def main() -> None:
     """Run the command line: an error is one sentence on stderr and an exit code (see dsrlb.errors)."""
     try:
         cli.main(prog_name="dsrlb")
-    except DsrlbError as error:
+    except Exception as error:
         if "--debug" in sys.argv:
             raise
-        for line in str(error).splitlines():
-            click.echo(f"dsrlb: {line}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(_tell(error))
+
+
+def _tell(error: Exception) -> int:
+    """Print an error, each problem on a line; return the exit code.  What is no DsrlbError is a bug of ours."""
+    known = error if isinstance(error, DsrlbError) else None
+    said = str(error) if known else f"{type(error).__name__}: {error} (dsrlb --debug shows where)"
+    for line in said.splitlines():
+        click.echo(f"dsrlb: {line}", err=True)
+    return known.exit_code if known else DsrlbError.exit_code

@@ -22,7 +22,9 @@ from dsrlb.model import Backend
 @service_options
 @click.option("--engine", type=click.Choice(["packet"]), default="packet", show_default=True)
 @click.option(
-    "--force", is_flag=True, help="Start although another machine answers for a VIP, or no backend answers."
+    "--force",
+    is_flag=True,
+    help="Start although another machine answers for a VIP, this host has it, or no backend answers.",
 )
 def serve(
     interfaces: tuple[str, ...],

@@ -49,32 +49,34 @@ def requests(
     each as text; ``bytes``: of all bodies; ``errors``: one line for each request that was lost.  After
     ``lost_max`` of those the rest counts as lost without being tried.
     """
-
     lost: list[str] = []
 
-    def one(_: int) -> tuple[str | None, str, int]:
-        if len(lost) >= lost_max:
-            lost.append("not tried: too many were lost before")
-            return None, "", 0
+    def one(_: int) -> tuple[str | None, bytes]:
         try:
+            if len(lost) >= lost_max:
+                raise http.client.HTTPException("not tried, too many were lost before")
             with closing(_connect(host, port, source, timeout_s)) as connection:
-                connection.request("GET", path, headers={"Connection": "close"})
-                answer = connection.getresponse()
-                body = answer.read()
+                return _fetch(connection, path)
         except FAILURES as error:
-            return None, "", 0, f"{type(error).__name__}: {error}"
-        if answer.status != 200:
-            return None, "", len(body), f"HTTP status {answer.status}"
-        return answer.headers["X-Server"], body[:64].decode("latin-1"), len(body), ""
+            lost.append(f"{type(error).__name__}: {error}")
+            return None, b""
 
     with ThreadPoolExecutor(parallel) as pool:
-        servers, bodies, sizes, errors = zip(*pool.map(one, range(count)), strict=True)
+        answers = [(server, body[:64], len(body)) for server, body in pool.map(one, range(count))]
     return {
-        "servers": servers,
-        "bodies": bodies,
-        "bytes": sum(sizes),
-        "errors": [error for error in errors if error],
+        "servers": [server for server, _, _ in answers],
+        "bodies": [start.decode("latin-1") for _, start, _ in answers],
+        "bytes": sum(size for _, _, size in answers),
+        "errors": lost,
     }
+
+
+def _fetch(connection: http.client.HTTPConnection, path: str) -> tuple[str | None, bytes]:
+    connection.request("GET", path, headers={"Connection": "close"})
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise http.client.HTTPException(f"status {answer.status}")
+    return answer.headers["X-Server"], answer.read()
 
 
 def upload(

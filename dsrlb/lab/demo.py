@@ -55,8 +55,8 @@ def demo(lab: Lab, say: Say, scheduler: str = "rr") -> None:
 def measure(lab: Lab) -> Outcome:
     """Send the requests and read the interface counters before and after."""
     before = {role: link_bytes(lab, role) for role in ("lb", *lab.server_names)}
-    small = ask(lab, "requests", host=VIP, count=SMALL)
-    big = ask(lab, "requests", host=VIP, count=BIG, path="/file/1m")
+    small = ask(lab, "requests", host=VIP, count=SMALL, timeout_s=3, lost_max=5)
+    big = ask(lab, "requests", host=VIP, count=BIG, path="/file/1m", timeout_s=3, lost_max=5)
     crossed = {role: link_bytes(lab, role) - before[role] for role in before}
     answered = Counter(server for server in small["servers"] + big["servers"] if server)
     return Outcome(

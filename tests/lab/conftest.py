@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from dsrlb.lab.client import Result, ask, begin, result
 from dsrlb.lab.lifecycle import standing
 from dsrlb.lab.topology import VIP, Lab
 
-TEST_PREFIX = "dsrlbt-"  # not the prefix of a lab that a person may have standing
+# Not the prefix of a lab that a person may have standing; another one lets two runs go side by side.
+TEST_PREFIX = os.environ.get("DSRLB_TEST_PREFIX", "dsrlbt-")
 
 
 @pytest.fixture(scope="session")
