@@ -112,8 +112,9 @@ make_venv() { # EXTRAS, such as [test,check], or nothing: leaves $VENV ready wit
     fi
     rm -f "$VENV/made-for"
     say "installing dsrlb$extras and its dependencies into .venv with pip"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-cache-dir \
-        --prefer-binary --root-user-action=ignore -e "$ROOT$extras" ||
+    # By environment: an older pip does not know this option, and would stop at it.
+    PIP_ROOT_USER_ACTION=ignore "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --no-input --no-cache-dir --prefer-binary -e "$ROOT$extras" ||
         fail 1 "pip could not install dsrlb$extras (is the package index reachable?)"
     printf '%s\n' "$base $extras" >"$VENV/made-for"
 }

@@ -15,9 +15,7 @@ from dsrlb.state import State, Verdict
 from dsrlb.table import ForwardingTable, compile_table
 
 ALL_VIPS = (f"{VIP}:80", f"{VIP}:53/udp", f"[{VIP6}]:80", f"[{VIP6}]:53/udp")
-ALL_BACKENDS = tuple(
-    f"{address},mac={mac}" for address, mac in zip(BACKENDS, BACKEND_MACS, strict=True)
-)
+ALL_BACKENDS = tuple(f"{address},mac={mac}" for address, mac in zip(BACKENDS, BACKEND_MACS, strict=True))
 BALANCER = mac_bytes(BALANCER_MAC)
 
 
@@ -31,9 +29,7 @@ def services(
 
 def hops(behind: Iterable[Backend], ifindex: int = IFINDEX) -> dict[Any, Hop | None]:
     """Return the next hops of backends by the MACs given with them; without one there is no hop."""
-    return {
-        one.address: None if one.mac is None else Hop(ifindex, BALANCER, one.mac) for one in behind
-    }
+    return {one.address: None if one.mac is None else Hop(ifindex, BALANCER, one.mac) for one in behind}
 
 
 def table(

@@ -70,6 +70,10 @@ def _build() -> None:
                 _run(inside(namespace, "sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1"))
     lb_end = ("link", "add", LB_DEVICE, "netns", LB, "address", LB_MAC.hex(":"))
     _ip(*lb_end, "type", "veth", "peer", "name", WIRE_DEVICE, "netns", WIRE, "address", ROUTER_MAC.hex(":"))
+    # A port of a bridge that is down drops every frame once packet sockets have seen it: the host's
+    # own stack costs the generator nothing, and cannot answer.
+    _ip("-n", LB, "link", "add", "drain", "type", "bridge")
+    _ip("-n", LB, "link", "set", LB_DEVICE, "master", "drain")
     _ip("-n", LB, "link", "set", LB_DEVICE, "up")
     _ip("-n", WIRE, "link", "set", WIRE_DEVICE, "up")
 

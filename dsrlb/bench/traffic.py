@@ -13,9 +13,9 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import struct
 import sys
 import time
-from array import array
 from collections import Counter
 from collections.abc import Sequence
 
@@ -80,30 +80,20 @@ def prove(all_frames: Sequence[bytes]) -> str:
     return faults(all_frames, returned) or "ok"
 
 
-class _Message(ctypes.Structure):
-    """``struct mmsghdr``: see sendmmsg(2)."""
-
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("name_length", ctypes.c_uint),
-        ("vectors", ctypes.c_void_p),
-        ("vector_count", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_length", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-        ("sent_bytes", ctypes.c_uint),
-    )
+# struct iovec and struct mmsghdr, see sendmmsg(2): name, its length; vectors, how many; control, its length;
+# flags; bytes sent.
+_VECTOR, _MESSAGE = struct.Struct("@PN"), struct.Struct("@PIPNPNi4xI4x")
 
 
 def load(all_frames: Sequence[bytes], seconds: float) -> int:
     """Send the frames over and over for so long, past every queue; return how many went out."""
+    count = len(all_frames)
     joined = ctypes.create_string_buffer(b"".join(all_frames))
-    vectors = array("L")
-    for i in range(len(all_frames)):
-        vectors.extend((ctypes.addressof(joined) + i * FRAME_BYTES, FRAME_BYTES))
-    first = vectors.buffer_info()[0]
-    messages = (_Message * len(all_frames))(
-        *(_Message(vectors=first + i * 16, vector_count=1) for i in range(len(all_frames)))
+    starts = range(ctypes.addressof(joined), ctypes.addressof(joined) + count * FRAME_BYTES, FRAME_BYTES)
+    vectors = ctypes.create_string_buffer(b"".join(_VECTOR.pack(start, FRAME_BYTES) for start in starts))
+    firsts = range(ctypes.addressof(vectors), ctypes.addressof(vectors) + count * _VECTOR.size, _VECTOR.size)
+    messages = ctypes.create_string_buffer(
+        b"".join(_MESSAGE.pack(0, 0, first, 1, 0, 0, 0, 0) for first in firsts)
     )
     sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
     sent, deadline = 0, time.monotonic() + seconds
@@ -111,7 +101,7 @@ def load(all_frames: Sequence[bytes], seconds: float) -> int:
         wire.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
         wire.bind((WIRE_DEVICE, 0))
         while time.monotonic() < deadline:
-            sent += max(0, sendmmsg(wire.fileno(), messages, len(all_frames), 0))
+            sent += max(0, sendmmsg(wire.fileno(), messages, count, 0))
     return sent
 
 

@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _tell(error: Exception) -> int:
-    """Print an error, each problem on a line; return the exit code.  What is no DsrlbError is a bug of ours."""
+    """Print an error, each problem on a line; return the exit code.  Anything but a DsrlbError is a bug."""
     known = error if isinstance(error, DsrlbError) else None
     said = str(error) if known else f"{type(error).__name__}: {error} (dsrlb --debug shows where)"
     for line in said.splitlines():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def up(prefix: str, servers: int, mtu_bytes: int) -> None:
 def demo(prefix: str, servers: int) -> None:
     """Build the lab, balance 300 real requests, print what happened, and clean up."""
     require_root()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it cleans up then, too
     run_demo(Lab(prefix=prefix, servers=servers), click.echo)
 
 

@@ -18,11 +18,13 @@ from dsrlb.model import Action, Reason, person_address
 from dsrlb.state import State, expire
 
 try:
-    import tomllib
+    import tomllib  # type: ignore[import-not-found,unused-ignore]  # Python 3.11
 except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found,no-redef,unused-ignore]  # one of the two
 
-STORIES = {path.stem: tomllib.loads(path.read_text()) for path in sorted(Path(__file__).parent.glob("*.toml"))}
+STORIES = {
+    path.stem: tomllib.loads(path.read_text()) for path in sorted(Path(__file__).parent.glob("*.toml"))
+}
 FRAMES = [
     pytest.param(frame, id=f"{name}-{number}")
     for name, story in STORIES.items()
@@ -47,9 +49,7 @@ def step(frame: dict[str, Any], state: State, table: Any) -> None:
     now_s = frame.get("at_s", 0)
     if now_s:
         expire(state, now_s)
-    action, reason, ifindex, out = process(
-        bytes.fromhex(frame["hex"]), packets.IFINDEX, table, state, now_s
-    )
+    action, reason, ifindex, out = process(bytes.fromhex(frame["hex"]), packets.IFINDEX, table, state, now_s)
     assert reason.word == frame["reason"]
     assert out.hex() == frame.get("out", "")
     assert (action, ifindex) == (Action.TX, packets.IFINDEX) or "out" not in frame
@@ -76,4 +76,7 @@ def test_every_reason_of_the_data_path_has_a_story() -> None:
     told = {frame["reason"] for story in STORIES.values() for frame in story["frames"]}
     told |= {reason for story in STORIES.values() for reason in story["counters"]}
     of_the_engine = {"receive_ring_full", "send_too_big", "send_failed"}
-    assert {reason.word for reason in Reason} - told - of_the_engine == {"fragment_table_full", "backend_unresolved"}
+    assert {reason.word for reason in Reason} - told - of_the_engine == {
+        "fragment_table_full",
+        "backend_unresolved",
+    }

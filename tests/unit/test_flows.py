@@ -45,7 +45,9 @@ def after(*packets: int | None) -> FlowState:
         ((ACK, ACK), ESTABLISHED),  # under way before the balancer was started
     ],
 )
-def test_the_client_s_packets_tell_how_far_a_flow_has_come(packets: tuple[int | None, ...], state: FlowState) -> None:
+def test_the_client_s_packets_tell_how_far_a_flow_has_come(
+    packets: tuple[int | None, ...], state: FlowState
+) -> None:
     assert after(*packets) is state
 
 
@@ -62,7 +64,9 @@ def test_the_time_outs_are_those_of_ipvs() -> None:
 
 @pytest.mark.parametrize("state", FlowState)
 @pytest.mark.parametrize("flags", [SYN, SYN | 0xC0, SYN | ACK, ACK, FIN | ACK, RST, 0])
-def test_only_a_syn_alone_opens_a_connection_anew_and_only_over_one_that_has_ended(state: FlowState, flags: int) -> None:
+def test_only_a_syn_alone_opens_a_connection_anew_and_only_over_one_that_has_ended(
+    state: FlowState, flags: int
+) -> None:
     opens = flags & (SYN | ACK) == SYN
     assert begins_anew(state, flags) == (opens and state in (FIN_WAIT, CLOSED))
 

@@ -59,5 +59,5 @@ def test_the_systemd_unit_grants_two_capabilities_and_no_more() -> None:
     unit = (ROOT / "scripts/dsrlb.service").read_text()
     granted = re.findall(r"^(?:CapabilityBoundingSet|AmbientCapabilities)=(.*)$", unit, re.MULTILINE)
     assert granted == ["CAP_NET_ADMIN CAP_NET_RAW"] * 2
-    for line in ("Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict", "RuntimeDirectory=dsrlb"):
+    for line in ("Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict"):
         assert f"\n{line}\n" in unit

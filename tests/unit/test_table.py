@@ -1,4 +1,4 @@
-"""Does the forwarding table say what the services, hops and interfaces say, and does a difference repair it?"""
+"""Does the forwarding table say what services, hops and interfaces say, and a difference what changed?"""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_backend_with_a_hop_and_a_weight_has_a_slot(scheduler: str) -> Non
 
 @pytest.mark.parametrize("scheduler", NAMES)
 def test_a_backend_without_a_hop_or_without_weight_has_no_slot_but_keeps_its_flows(scheduler: str) -> None:
-    one, two, three = balancer.ALL_BACKENDS
+    _, two, three = balancer.ALL_BACKENDS
     service = only(single("198.18.1.11", two.replace(",", ",weight=0,"), three, scheduler=scheduler))
     assert picked(service) == {"198.18.1.13"}
     assert {target.hop is None for target in service.by_key.values()} == {True, False}
@@ -142,7 +142,10 @@ def test_a_new_mac_changes_the_hop_and_no_slot() -> None:
 
 @pytest.mark.parametrize("scheduler", ["hash", "maglev"])
 def test_a_backend_that_goes_moves_few_slots_of_the_others(scheduler: str) -> None:
-    before, after = only(single(scheduler=scheduler)), only(single(ONE, TWO, "198.18.1.13", scheduler=scheduler))
+    before, after = (
+        only(single(scheduler=scheduler)),
+        only(single(ONE, TWO, "198.18.1.13", scheduler=scheduler)),
+    )
     gone = wire_address(ip_address("198.18.1.13"))
     stayed = [
         before.targets[old].key == after.targets[new].key

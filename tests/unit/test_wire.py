@@ -48,7 +48,8 @@ def test_the_checksum_is_what_scapy_computes_for_any_length() -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "expected"), [("0000", "ffff"), ("ffff", "0000"), ("00010203fdfb", "0000"), ("0001f203", "0dfb")]
+    ("block", "expected"),
+    [("0000", "ffff"), ("ffff", "0000"), ("00010203fdfb", "0000"), ("0001f203", "0dfb")],
 )
 def test_the_checksum_of_nothing_is_all_ones_and_of_all_ones_is_nothing(block: str, expected: str) -> None:
     assert checksum(bytes.fromhex(block)).hex() == expected
@@ -137,7 +138,9 @@ def test_any_turned_bit_in_an_ipv4_header_is_noticed() -> None:
 def test_an_ipv4_fragment_is_known_by_addresses_identification_and_protocol(
     flags: str, offset: int, is_first: bool
 ) -> None:
-    frame = p.ether() / p.IP(src=p.CLIENT, dst=p.VIP, id=0x1234, proto=17, flags=flags, frag=offset) / bytes(8)
+    frame = (
+        p.ether() / p.IP(src=p.CLIENT, dst=p.VIP, id=0x1234, proto=17, flags=flags, frag=offset) / bytes(8)
+    )
     key = CLIENT + VIP + bytes.fromhex("0000123411")
     assert parsed(frame).fragment == Fragment(key, is_first)
 
@@ -187,7 +190,9 @@ def test_a_long_extension_header_is_skipped_by_its_length() -> None:
 def test_an_extension_header_that_does_not_fit_is_malformed(nh: int) -> None:
     assert refused(p.ether() / p.ip(dst=p.VIP6, nh=nh) / p.Raw(b"\x06\0\0\0\0\0\0")) is Reason.MALFORMED
     if nh != 44:  # a fragment header has no length of its own
-        assert refused(p.ether() / p.ip(dst=p.VIP6, nh=nh) / p.Raw(b"\x06\x01" + bytes(6))) is Reason.MALFORMED
+        assert (
+            refused(p.ether() / p.ip(dst=p.VIP6, nh=nh) / p.Raw(b"\x06\x01" + bytes(6))) is Reason.MALFORMED
+        )
 
 
 def test_a_routing_header_with_segments_left_is_malformed() -> None:
@@ -198,7 +203,8 @@ def test_a_routing_header_with_segments_left_is_malformed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset", "more", "fragment"), [(0, 1, True), (3, 1, False), (3, 0, False), (0x1FFF, 0, False), (0, 0, None)]
+    ("offset", "more", "fragment"),
+    [(0, 1, True), (3, 1, False), (3, 0, False), (0x1FFF, 0, False), (0, 0, None)],
 )
 def test_an_ipv6_fragment_is_known_by_addresses_and_identification(
     offset: int, more: int, fragment: bool | None
@@ -210,7 +216,9 @@ def test_an_ipv6_fragment_is_known_by_addresses_and_identification(
     assert (packet.protocol, packet.l4_at) == (17, 62)
 
 
-@pytest.mark.parametrize(("change", "reason"), [({"version": 4}, Reason.MALFORMED), ({"plen": 21}, Reason.TRUNCATED)])
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"version": 4}, Reason.MALFORMED), ({"plen": 21}, Reason.TRUNCATED)]
+)
 def test_an_ipv6_header_that_contradicts_itself_is_refused(change: dict[str, int], reason: Reason) -> None:
     assert refused(p.ether() / p.ip(dst=p.VIP6, **change) / p.TCP()) is reason
 
@@ -232,7 +240,9 @@ def test_martians_of_ipv6(address: str, is_martian: int) -> None:
 # -- TCP and UDP ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dataofs", "is_sound"), [(4, False), (5, True), (6, True), (7, False), (15, False), (0, False)])
+@pytest.mark.parametrize(
+    ("dataofs", "is_sound"), [(4, False), (5, True), (6, True), (7, False), (15, False), (0, False)]
+)
 def test_a_tcp_header_must_lie_whole_in_its_packet(dataofs: int, is_sound: bool) -> None:
     frame = p.ether() / p.ip() / p.TCP(dataofs=dataofs) / p.Raw(b"load")
     assert l4.tcp_is_sound(bytes(frame), parsed(frame)) is is_sound
@@ -295,7 +305,6 @@ def test_the_hash_is_the_same_for_ever() -> None:
     key6 = l4.flow_key(CLIENT6, VIP6, bytes.fromhex("9c400050"), 6)
     assert (flowhash.client_hash(CLIENT), flowhash.client_hash(CLIENT6)) == (1236708543, 4152180705)
     assert (flowhash.flow_hash(key), flowhash.flow_hash(key6)) == (3811286071, 2613337299)
-
 
 
 def chi_square(counts: list[int]) -> float:
