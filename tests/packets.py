@@ -198,7 +198,7 @@ def pieces(frame: Packet, size_bytes: int = 64, ident: int = 0x1234) -> list[Pac
     link, whole = bytes(frame)[: -len(bytes(head))], bytes(head)
     header_bytes = 40 if IPv6 in frame else (whole[0] & 15) * 4
     payload = whole[header_bytes:]
-    cut = []
+    cut: list[Packet] = []
     for at in range(0, len(payload), size_bytes):
         more = at + size_bytes < len(payload)
         if IPv6 in frame:
@@ -209,3 +209,12 @@ def pieces(frame: Packet, size_bytes: int = 64, ident: int = 0x1234) -> list[Pac
             piece = IP(src=head.src, dst=head.dst, id=ident, flags=int(more), frag=at >> 3, proto=head.proto)
         cut.append(Ether(link + bytes(piece / Raw(payload[at : at + size_bytes]))))
     return cut
+
+
+def rebuilt(frame: Any) -> bytes:
+    """Return a frame as scapy builds it, with checksums and lengths of its own computing."""
+    again = frame.copy()
+    for layer in again.layers():
+        for field in ("chksum", "cksum", "len", "plen"):
+            again[layer].fields.pop(field, None)
+    return bytes(again)

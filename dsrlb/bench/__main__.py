@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import click
@@ -17,8 +18,14 @@ def bench() -> None:
 
 @bench.command("packet")
 @click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True)
-@click.option("--window", "window_s", type=click.FloatRange(0.2, 30), default=1.5, show_default=True,
-              help="Seconds measured per contender and round.")
+@click.option(
+    "--window",
+    "window_s",
+    type=click.FloatRange(0.2, 30),
+    default=1.5,
+    show_default=True,
+    help="Seconds measured per contender and round.",
+)
 @click.option("--json", "in_json", is_flag=True, help="Print every turn and the ratios as JSON.")
 def packet_command(rounds: int, window_s: float, in_json: bool) -> None:
     """L2 DSR of 64-byte frames on one core: the packet engine, scapy, a bare raw-socket loop.
@@ -32,6 +39,7 @@ def packet_command(rounds: int, window_s: float, in_json: bool) -> None:
 
 def main() -> None:
     """Run a benchmark; an error is one sentence on stderr and an exit code (see dsrlb.errors)."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up, as after Ctrl-C
     try:
         bench.main(prog_name="bench")
     except DsrlbError as error:

@@ -6,19 +6,25 @@ how many frames it claims to have forwarded.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import socket
 import struct
 import sys
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dsrlb.bench.ground import BACKENDS, LB_DEVICE, LB_MAC, PORT, VIP
-from dsrlb.bench.traffic import ETH_P_ALL, PACKET_IGNORE_OUTGOING, PACKET_QDISC_BYPASS, SOL_PACKET
+from dsrlb.bench.traffic import (
+    ETH_P_ALL,
+    PACKET_IGNORE_OUTGOING,
+    PACKET_QDISC_BYPASS,
+    SOL_PACKET,
+    stay_on,
+)
+from dsrlb.wire.l4 import TCP
 
-Claim = Callable[[], int]
 MACS = tuple(BACKENDS.values())
 
 
@@ -39,15 +45,16 @@ def raw() -> int:
     wire.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
     wire.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
     wire.bind((LB_DEVICE, ETH_P_ALL))
-    me, vip, starts = LB_MAC, VIP.packed, [mac + LB_MAC for mac in MACS]
-    unpack, crc32, receive, send = struct.Struct("!6s6xHB8xB6x4s2xH").unpack_from, zlib.crc32, wire.recv, wire.send
-    sent = 0
+    me, vip, starts, sent = LB_MAC, VIP.packed, [mac + LB_MAC for mac in MACS], 0
+    # Destination MAC; ethertype with IPv4's first byte; protocol, destination, destination port.
+    unpack = struct.Struct("!6s 6x 3s 8x B 6x 4s 2x H").unpack_from
+    plain, crc32, receive, send = b"\x08\0\x45", zlib.crc32, wire.recv, wire.send
     _ready()
     try:
         while True:
             frame = receive(2048)
-            to, kind, first, protocol, dst, dport = unpack(frame)
-            if to == me and kind == 0x0800 and first == 0x45 and dst == vip and protocol == 6 and dport == PORT:
+            to, kind, protocol, dst, dport = unpack(frame)
+            if to == me and kind == plain and protocol == TCP and dst == vip and dport == PORT:
                 send(starts[crc32(frame[26:38]) % 3] + frame[12:])
                 sent += 1
     except _Stopped:
@@ -57,7 +64,8 @@ def raw() -> int:
 def scapy() -> int:
     """The naive one: scapy's ``sniff`` on a socket that is kept open and also sends."""
     from scapy.config import conf
-    from scapy.layers.inet import IP, TCP
+    from scapy.layers.inet import IP
+    from scapy.layers.inet import TCP as SEGMENT
     from scapy.layers.l2 import Ether
     from scapy.packet import Packet
     from scapy.sendrecv import sniff
@@ -68,18 +76,21 @@ def scapy() -> int:
 
     def forward(packet: Packet) -> None:
         nonlocal sent
-        if IP in packet and TCP in packet and packet[IP].dst == vip and packet[TCP].dport == PORT:
-            if packet[Ether].dst == me:
-                packet[Ether].dst = macs[hash((packet[IP].src, packet[TCP].sport)) % 3]
-                packet[Ether].src = me
-                wire.send(packet)
-                sent += 1
+        if (
+            SEGMENT not in packet
+            or packet[IP].dst != vip
+            or packet[SEGMENT].dport != PORT
+            or packet[Ether].dst != me
+        ):
+            return
+        packet[Ether].dst = macs[hash((packet[IP].src, packet[SEGMENT].sport)) % 3]
+        packet[Ether].src = me
+        wire.send(packet)
+        sent += 1
 
     _ready()
-    try:
+    with contextlib.suppress(_Stopped):
         sniff(opened_socket=wire, prn=forward, store=False)
-    except _Stopped:
-        pass
     return sent
 
 
@@ -87,25 +98,26 @@ def dsrlb() -> int:
     """The packet engine as ``dsrlb serve`` runs it: Maglev, flow table, all counters."""
     from dsrlb.engines.packet import PacketEngine
     from dsrlb.host.links import link
-    from dsrlb.model import Backend, Hop, Reason, Service, wire_address
+    from dsrlb.model import Address, Backend, Hop, Reason, Service, wire_address
     from dsrlb.table import compile_table
 
     here = link(LB_DEVICE)
     backends = tuple(Backend(address) for address in BACKENDS)
     service = Service(VIP, PORT, "tcp", "l2dsr", "maglev", backends)
-    hops = {address: Hop(here.ifindex, here.mac, mac) for address, mac in BACKENDS.items()}
+    hops: dict[Address, Hop | None] = {
+        address: Hop(here.ifindex, here.mac, mac) for address, mac in BACKENDS.items()
+    }
     engine = PacketEngine([here], [wire_address(VIP)], lambda frame, ifindex: None, traceback.print_exception)
     engine.install(compile_table([service], hops, {here.ifindex: here.mac}))
     engine.start()
     _ready()
-    try:
+    with contextlib.suppress(_Stopped):
         signal.pause()
-    except _Stopped:
-        engine.close()
+    engine.close()
     return engine.state.reasons[Reason.FORWARDED]
 
 
-CONTENDERS = {"scapy": scapy, "raw": raw, "dsrlb": dsrlb}
+CONTENDERS: Mapping[str, Callable[[], int]] = {"scapy": scapy, "raw": raw, "dsrlb": dsrlb}
 
 
 def _ready() -> None:
@@ -116,7 +128,7 @@ def _ready() -> None:
 def main() -> None:
     """Run one contender by name on one core."""
     name, core = sys.argv[1:]
-    os.sched_setaffinity(0, {int(core)})
+    stay_on(int(core))
     print(CONTENDERS[name](), flush=True)
 
 

@@ -89,6 +89,6 @@ def _ip(*arguments: str) -> None:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  fixed words
     if done.returncode:
         raise DsrlbError(f"The benchmark's command '{' '.join(command)}' failed: {done.stderr.strip()}")

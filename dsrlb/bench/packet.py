@@ -79,11 +79,11 @@ def ratios(turns: Mapping[str, Sequence[Turn]]) -> list[Ratio]:
 
 def report(turns: Mapping[str, Sequence[Turn]]) -> Iterator[str]:
     """Yield the table and the verdicts as lines for a person."""
-    yield f"{'':<8} {'kframes/CPU s':>14} {'lowest..highest':>18} {'kframes/s':>10} {'core':>6} {'offered k/s':>12}"
+    yield "         kframes/CPU s    lowest..highest  kframes/s   core  offered k/s"
     for name, each in turns.items():
         rates = [turn.frames_per_cpu_s / 1000 for turn in each]
         yield (
-            f"{name:<8} {median(rates):>14.1f} {f'{min(rates):.1f}..{max(rates):.1f}':>18}"
+            f"{name:<8} {median(rates):>13.1f} {f'{min(rates):.1f}..{max(rates):.1f}':>18}"
             f" {median(turn.frames / turn.seconds for turn in each) / 1000:>10.1f}"
             f" {median(turn.core_share for turn in each):>6.0%}"
             f" {median(turn.offered_per_s for turn in each) / 1000:>12.0f}"
@@ -173,7 +173,7 @@ def _traffic(core: int) -> Iterator[Wire]:
 def _started(namespace: str, module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Hold a module of this package running in a namespace for the length of a block."""
     command = ground.inside(namespace, sys.executable, "-m", module, *arguments)
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603  fixed
     try:
         yield process
     finally:

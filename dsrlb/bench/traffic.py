@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import socket
 import struct
 import sys
@@ -30,6 +31,7 @@ FRAME_BYTES = 60  # a 64-byte frame without its checksum, which sockets never se
 PROVE_FRAMES = 64  # at a time: fits the default receive buffer
 PROVE_S = 2.0
 SOL_PACKET, PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING, ETH_P_ALL = 263, 20, 23, 3
+PR_SET_PDEATHSIG = 1
 
 
 def frames() -> list[bytes]:
@@ -105,9 +107,15 @@ def load(all_frames: Sequence[bytes], seconds: float) -> int:
     return sent
 
 
+def stay_on(core: int) -> None:
+    """Keep this process on one core, and end it when the benchmark does, however that ends."""
+    os.sched_setaffinity(0, {core})
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Obey the commands on standard input; the argument is the core to stay on."""
-    os.sched_setaffinity(0, {int(sys.argv[1])})
+    stay_on(int(sys.argv[1]))
     all_frames = frames()
     for line in sys.stdin:
         word, *rest = line.split()

@@ -6,18 +6,21 @@ line to its exit code, without importing everything anew some hundred times.
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import logging
 import os
 import struct
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import scapy.utils  # noqa: F401  replay imports it late: once here, not in each fork
 
 from dsrlb.cli import main
 from dsrlb.lab.topology import Lab, inside, mac, run
@@ -45,7 +48,12 @@ class Refused:
         """Require an exit code and one sentence with these words on stderr, and nothing else anywhere."""
         assert self.code == code, self
         assert "Traceback" not in self.stderr and self.stdout == "", self
-        told = [one for one in self.stderr.splitlines() if one and not one.startswith(("Usage:", "Try '"))]
+        # click puts the choices of an option that is missing on lines of their own, after a tab
+        told = [
+            one
+            for one in self.stderr.splitlines()
+            if one.strip() and not one.startswith(("Usage:", "Try '", "\t"))
+        ]
         assert len(told) == 1 and told[0].startswith("Error: " if code == USAGE else "dsrlb: "), self
         missing = [word for word in words if word not in told[0]]
         assert not missing, f"{missing} not said in: {told[0]}"
@@ -74,6 +82,7 @@ def in_a_fork(namespace: str, arguments: list[str], uid: int, out: int, err: int
     """Become the dsrlb command; never returns."""
     try:
         enter(namespace)
+        codecs.lookup("ascii")  # a file, which nobody might not be allowed to read here
         if uid:
             os.setgroups([])
             os.setgid(uid)
@@ -222,13 +231,23 @@ def test_a_weight_that_is_none_is_refused(weight: str, refused: Run) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["", "02", "02:00:c6:12:01", "02:00:c6:12:01:11:22", "02:00:c6:12:01:1g", "0200c6120111", "2:0:c6:12:1:11"],
+    [
+        "",
+        "02",
+        "02:00:c6:12:01",
+        "02:00:c6:12:01:11:22",
+        "02:00:c6:12:01:1g",
+        "0200c6120111",
+        "2:0:c6:12:1:11",
+    ],
 )
 def test_a_malformed_mac_is_refused(given: str, refused: Run) -> None:
     refused(*flags(backends=(f"{RS1},mac={given}",))).because(USAGE, "MAC", RS1)
 
 
-@pytest.mark.parametrize("given", ["01:00:5e:00:00:01", "33:33:00:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"])
+@pytest.mark.parametrize(
+    "given", ["01:00:5e:00:00:01", "33:33:00:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"]
+)
 def test_a_mac_of_no_single_machine_is_refused(given: str, refused: Run) -> None:
     refused(*flags(backends=(f"{RS1},mac={given}",))).because(USAGE, "MAC", "unicast")
 
@@ -274,7 +293,9 @@ def test_an_option_that_is_needed_and_missing_is_named(option: str, refused: Run
 # ----------------------------------------------------------------------------- the configuration
 
 
-@pytest.mark.parametrize(("vip", "again"), [(f"{VIP}:80", f"{VIP}:80/tcp"), (f"[{VIP6}]:53/udp", "[2001:DB8:1:0::100]:53/udp")])
+@pytest.mark.parametrize(
+    ("vip", "again"), [(f"{VIP}:80", f"{VIP}:80/tcp"), (f"[{VIP6}]:53/udp", "[2001:DB8:1:0::100]:53/udp")]
+)
 def test_a_vip_given_twice_is_refused(vip: str, again: str, refused: Run) -> None:
     refused(*flags("--vip", again, vip=vip)).because(CONFIG, "VIP", vip, "given 2 times")
 
@@ -330,9 +351,7 @@ def test_the_loopback_interface_is_refused(refused: Run) -> None:
     refused(*flags(interface="lo")).because(CONFIG, "lo", "not an Ethernet interface")
 
 
-def test_an_interface_that_is_down_is_refused(
-    lab: Lab, refused: Run, configure: Callable[..., None]
-) -> None:
+def test_an_interface_that_is_down_is_refused(lab: Lab, refused: Run, configure: Callable[..., None]) -> None:
     configure(lab.namespace("lb"), "link", "add", "d0", "type", "veth", "peer", "name", "d1")
     refused(*flags(interface="d0")).because(CONFIG, "d0", "down", "ip link set d0 up")
 
@@ -388,7 +407,9 @@ def test_a_backend_off_link_is_refused_and_told_of_l3dsr(backend: str, refused: 
 
 
 @pytest.mark.parametrize("kind", ["unreachable", "blackhole", "prohibit"])
-@pytest.mark.parametrize(("backend", "net"), [("198.19.6.6", "198.19.6.0/24"), ("2001:db8:6::6", "2001:db8:6::/64")])
+@pytest.mark.parametrize(
+    ("backend", "net"), [("198.19.6.6", "198.19.6.0/24"), ("2001:db8:6::6", "2001:db8:6::/64")]
+)
 def test_a_backend_without_a_route_is_refused(
     kind: str, backend: str, net: str, lab: Lab, refused: Run, configure: Callable[..., None]
 ) -> None:
@@ -402,7 +423,9 @@ def test_backends_of_which_none_answers_are_refused_by_name(refused: Run) -> Non
     refused(*flags(backends=silent)).because(CONFIG, "reached", *silent, "--force")
 
 
-def test_a_second_balancer_of_the_same_vip_is_refused(lab: Lab, serve: Callable[..., object], refused: Run) -> None:
+def test_a_second_balancer_of_the_same_vip_is_refused(
+    lab: Lab, serve: Callable[..., object], refused: Run
+) -> None:
     first = serve()
     during = traces(lab)["host"]
     refused(*flags(backends=(RS2,))).because(CONFIG, VIP, "already serves")
@@ -462,7 +485,9 @@ def replay(source: object, target: object, backend: str = RS1_WITH_MAC) -> list[
 
 
 def test_replay_without_its_input_says_so_and_writes_nothing(tmp_path: Path, refused: Run) -> None:
-    refused(*replay(tmp_path / "none.pcap", tmp_path / "o.pcap")).because(CONFIG, "none.pcap", "cannot be read")
+    refused(*replay(tmp_path / "none.pcap", tmp_path / "o.pcap")).because(
+        CONFIG, "none.pcap", "cannot be read"
+    )
     assert not (tmp_path / "o.pcap").exists()
 
 
@@ -520,14 +545,23 @@ def test_replay_needs_a_mac_for_each_backend(tmp_path: Path, refused: Run) -> No
     assert not (tmp_path / "o.pcap").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--mac", "ff:ff:ff:ff:ff:ff"], ["--mac", "nonsense"], ["--interface", "e0"]])
+@pytest.mark.parametrize(
+    "wrong", [["--mac", "ff:ff:ff:ff:ff:ff"], ["--mac", "nonsense"], ["--interface", "e0"]]
+)
 def test_replay_with_a_wrong_option_is_refused(wrong: list[str], tmp_path: Path, refused: Run) -> None:
     source = capture(tmp_path / "i.pcap", bytes(60))
     refused(*replay(source, tmp_path / "o.pcap"), *wrong).because(USAGE, wrong[0])
 
 
-def test_replay_needs_no_root(tmp_path: Path, refused: Run) -> None:
-    source = capture(tmp_path / "i.pcap", bytes(60))
-    source.chmod(0o644)
-    found = refused(*replay(source, "/dev/null"), uid=NOBODY)
+def test_replay_of_what_may_not_be_read_says_so(tmp_path: Path, refused: Run) -> None:
+    source = capture(tmp_path / "i.pcap", bytes(60))  # in a folder of root's own
+    refused(*replay(source, "/dev/null"), uid=NOBODY).because(CONFIG, "i.pcap", "cannot be read")
+
+
+def test_replay_needs_no_root(refused: Run) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        source = capture(Path(folder, "i.pcap"), bytes(60))
+        source.chmod(0o644)
+        found = refused(*replay(source, "/dev/null"), uid=NOBODY)
     assert (found.code, found.stderr) == (0, "") and "reason" in found.stdout, found

@@ -108,16 +108,15 @@ def ipv6(packet: bytes, strict: bool) -> Ip | None:
 def may_send(src: bytes) -> bool:
     """Return whether an address can be a client's."""
     address = ip_address(src)
-    if address.version == 4:
-        return not (address.is_multicast or address.is_loopback or src[0] == 0 or src[0] >= 240)
-    plain = not (address.is_multicast or address.is_loopback or address.is_unspecified)
-    return plain and address.ipv4_mapped is None
+    if address.is_multicast or address.is_loopback or address.is_unspecified:
+        return False
+    return 0 < src[0] < 240 if len(src) == 4 else src[:12] != bytes(10) + b"\xff\xff"
 
 
 def adds_up(block: bytes) -> bool:
     """Return whether the one's complement sum of a block is all ones."""
     padded = block + b"\0" * (len(block) % 2)
-    total = sum(unpack_from(f"!{len(padded) // 2}H", padded))
+    total: int = sum(unpack_from(f"!{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total == 0xFFFF

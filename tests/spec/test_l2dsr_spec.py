@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from functools import cache
 from ipaddress import ip_address
+from typing import Any
 
 import balancer
 import packets as p
@@ -16,7 +17,7 @@ from dsrlb.datapath import process
 from dsrlb.model import Action
 from dsrlb.state import State
 
-FRAMES = 3000
+FRAMES = 2000
 VIPS = ("198.18.1.100:80", "198.18.1.100:53/udp", "[2001:db8:1::100]:80", "[2001:db8:1::100]:*/udp")
 SERVICES: Services = {
     (ip_address(p.VIP).packed, 80, 6),
@@ -75,7 +76,7 @@ def queries(rng: random.Random) -> list[p.Packet]:
 
 
 def datagram(rng: random.Random) -> list[p.Packet]:
-    make = rng.choice([p.udp, p.udp, p.tcp])
+    make: Any = rng.choice([p.udp, p.udp, p.tcp])
     vip, ident = rng.choice([p.VIP, p.VIP6]), rng.randrange(1, 65536)
     whole = make(sport=rng.randrange(1, 65536), dst=vip, load=rng.randbytes(rng.randrange(100, 400)))
     cut = p.pieces(whole, rng.choice([24, 64, 96]), ident)
@@ -84,7 +85,8 @@ def datagram(rng: random.Random) -> list[p.Packet]:
 
 
 def conversation_with_errors(rng: random.Random) -> list[p.Packet]:
-    make, vip = rng.choice([p.tcp, p.udp]), rng.choice([p.VIP, p.VIP6])
+    make: Any = rng.choice([p.tcp, p.udp])
+    vip = rng.choice([p.VIP, p.VIP6])
     asked = make(sport=rng.randrange(1, 65536), dst=vip, dport=rng.choice([80, 53, 53, 80, 81]))
     return [asked, p.error_about(asked, quote_bytes=rng.choice([28, 40, 48, 60, 10]))]
 
