@@ -5,7 +5,7 @@ from __future__ import annotations
 from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.state import State, Verdict, stop
 from dsrlb.table import ForwardingTable
-from dsrlb.wire import arp, icmp
+from dsrlb.wire import arp, icmp, ipv6
 from dsrlb.wire.packet import Packet
 
 
@@ -13,12 +13,12 @@ def answer_arp(frame: bytes, l3_at: int, ifindex: int, table: ForwardingTable, s
     """Answer who-has for a VIP; notice anyone else who claims one."""
     mac = table.interfaces.get(ifindex)
     asked = arp.parse(frame, l3_at)
-    if asked is None:
+    if asked is None or mac is None:
         return stop(state, Reason.ARP_OTHER)
     if V4_MAPPED + asked.sender_ip in table.vips and asked.sender_mac != mac:
         return stop(state, Reason.VIP_CONFLICT)
     is_ours = asked.operation == arp.REQUEST and V4_MAPPED + asked.target_ip in table.vips
-    if not is_ours or mac is None or asked.sender_mac == mac or not (frame[0] & 1 or frame[:6] == mac):
+    if not is_ours or asked.sender_mac == mac or not (frame[0] & 1 or frame[:6] == mac):
         return stop(state, Reason.ARP_OTHER)
     state.reasons[Reason.ARP_REPLY] += 1
     return Action.TX, Reason.ARP_REPLY, ifindex, arp.reply(frame, l3_at, asked, mac)
@@ -36,7 +36,9 @@ def answer_nd(
         return stop(state, Reason.ND_OTHER)
     if not (frame[0] & 1 or frame[:6] == mac):
         return stop(state, Reason.NOT_FOR_US)
-    if frame[packet.l4_at] == icmp.NEIGHBOUR_ADVERTISEMENT:
+    if packet.src != icmp.UNSPECIFIED and ipv6.is_martian(packet.src):
+        return stop(state, Reason.MARTIAN_SOURCE)
+    if frame[packet.l4_at] == icmp.NEIGHBOUR_ADVERTISEMENT or packet.src in table.vips:
         return stop(state, Reason.VIP_CONFLICT)
     state.reasons[Reason.ND_REPLY] += 1
     return Action.TX, Reason.ND_REPLY, ifindex, icmp.advertisement(frame, l3_at, packet, mac)

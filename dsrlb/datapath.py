@@ -10,10 +10,11 @@ counted under exactly one (a held fragment under FRAGMENT_HELD until its fate is
 from __future__ import annotations
 
 from dsrlb.answers import answer_arp, answer_nd
-from dsrlb.flows import FlowTable, begins_anew, first_state, next_state
-from dsrlb.model import Action, Reason
+from dsrlb.flows import BackendCount, FlowTable, Route, begins_anew, first_state, next_state
+from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.schedulers.base import Cursor
-from dsrlb.state import BackendCount, State, Verdict, stop
+from dsrlb.shortcut import forward_known
+from dsrlb.state import State, Verdict, stop
 from dsrlb.table import CompiledService, ForwardingTable, Target
 from dsrlb.wire import icmp, ipv4, ipv6, l4
 from dsrlb.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_BYTES, skip_tags
@@ -24,10 +25,16 @@ _TX, _REDIRECT = Action.TX, Action.REDIRECT
 _FORWARDED, _NO_BACKEND, _UNRESOLVED = Reason.FORWARDED, Reason.NO_BACKEND, Reason.BACKEND_UNRESOLVED
 _COUNTER, _CLIENT_HASH = Cursor.COUNTER, Cursor.CLIENT_HASH
 _TCP, _UDP = l4.TCP, l4.UDP
+_NOT_SERVED = b""  # no frame is sent to this MAC
 
 
 def process(frame: bytes, ifindex: int, table: ForwardingTable, state: State, now_s: int) -> Verdict:
     """Return the verdict on a frame that came in on an interface."""
+    return forward_known(frame, ifindex, table, state, now_s) or decide(frame, ifindex, table, state, now_s)
+
+
+def decide(frame: bytes, ifindex: int, table: ForwardingTable, state: State, now_s: int) -> Verdict:
+    """Return the verdict on any frame: the long way, which ``forward_known`` shortens for known flows."""
     kind, l3_at = skip_tags(frame)
     if kind == ETHERTYPE_IPV4:
         packet = ipv4.parse(frame, l3_at)
@@ -41,7 +48,7 @@ def process(frame: bytes, ifindex: int, table: ForwardingTable, state: State, no
         return stop(state, packet)
     if packet.protocol == icmp.ICMPV6 and kind == ETHERTYPE_IPV6 and icmp.is_nd(frame, packet):
         return answer_nd(frame, l3_at, packet, ifindex, table, state)
-    mac = table.interfaces.get(ifindex)
+    mac = table.interfaces.get(ifindex, _NOT_SERVED)
     if frame[:6] != mac and (mac is not None or frame[0] & 1):
         return stop(state, Reason.NOT_FOR_US)
     if packet.dst not in table.vips:
@@ -84,7 +91,24 @@ def _forward(
             state.released.append(
                 _send(held, piece, service, target, ifindex, state, Reason.FRAGMENT_FORWARDED)
             )
+    if not flags or not flags & l4.SYN:  # a connection may never get further than its SYN
+        _remember_route(key, service, target, table, state)
     return _send(frame, packet, service, target, ifindex, state, _FORWARDED)
+
+
+def _remember_route(
+    key: bytes, service: CompiledService, target: Target, table: ForwardingTable, state: State
+) -> None:
+    """Note with the flow, if it is recorded, the way to its backend under this table."""
+    flow = state.flows.get(key)
+    if flow is None or target.hop is None:
+        return
+    names = service.key, target.key
+    route = state.routes.get(names)
+    if route is None or route.edition is not table.edition:
+        count = _count_of(state, service, target)
+        route = state.routes[names] = Route(table.edition, target.hop, service.rewrite, count)
+    flow.route = route
 
 
 def find_service(table: ForwardingTable, vip: bytes, dport: bytes, protocol: int) -> CompiledService | None:
@@ -130,8 +154,8 @@ def _pick_anew(
     else:
         # A counter cannot repeat its pick, so what has no record to come is picked by hash.
         target = _by_hash(service, key)
-    state.flows.insert(key, target.key, first_state(flags), now_s)
-    _count_of(state, service, target).flows += 1
+    if state.flows.insert(key, target.key, first_state(flags), now_s):
+        _count_of(state, service, target).flows += 1
     return target
 
 
@@ -178,6 +202,8 @@ def _later_fragment(
     frame: bytes, packet: Packet, key: bytes, ifindex: int, table: ForwardingTable, state: State, now_s: int
 ) -> Verdict:
     """Send a later piece after its first one, or hold it until that comes."""
+    if packet.protocol == icmp.ICMP and packet.src.startswith(V4_MAPPED):
+        return stop(state, Reason.ICMP_IGNORED)  # IPv6 names its protocol for sure in the first piece only
     owner = state.fragments.owner(key, now_s)
     if owner is None:
         if not state.fragments.hold(key, (frame, packet), now_s):

@@ -9,9 +9,11 @@ input only), ip_vs_proto_udp.c (``udp_timeouts``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import IntEnum
 
+from dsrlb.model import Hop
 from dsrlb.wire.l4 import ACK, FIN, RST, SYN
 
 DEFAULT_MAX_FLOWS = 262_144  # about 350 bytes each
@@ -39,15 +41,35 @@ _TIMEOUTS = tuple(TIMEOUT_S[state] for state in FlowState)
 _UDP, _SYN, _ESTABLISHED, _FIN, _CLOSED = map(int, FlowState)
 
 
+@dataclass(slots=True)
+class BackendCount:
+    """What one backend of one service was sent."""
+
+    packets: int = 0
+    octets: int = 0
+    flows: int = 0
+
+
+@dataclass(slots=True)
+class Route:
+    """How packets get to one backend of one service, as worked out under one edition of the table."""
+
+    edition: object
+    hop: Hop
+    rewrite: Callable[[bytes, Hop], bytes]
+    count: BackendCount
+
+
 class Flow:
     """A flow's record: its backend, its state, when it was last seen (whole seconds)."""
 
-    __slots__ = ("backend", "seen_s", "state")
+    __slots__ = ("backend", "route", "seen_s", "state")
 
     def __init__(self, backend: bytes, state: int, seen_s: int) -> None:
         self.backend = backend
         self.state = state
         self.seen_s = seen_s
+        self.route: Route | None = None
 
     def is_over(self, now_s: int) -> bool:
         """Return whether the flow has been silent for longer than its state allows."""
@@ -55,16 +77,22 @@ class Flow:
 
 
 def first_state(flags: int | None) -> int:
-    """Return the state of a flow whose first packet seen has these TCP flags (None: UDP)."""
+    """Return the state of a flow whose first packet seen has these TCP flags (None: UDP).
+
+    One that is under way begins in the state of one that opens: a second packet proves it, so a flood
+    of single packets fills the table for a minute at most.
+    """
     if flags is None:
         return _UDP
-    return next_state(_SYN if flags & SYN and not flags & ACK else _ESTABLISHED, flags)
+    return next_state(_SYN, flags & ~ACK)
 
 
 def next_state(state: int, flags: int) -> int:
     """Return the state after a packet from the client with these TCP flags."""
     if flags & RST:
         return _CLOSED
+    if state == _CLOSED and flags & (ACK | FIN) == ACK:  # the reset was a forgery, or late: it goes on, on probation
+        return _SYN
     if state >= _FIN:
         return state
     if flags & FIN:
@@ -82,7 +110,7 @@ class FlowTable:
 
     def __init__(self, max_flows: int = DEFAULT_MAX_FLOWS) -> None:
         self.max_flows = max_flows
-        self.refused = 0  # new flows that found the table full and went on without a record
+        self.refused = 0  # packets that found the table full and went on without a record
         self._flows: dict[bytes, Flow] = {}
         self._sweep: Iterator[bytes] = iter(())
         self.get = self._flows.get

@@ -18,6 +18,8 @@ REMEMBER_S = 30
 HOLD_S = 3
 MAX_DATAGRAMS = 16_384
 MAX_HELD_BYTES = 4 << 20
+HELD_OVERHEAD_BYTES = 512  # what a held piece costs beside its bytes
+MAX_HELD_PIECES = 64  # of one datagram: 64 KiB in pieces of an Ethernet frame's size are 45
 
 Held = tuple[bytes, Packet]
 
@@ -55,17 +57,18 @@ class FragmentTable:
     def hold(self, key: bytes, held: Held, now_s: int) -> bool:
         """Keep a piece whose first piece has not come; return whether there was room."""
         datagram = self._datagrams.get(key)
-        is_known = datagram is not None and datagram.owner is None and now_s <= datagram.until_s
-        if self.held_bytes + len(held[0]) > self._max_held_bytes:
-            return False
-        if not is_known and len(self._datagrams) >= self._max_datagrams:
+        if self.held_bytes + _cost(held) > self._max_held_bytes:
             return False
         if datagram is None or datagram.owner is not None:
+            if datagram is None and len(self._datagrams) >= self._max_datagrams:
+                return False
             datagram = self._datagrams[key] = Datagram(now_s + HOLD_S)
         elif now_s > datagram.until_s:  # over, though not swept yet: its identification is used again
             datagram.until_s = now_s + HOLD_S
+        if len(datagram.held) >= MAX_HELD_PIECES:
+            return False
         datagram.held.append(held)
-        self.held_bytes += len(held[0])
+        self.held_bytes += _cost(held)
         return True
 
     def expire(self, now_s: int) -> int:
@@ -74,5 +77,9 @@ class FragmentTable:
         return sum(len(self._release(self._datagrams.pop(key))) for key in over)
 
     def _release(self, datagram: Datagram) -> list[Held]:
-        self.held_bytes -= sum(len(frame) for frame, _ in datagram.held)
+        self.held_bytes -= sum(map(_cost, datagram.held))
         return datagram.held
+
+
+def _cost(held: Held) -> int:
+    return len(held[0]) + HELD_OVERHEAD_BYTES

@@ -86,8 +86,8 @@ def _way_to(backend: Backend, links: Sequence[Link], same_link: bool) -> Link:
         raise ConfigError(f"Backend {backend.address} is unreachable: this host has no route to it.")
     if same_link and route.gateway is not None:
         raise ConfigError(
-            f"Backend {backend.address} is off-link (behind router {route.gateway}): l2dsr only rewrites the "
-            "MAC, so it reaches servers on its own network alone; servers behind routers need mode l3dsr (planned)."
+            f"Backend {backend.address} is off-link (behind router {route.gateway}): l2dsr rewrites the MAC "
+            "only, so servers must be on its own network; those behind routers need mode l3dsr (planned)."
         )
     return _link_of(route, links)
 

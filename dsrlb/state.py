@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dsrlb.flows import FlowTable
+from dsrlb.flows import BackendCount, FlowTable, Route
 from dsrlb.fragments import FragmentTable
 from dsrlb.model import PASS_REASONS, Action, Reason
 
@@ -17,15 +17,6 @@ _STOPPED: tuple[Verdict, ...] = tuple(
 
 
 @dataclass(slots=True)
-class BackendCount:
-    """What one backend of one service was sent."""
-
-    packets: int = 0
-    octets: int = 0
-    flows: int = 0
-
-
-@dataclass(slots=True)
 class State:
     """All that the data path remembers from one frame to the next."""
 
@@ -34,6 +25,7 @@ class State:
     turns: dict[bytes, int] = field(default_factory=dict)  # service key -> place of its counter cursor
     reasons: list[int] = field(default_factory=lambda: [0] * len(Reason))
     backends: dict[tuple[bytes, bytes], BackendCount] = field(default_factory=dict)
+    routes: dict[tuple[bytes, bytes], Route] = field(default_factory=dict)  # by service key, backend key
     released: list[Verdict] = field(default_factory=list)  # held pieces that the caller is to send now
 
 

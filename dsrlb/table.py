@@ -8,7 +8,7 @@ which slot points at which backend.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from dsrlb import modes, schedulers
@@ -47,6 +47,7 @@ class ForwardingTable:
     services: Mapping[bytes, CompiledService]
     vips: frozenset[bytes]
     interfaces: Mapping[int, bytes | None]
+    edition: object = field(default_factory=object, compare=False, repr=False)  # no two tables share one
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pyroute2 import netns
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS, IPv6
+from scapy.layers.l2 import ARP, Ether
+from scapy.packet import Packet, Raw
 
 from dsrlb.lab.balancer import Balancer
-from dsrlb.lab.topology import VIP, VIP6, Lab, inside, run
+from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, inside, mac, run
 
 PACKET_OUTGOING, ETH_P_ALL = 4, 3
 SOL_PACKET, PACKET_AUXDATA = 263, 8
 TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 16, 64
 SO_RCVBUFFORCE, TAP_BYTES = 33, 64 << 20
+
+
+TO_BALANCER = Ether(src=mac("router"), dst=mac("lb"))
+LB_MAC = bytes.fromhex(mac("lb").replace(":", ""))
+SERVERS = {bytes.fromhex(mac(name).replace(":", "")): name for name in ("rs1", "rs2", "rs3")}
+Inject = Callable[..., list[bytes]]  # puts frames on the wire and returns their bytes
 
 
 def both(port: str) -> tuple[str, str]:
@@ -108,3 +118,53 @@ def with_tag(frame: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> bytes
                 tpid = tpid if status & TP_STATUS_VLAN_TPID_VALID else 0x8100
                 return frame[:12] + struct.pack("!HH", tpid, tci) + frame[12:]
     return frame
+
+
+def ip4(**fields: object) -> Packet:
+    return TO_BALANCER / IP(src=str(CLIENT), dst=str(VIP), **fields)
+
+
+def ip6(**fields: object) -> Packet:
+    return TO_BALANCER / IPv6(src=str(CLIENT6), dst=str(VIP6), **fields)
+
+
+def marker(number: int) -> Packet:
+    """A datagram that is forwarded for sure: once it is out, all frames before it have met their fate."""
+    return ip4() / UDP(sport=40_000 + number, dport=9) / Raw(b"marker %5d" % number)
+
+
+def settle(tap: Tap, inject: Inject, number: int = 0) -> None:
+    """Wait until the balancer has dealt with all that was injected; its ring may have been full."""
+    end = time.monotonic() + 10
+    tail = inject(marker(number))[0][12:]
+    while not any(frame[12:] == tail for frame in tap.sent):
+        assert time.monotonic() < end, "the balancer forwards nothing any more"
+        if not tap.read(0.5):
+            inject(marker(number))
+
+
+def to_vip(frames: Sequence[bytes]) -> list[bytes]:
+    """Those for a VIP, behind whatever VLAN tags; by scapy, which knows nothing of dsrlb."""
+    parsed = [(frame, Ether(frame)) for frame in frames]
+    layers = [(frame, packet.getlayer(IP) or packet.getlayer(IPv6)) for frame, packet in parsed]
+    return [frame for frame, layer in layers if layer is not None and layer.dst in (str(VIP), str(VIP6))]
+
+
+def server_of(frame: bytes) -> str:
+    return SERVERS[frame[:6]]
+
+
+def is_neighbourly(frame: bytes) -> bool:
+    """Whether a frame is what any host may say on its own: neighbour discovery, group membership."""
+    kinds = ARP, ICMPv6ND_NS, ICMPv6ND_NA, ICMPv6MLReport2
+    return any(map(Ether(frame).haslayer, kinds))
+
+
+def forwarded(tap: Tap) -> list[bytes]:
+    """What left the balancer for the VIP, but for markers."""
+    return [frame for frame in to_vip(tap.sent) if b"marker" not in frame]
+
+
+def forwarded_to(server: Tap) -> list[bytes]:
+    """What a server got for the VIP, but for markers."""
+    return [frame for frame in to_vip(server.received) if b"marker" not in frame]

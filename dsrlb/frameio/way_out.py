@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dsrlb.frameio.af_packet import open_unbound, refusal
 from dsrlb.frameio.sendmmsg import SendBatch, Sent
 
 
 class WayOut:
-    """Queue frames with ``send``, let them go with ``flush``; nothing is ever received.
+    """Sends frames; nothing is ever received.
 
     Errors: ``ConfigError`` (no such interface), ``HostError`` (privilege, kernel).
     """
@@ -21,16 +23,10 @@ class WayOut:
             self._socket.close()
             raise refusal(interface, error) from error
         self._batch = SendBatch(self._socket.fileno())
-        self._queue: list[tuple[bytes, bytes]] = []
 
-    def send(self, vnet: bytes, frame: bytes) -> None:
-        """Queue a frame for the next ``flush``."""
-        self._queue.append((vnet, frame))
-
-    def flush(self) -> Sent:
-        """Send what is queued, and tell what became of it."""
-        queue, self._queue = self._queue, []
-        return self._batch.send_all(queue)
+    def send_all(self, frames: Sequence[tuple[bytes, bytes]]) -> Sent:
+        """Send (vnet header, frame) pairs in order, and tell what became of them."""
+        return self._batch.send_all(frames)
 
     def close(self) -> None:
         """Give the socket back."""

@@ -10,7 +10,7 @@ from typing import Any
 import netifaces
 from pyroute2 import IPRoute
 
-from dsrlb.errors import ConfigError, DsrlbError
+from dsrlb.errors import ConfigError
 from dsrlb.model import Address
 
 ARPHRD_ETHER = 1  # linux/if_arp.h
@@ -34,13 +34,13 @@ class Link:
 def default_interface() -> str:
     """Return the interface of the default route, IPv4's first, then IPv6's.
 
-    Raises DsrlbError when this host has no default route.
+    Raises ConfigError when this host has no default route.
     """
     routes = netifaces.gateways().get("default", {})
     for family in (netifaces.AF_INET, netifaces.AF_INET6):
         if family in routes:
             return str(routes[family][1])
-    raise DsrlbError("This host has no default route to take the interface from; name it with --interface.")
+    raise ConfigError("This host has no default route to take the interface from; name it with --interface.")
 
 
 def link(name: str) -> Link:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dsrlb.model import V4_MAPPED, Reason
 from dsrlb.wire.checksum import WORD_MAX
-from dsrlb.wire.packet import Fragment, Packet, Parsed
+from dsrlb.wire.packet import Fragment, Parsed, as_packet
 
 HEADER_BYTES = 20
 NO_OPTIONS = 0x45
@@ -49,7 +49,7 @@ def parse(frame: bytes, at: int) -> Parsed:
     if place:
         key = src + dst + b"\0\0" + frame[at + 4 : at + 6] + frame[at + 9 : at + 10]
         fragment = Fragment(key, not place & OFFSET)
-    return Packet(src, dst, frame[at + 9], l4_at, end, fragment)
+    return as_packet((src, dst, frame[at + 9], l4_at, end, fragment))
 
 
 def is_martian(src: bytes) -> bool:

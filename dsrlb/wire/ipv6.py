@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from dsrlb.model import V4_MAPPED, Reason
-from dsrlb.wire.packet import Fragment, Packet, Parsed
+from dsrlb.wire.packet import Fragment, Packet, Parsed, as_packet
 
 HEADER_BYTES = 40
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
@@ -38,7 +38,7 @@ def parse(frame: bytes, at: int) -> Parsed:
     src, dst, protocol = frame[at + 8 : at + 24], frame[at + 24 : at + 40], frame[at + 6]
     if protocol in EXTENSIONS:
         return _behind_extensions(frame, src, dst, protocol, l4_at, end)
-    return Packet(src, dst, protocol, l4_at, end, None)
+    return as_packet((src, dst, protocol, l4_at, end, None))
 
 
 def _behind_extensions(frame: bytes, src: bytes, dst: bytes, protocol: int, at: int, end: int) -> Parsed:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, cast
 
 from dsrlb.model import Reason
 
@@ -24,5 +26,9 @@ class Packet(NamedTuple):
     end: int  # behind the last byte of the packet: what follows is Ethernet padding
     fragment: Fragment | None
 
+
+_Fields = tuple[bytes, bytes, int, int, int, "Fragment | None"]
+# A Packet of a tuple of its fields: three times as fast as the constructor, which is written in Python.
+as_packet = cast("Callable[[_Fields], Packet]", partial(tuple.__new__, Packet))
 
 Parsed = Packet | Reason

@@ -211,7 +211,8 @@ def test_a_vip_that_no_machine_can_own_is_refused(vip: str, kind: str, refused: 
 
 @pytest.mark.parametrize(
     "port",
-    ["0", "70000", "65536", "-1", "abc", "http", "+80", "8 0", "80.0", "**", "0x50", "\N{SUPERSCRIPT TWO}", "9" * 5000],
+    ["0", "70000", "65536", "-1", "abc", "http", "+80", "8 0", "80.0", "**", "0x50", "\N{SUPERSCRIPT TWO}",
+     "9" * 5000],
 )  # fmt: skip
 def test_a_port_that_is_none_is_refused(port: str, refused: Run) -> None:
     refused(*flags(vip=f"{VIP}:{port}")).because(USAGE, "port", "65535")

@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import random
 import struct
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
-from lab_wire import Tap, both, counters, flags, forwarding, socket_in
+from lab_wire import (
+    LB_MAC,
+    SERVERS,
+    TO_BALANCER,
+    Inject,
+    Tap,
+    both,
+    counters,
+    flags,
+    forwarded,
+    forwarded_to,
+    forwarding,
+    ip4,
+    ip6,
+    is_neighbourly,
+    server_of,
+    settle,
+    socket_in,
+    to_vip,
+)
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR, IPOption_Timestamp, fragment
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
-    ICMPv6MLReport2,
-    ICMPv6ND_NA,
-    ICMPv6ND_NS,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
@@ -32,9 +47,6 @@ from scapy.packet import Packet, Raw
 
 from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, mac
 
-TO_BALANCER = Ether(src=mac("router"), dst=mac("lb"))
-LB_MAC = bytes.fromhex(mac("lb").replace(":", ""))
-SERVERS = {bytes.fromhex(mac(name).replace(":", "")): name for name in ("rs1", "rs2", "rs3")}
 PORT_9 = (*both("9"), *both("9/udp"))
 
 
@@ -50,7 +62,7 @@ def tap(lab: Lab) -> Iterator[Callable[[str], Tap]]:
 
 
 @pytest.fixture
-def inject(lab: Lab) -> Iterator[Callable[..., list[bytes]]]:
+def inject(lab: Lab) -> Iterator[Inject]:
     """Put frames on the wire at the router; the value is their bytes."""
     with socket_in(lab, "router") as wire:
         wire.bind(("e0", 0))
@@ -62,51 +74,6 @@ def inject(lab: Lab) -> Iterator[Callable[..., list[bytes]]]:
             return raw
 
         yield send
-
-
-def ip4(**fields: object) -> Packet:
-    return TO_BALANCER / IP(src=str(CLIENT), dst=str(VIP), **fields)
-
-
-def ip6(**fields: object) -> Packet:
-    return TO_BALANCER / IPv6(src=str(CLIENT6), dst=str(VIP6), **fields)
-
-
-def marker(number: int) -> Packet:
-    """A datagram that is forwarded for sure: once it is out, all frames before it have met their fate."""
-    return ip4() / UDP(sport=40_000 + number, dport=9) / Raw(b"marker %5d" % number)
-
-
-def settle(tap: Tap, inject: Callable[..., list[bytes]], number: int = 0) -> None:
-    """Wait until the balancer has dealt with all that was injected; its ring may have been full."""
-    end = time.monotonic() + 10
-    tail = inject(marker(number))[0][12:]
-    while not any(frame[12:] == tail for frame in tap.sent):
-        assert time.monotonic() < end, "the balancer forwards nothing any more"
-        if not tap.read(0.5):
-            inject(marker(number))
-
-
-def to_vip(frames: Sequence[bytes]) -> list[bytes]:
-    """Those for a VIP, behind whatever VLAN tags; by scapy, which knows nothing of dsrlb."""
-    parsed = [(frame, Ether(frame)) for frame in frames]
-    layers = [(frame, packet.getlayer(IP) or packet.getlayer(IPv6)) for frame, packet in parsed]
-    return [frame for frame, layer in layers if layer is not None and layer.dst in (str(VIP), str(VIP6))]
-
-
-def server_of(frame: bytes) -> str:
-    return SERVERS[frame[:6]]
-
-
-def is_neighbourly(frame: bytes) -> bool:
-    """Whether a frame is what any host may say on its own: neighbour discovery, group membership."""
-    kinds = ARP, ICMPv6ND_NS, ICMPv6ND_NA, ICMPv6MLReport2
-    return any(map(Ether(frame).haslayer, kinds))
-
-
-def forwarded(tap: Tap) -> list[bytes]:
-    """What left the balancer for the VIP, but for markers."""
-    return [frame for frame in to_vip(tap.sent) if b"marker" not in frame]
 
 
 @pytest.mark.parametrize("routing", [0, 1])
@@ -170,11 +137,6 @@ def test_options_extension_headers_padding_and_vlan_tags_pass_untouched(lab, ser
         mine = [frame for frame in went if server_of(frame) == name]
         there.until(lambda there=there, mine=mine: len(forwarded_to(there)) >= len(mine))
         assert forwarded_to(there) == mine
-
-
-def forwarded_to(server: Tap) -> list[bytes]:
-    """What a server got for the VIP, but for markers."""
-    return [frame for frame in to_vip(server.received) if b"marker" not in frame]
 
 
 def refused() -> list[Packet | bytes]:
@@ -327,22 +289,21 @@ def repaired(frame: bytes) -> bytes:
     return frame[:24] + struct.pack("!H", total ^ 0xFFFF) + frame[26:]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_after_thousands_of_mutated_frames_it_serves_as_before(lab, serve, client, tap, inject, seed) -> None:
+def test_after_thousands_of_mutated_frames_it_serves_as_before(lab, serve, client, tap, inject) -> None:
     balancer = serve(flags=flags(lab, *both("80"), *PORT_9))
     wire = tap("lb")
-    rng = random.Random(seed)
+    rng = random.Random(1)
     sane = [*options_and_tags(), *(piece for pieces in datagrams_in_pieces() for piece in pieces),
             ip4() / ICMP(), ip6() / ICMPv6EchoRequest(), ip4() / ICMP(type=3, code=4) / bytes(ip4())[14:],
             TO_BALANCER / ARP(op=1, psrc=str(CLIENT), pdst=str(VIP))]  # fmt: skip
     seeds = [bytes(frame) for frame in sane]
     tails = set()
-    for number in range(12):
+    for number in range(20):
         batch = [mutated(rng, seeds) for _ in range(250)]
         tails.update(frame[12:] for frame in inject(*batch))
         settle(wire, inject, number)
     went = forwarded(wire)
-    assert len(went) > 300  # not all are damaged beyond use
+    assert len(went) > 500  # not all are damaged beyond use
     assert {frame[12:] for frame in went} <= tails
     assert {frame[6:12] for frame in went} == {LB_MAC}
     assert {frame[:6] for frame in went} <= set(SERVERS)

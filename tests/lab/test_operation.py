@@ -1,4 +1,4 @@
-"""Does a running balancer do what an operator counts on: signals, crashes, links and servers that come and go?
+"""Does a running balancer do what an operator counts on, while links and servers come and go?
 
 Two things are added to the lab, and taken away again::
 
@@ -538,6 +538,19 @@ def test_the_balancer_s_own_new_mac_is_announced_and_used(lab: Lab, serve: Serve
     finally:
         run(["ip", "-n", lab.namespace("lb"), "link", "set", "e0", "address", mac("lb")])
         forget_neighbours(lab)
+
+
+def test_rules_that_somebody_flushes_come_back(lab: Lab, serve: Serve) -> None:
+    # systemd-networkd does that when it starts again (ManageForeignRoutingPolicyRules=).
+    running = serve(flags=to(RS1, more=both_versions(lab)))
+    before = ours(lab)
+    for rule in before.splitlines():
+        vip = rule.split(" to ")[1].split()[0]
+        family = ["-6"] if ":" in vip else []
+        run(["ip", "-n", lab.namespace("lb"), *family, "rule", "del", "iif", "e0", "to", vip, "pref", "10"])
+    assert not ours(lab)
+    assert eventually(lambda: ours(lab) == before, 4)
+    assert running.stop() == 0 and not ours(lab)
 
 
 # ----------------------------------------------------------------------------- servers that come and go

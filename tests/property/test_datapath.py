@@ -211,10 +211,15 @@ def test_a_connection_is_remembered_for_as_long_as_its_state_says(steps: list[tu
         expire(state, now_s)
         ended = known in (FlowState.FIN_WAIT, FlowState.CLOSED) and flags == "S"
         if known is None or now_s - seen_s > TIMEOUT_S[known] or ended:
-            known, begun = (FlowState.SYN_RECEIVED if flags == "S" else FlowState.ESTABLISHED), begun + 1
+            known, begun = FlowState.SYN_RECEIVED, begun + 1
+            opens = "R" not in flags and "F" not in flags
+        else:
+            opens = False
         if "R" in flags:
             known = FlowState.CLOSED
-        elif known in (FlowState.SYN_RECEIVED, FlowState.ESTABLISHED) and flags != "S":
+        elif known is FlowState.CLOSED and "A" in flags and "F" not in flags:
+            known = FlowState.SYN_RECEIVED
+        elif known in (FlowState.SYN_RECEIVED, FlowState.ESTABLISHED) and flags != "S" and not opens:
             known = FlowState.FIN_WAIT if "F" in flags else FlowState.ESTABLISHED
         seen_s = now_s
         balancer.one(p.tcp(flags), TABLES["rr"], state, now_s)
@@ -423,7 +428,7 @@ def with_header_sum(frame: bytes) -> bytes:
 
 
 def test_too_many_waiting_pieces_are_refused_and_counted() -> None:
-    state = State(fragments=FragmentTable(max_held_bytes=150))
+    state = State(fragments=FragmentTable(max_held_bytes=700))
     later = p.pieces(p.udp(load=bytes(100)), 56)[1]
     words = [reason.word for _, reason, _, _ in balancer.feed([later] * 3, TABLES["rr"], state)]
     assert words[0] == "fragment_held"

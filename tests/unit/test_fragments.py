@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsrlb.fragments import HOLD_S, REMEMBER_S, FragmentTable, Held
+from dsrlb.fragments import HELD_OVERHEAD_BYTES, HOLD_S, MAX_HELD_PIECES, REMEMBER_S, FragmentTable, Held
 from dsrlb.wire.packet import Packet
 
 OWNER, OTHER = (b"service", b"backend 1"), (b"service", b"backend 2")
@@ -38,7 +38,7 @@ def test_pieces_that_overtake_the_first_one_are_set_free_by_it_once_and_in_order
     table.hold(NEXT, piece(9), 0)
     assert table.remember(KEY, OWNER, 1) == held
     assert table.remember(KEY, OWNER, 1) == []
-    assert table.held_bytes == 100
+    assert table.held_bytes == 100 + HELD_OVERHEAD_BYTES
     assert table.owner(KEY, 1) == OWNER
 
 
@@ -56,7 +56,7 @@ def test_pieces_whose_first_one_does_not_come_are_given_up_and_counted() -> None
     table.hold(NEXT, piece(9), 2)
     assert table.expire(HOLD_S) == 0
     assert table.expire(HOLD_S + 1) == 3
-    assert table.held_bytes == 100
+    assert table.held_bytes == 100 + HELD_OVERHEAD_BYTES
     assert table.expire(HOLD_S + 3) == 1
     assert table.held_bytes == 0
 
@@ -78,6 +78,12 @@ def test_no_more_bytes_are_held_than_allowed() -> None:
     table.expire(HOLD_S + 1)
     assert table.held_bytes == 0
     assert table.hold(KEY, piece(1), HOLD_S + 1)
+
+
+def test_no_more_pieces_of_one_datagram_wait_than_it_can_have() -> None:
+    table = FragmentTable()
+    assert sum(table.hold(KEY, piece(1), 0) for _ in range(1000)) == MAX_HELD_PIECES
+    assert len(table.remember(KEY, OWNER, 0)) == MAX_HELD_PIECES
 
 
 def test_no_more_datagrams_are_known_than_allowed() -> None:

@@ -1,0 +1,75 @@
+"""The short way through the data path, for the packets that nearly all traffic consists of.
+
+That is a plain IPv4 packet (no VLAN tag, no options, no fragment) of a TCP or UDP flow under way whose
+backend was worked out under this very table.  All that depends on addresses and table alone
+was decided on the long way, ``datapath.decide``, and stands in the flow's ``Route``; only the packet
+itself is looked at here.  The outcome is that of the long way to the byte and to the counter.
+
+Fields read, from the frame's first byte::
+
+    0       12        16       20       23    26    30    34      38       46     47
+    +-- - --+---------+-- - ---+-- - ---+- - -+-----+-----+-------+-- - ---+------+------
+    | MAC   |08 00 45 | length | place  |proto| src | dst | ports | UDP    |TCP   |TCP
+    |       |         |        |        |     |     |     |       | length |offset|flags
+    +-- - --+---------+-- - ---+-- - ---+- - -+-----+-----+-------+-- - ---+------+------
+"""
+
+from __future__ import annotations
+
+import struct
+
+from dsrlb.flows import TIMEOUT_S, FlowState
+from dsrlb.model import V4_MAPPED, Action, Reason
+from dsrlb.state import State, Verdict
+from dsrlb.table import ForwardingTable
+from dsrlb.wire.checksum import WORD_MAX
+from dsrlb.wire.ethernet import HEADER_BYTES
+from dsrlb.wire.ipv4 import MORE_FRAGMENTS_AND_OFFSET
+from dsrlb.wire.l4 import FIN, RST, SYN, TCP, UDP
+
+_FIELDS = struct.Struct(">6s 6x 3s x H 2x H x B 2x 4s 4s 4s H 6x B B")
+_CHECKED = struct.Struct(">14x Q Q I")  # the IPv4 header
+_PLAIN = b"\x08\0\x45"  # IPv4 in Ethernet, header of five words
+_TCP_TAIL, _UDP_TAIL = bytes((TCP, 0, 0, 0)), bytes((UDP, 0, 0, 0))  # of a flow key, see wire/l4.py
+_CHANGES_STATE = SYN | FIN | RST
+_ESTABLISHED, _UDP_STATE = int(FlowState.ESTABLISHED), int(FlowState.UDP)
+_TCP_TIMEOUT_S, _UDP_TIMEOUT_S = TIMEOUT_S[FlowState.ESTABLISHED], TIMEOUT_S[FlowState.UDP]
+_TX, _REDIRECT, _FORWARDED = Action.TX, Action.REDIRECT, Reason.FORWARDED
+_fields, _checked, _FIELDS_BYTES = _FIELDS.unpack_from, _CHECKED.unpack_from, _FIELDS.size
+
+
+def forward_known(
+    frame: bytes, ifindex: int, table: ForwardingTable, state: State, now_s: int
+) -> Verdict | None:
+    """Forward a plain packet of a known flow; None, with nothing changed, if it must go the long way."""
+    size = len(frame)
+    if size < _FIELDS_BYTES:
+        return None
+    mac, kind, length, place, protocol, src, dst, ports, udp_bytes, offset, flags = _fields(frame)
+    if kind != _PLAIN or place & MORE_FRAGMENTS_AND_OFFSET or length > size - HEADER_BYTES:
+        return None
+    if protocol == TCP:
+        if flags & _CHANGES_STATE or not 20 <= offset >> 4 << 2 <= length - 20:
+            return None
+        tail, wanted, timeout_s = _TCP_TAIL, _ESTABLISHED, _TCP_TIMEOUT_S
+    elif protocol == UDP and 8 <= udp_bytes <= length - 20:
+        tail, wanted, timeout_s = _UDP_TAIL, _UDP_STATE, _UDP_TIMEOUT_S
+    else:
+        return None
+    flow = state.flows.get(V4_MAPPED + src + V4_MAPPED + dst + ports + tail)
+    if flow is None or flow.state != wanted or now_s - flow.seen_s > timeout_s:
+        return None
+    route = flow.route
+    if route is None or route.edition is not table.edition or mac != table.interfaces.get(ifindex):
+        return None
+    first, second, third = _checked(frame)
+    if (first + second + third) % WORD_MAX:
+        return None
+    flow.seen_s = now_s
+    state.reasons[_FORWARDED] += 1
+    count = route.count
+    count.packets += 1
+    count.octets += size
+    hop = route.hop
+    out_ifindex = hop.ifindex
+    return _TX if out_ifindex == ifindex else _REDIRECT, _FORWARDED, out_ifindex, route.rewrite(frame, hop)

@@ -1,0 +1,101 @@
+"""The short way gives what the long way gives: verdict, counters, flows; for any frames in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import balancer
+import packets
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import Dot1Q, Ether
+
+from dsrlb.datapath import decide, process
+from dsrlb.shortcut import forward_known
+from dsrlb.state import State, Verdict
+from dsrlb.wire.checksum import checksum
+
+ETHER = Ether(dst=packets.BALANCER_MAC, src=packets.ROUTER_MAC)
+TABLES = (balancer.table(), balancer.table(backends=balancer.ALL_BACKENDS[:2]))
+CLIENT_TO_VIP = IP(src=packets.CLIENT, dst=packets.VIP)
+
+
+def tcp(sport: int, flags: str, options: bool, tag: bool) -> bytes:
+    layers = ETHER / Dot1Q(vlan=5) if tag else ETHER
+    segment = TCP(sport=sport, dport=80, flags=flags, options=[("Timestamp", (1, 2))] if options else [])
+    return bytes(layers / CLIENT_TO_VIP / segment).ljust(60, b"\0")
+
+
+def udp(sport: int, size: int) -> bytes:
+    return bytes(ETHER / CLIENT_TO_VIP / UDP(sport=sport, dport=53) / bytes(size))
+
+
+def piece(sport: int, offset: int, more: bool) -> bytes:
+    header = IP(src=packets.CLIENT, dst=packets.VIP, frag=offset, flags="MF" if more else "")
+    return bytes(ETHER / header / TCP(sport=sport, dport=80, flags="A") / bytes(20))
+
+
+def damaged(frame: bytes, at: int, value: int) -> bytes:
+    at %= len(frame)
+    return frame[:at] + bytes((value,)) + frame[at + 1 :]
+
+
+SPORTS = st.integers(4000, 4002)
+FLAGS = st.sampled_from(["S", "A", "PA", "FA", "R", "SA", ""])
+SOUND = st.one_of(
+    st.builds(tcp, SPORTS, FLAGS, st.booleans(), st.booleans()),
+    st.builds(piece, SPORTS, st.sampled_from([0, 5]), st.booleans()),
+    st.builds(udp, SPORTS, st.integers(0, 40)),
+)
+FRAMES = st.one_of(
+    SOUND,
+    st.builds(damaged, SOUND, st.integers(0, 59), st.integers(0, 255)),
+    st.builds(lambda frame, size: frame[:size], SOUND, st.integers(0, 60)),
+)
+IFINDEXES = st.sampled_from([packets.IFINDEX, packets.IFINDEX, packets.OTHER_IFINDEX])
+LATER_S = st.sampled_from([0, 0, 0, 1, 301, 901])
+STEPS = st.lists(st.tuples(FRAMES, IFINDEXES, st.sampled_from(TABLES), LATER_S), max_size=30)
+
+
+def outcome(way: Callable[..., Verdict], steps: list[tuple[bytes, int, object, int]]) -> object:
+    state, now_s, verdicts = State(), 0, []
+    for frame, ifindex, table, later_s in steps:
+        now_s += later_s
+        verdicts.append(way(frame, ifindex, table, state, now_s))
+    flows = {key: (flow.backend, flow.state, flow.seen_s) for key, flow in state.flows}
+    return verdicts, state.reasons, state.backends, flows
+
+
+@given(STEPS)
+def test_the_short_way_and_the_long_way_have_one_outcome(steps: list[tuple[bytes, int, object, int]]) -> None:
+    assert outcome(process, steps) == outcome(decide, steps)
+
+
+def test_a_packet_of_a_proven_flow_takes_the_short_way_until_the_table_changes() -> None:
+    plain, state = tcp(4000, "A", options=True, tag=False), State()
+    first, second = TABLES
+    for _ in range(2):  # the second packet proves a connection that is seen first in its middle
+        assert forward_known(plain, packets.IFINDEX, first, state, 0) is None
+        expected = decide(plain, packets.IFINDEX, first, state, 0)
+    assert forward_known(plain, packets.IFINDEX, first, state, 0) == expected
+    assert forward_known(plain, packets.IFINDEX, second, state, 0) is None
+
+
+def refreshed(frame: bytes) -> bytes:
+    """Return the frame with an IPv4 checksum that is right for whatever its header says now."""
+    zeroed = frame[:24] + b"\0\0" + frame[26:]
+    return zeroed[:24] + checksum(zeroed[14:34]) + zeroed[26:]
+
+
+KNOWN = [tcp(4000, "A", options=True, tag=False), udp(4000, 40)]
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=["tcp", "udp"])
+def test_any_bit_of_a_known_flow_s_packet_may_flip_and_any_end_be_missing(known: bytes) -> None:
+    flipped = [damaged(known, at, known[at] ^ 1 << bit) for at in range(60) for bit in range(8)]
+    cut = [known[:size] for size in range(len(known))]
+    for frame in (*flipped, *(refreshed(frame) for frame in flipped), *cut):
+        steps = [(each, packets.IFINDEX, TABLES[0], 0) for each in (known, frame)]
+        assert outcome(process, steps) == outcome(decide, steps), frame.hex()
