@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -33,12 +34,13 @@ LB_MAC, ROUTER_MAC = bytes.fromhex("0200c6120110"), bytes.fromhex("0200c6120101"
 def standing() -> Iterator[None]:
     """Hold the two namespaces up for the length of a block; what was left of an earlier run goes first."""
     _require()
-    _remove()
-    try:
-        _build()
-        yield
-    finally:
+    with _alone():
         _remove()
+        try:
+            _build()
+            yield
+        finally:
+            _remove()
 
 
 def inside(namespace: str, *command: str) -> list[str]:
@@ -52,6 +54,17 @@ def cores() -> tuple[int, int]:
     if len(allowed) < 2:
         raise HostError("The benchmark needs two cores, one for the traffic and one for the forwarder.")
     return allowed[-2], allowed[-1]
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Keep a second run away for the length of a block: an abstract socket's name leaves no file behind."""
+    with socket.socket(socket.AF_UNIX) as lock:
+        try:
+            lock.bind(b"\0dsrlb-bench")
+        except OSError as error:
+            raise DsrlbError("Another benchmark is running on this machine: wait for its end.") from error
+        yield
 
 
 def _require() -> None:
