@@ -45,7 +45,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, mac
+from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, mac, run
 
 PORT_9 = (*both("9"), *both("9/udp"))
 
@@ -87,6 +87,7 @@ def test_of_real_traffic_only_the_two_mac_addresses_change(lab, serve, client, t
             assert upload["sent"] == upload["received"]
             assert None not in client.echo(6, vip, size_bytes=4000)["servers"]
         wire.until(lambda: len(wire.received) and len(to_vip(wire.sent)) >= len(to_vip(wire.received)))
+        assert routed_by_the_host(lab) == ""
     came, went = to_vip(wire.received), to_vip(wire.sent)
     assert max(map(len, came)) > 5000  # offloads are on: segments as large as the kernel hands them over
     assert [frame[12:] for frame in went] == [frame[12:] for frame in came]
@@ -94,6 +95,15 @@ def test_of_real_traffic_only_the_two_mac_addresses_change(lab, serve, client, t
     assert {server_of(frame) for frame in went} == {"rs1", "rs2", "rs3"}
     others = [frame for frame in wire.sent if frame[12:] not in {one[12:] for one in came}]
     assert all(map(is_neighbourly, others))  # no reset, no ICMP error, no copy routed by the host
+
+
+def routed_by_the_host(lab: Lab) -> str:
+    """What the balancer's own kernel knows of the VIPs as neighbours: it asks for one that it routes to.
+
+    Seconds later it would tell the client that the VIP is unreachable.
+    """
+    show = ["ip", "-n", lab.namespace("lb"), "neighbour", "show"]
+    return "".join(run([*show, str(vip), "nud", "all"]) for vip in (VIP, VIP6))
 
 
 def options_and_tags() -> list[Packet]:
@@ -200,6 +210,7 @@ def test_what_has_no_service_or_no_sense_ends_in_silence(lab, serve, tap, inject
             assert answers["errors"] == ["TimeoutError: timed out"]
             assert client.echo(1, vip, timeout_s=0.1)["servers"] == [None]
         settle(wire, inject, 1)
+        assert routed_by_the_host(lab) == ""
     strange = [frame for frame in wire.sent if b"marker" not in frame and not is_neighbourly(frame)]
     assert [Ether(frame).summary() for frame in strange] == []
     counted = counters(balancer)
