@@ -47,17 +47,20 @@ def serve(config: Config, *, force: bool = False) -> None:
     Raises ConfigError or HostError, with nothing left behind, when it cannot begin.
     """
     require_network("dsrlb serve")
+    for vip in guard.remove_stale():  # however this start ends
+        log.info("took back the rules that a crashed run left for VIP %s", vip)
     ground = survey(config, force=force)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    for number, word in ((signal.SIGTERM, "stop"), (signal.SIGINT, "stop"), (signal.SIGUSR1, "counters")):
-        signal.signal(number, lambda *_, word=word: events.put((word,)))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: events.put(("stop",)))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # flags cannot be reloaded, and rules must be taken back
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until then: an event ends the start early
     with ExitStack() as undo:
         undo.callback(guard.claim(ground.vips).release)
-        # Before any rule is set: those that a crashed run left go as well, however this run ends.
-        undo.callback(guard.remove, ground.vips)
+        undo.callback(guard.remove, ground.vips)  # before any rule is set
         loop = _Loop(config, ground, events, undo)
         loop.begin(force)
+        signal.signal(signal.SIGUSR1, lambda *_: events.put(("counters",)))
         loop.run()
         notify(STOPPING)
 
@@ -81,8 +84,6 @@ class _Loop:
     def begin(self, force: bool) -> None:
         """Do all that comes before the first packet, and say so."""
         ground, undo = self.ground, self.undo
-        for vip in guard.remove_stale():
-            log.info("took back the rules that a crashed run left for VIP %s", vip)
         self.resolve_first(force)
         self.check_owners(force)
         self.engine = PacketEngine(
@@ -139,6 +140,7 @@ class _Loop:
         ticks = [
             _Tick(LOOK_EVERY_S, lambda: self.reconcile(self.resolver.step(time.monotonic()))),
             _Tick(PROBE_EVERY_S, self.probe_for_owners),
+            _Tick(PROBE_EVERY_S, self.keep_guard),
             _Tick(ANNOUNCE_AGAIN_AFTER_S, lambda: self.announce(self.links.values()), once=True),
         ]
         while True:
@@ -212,6 +214,11 @@ class _Loop:
             for vip in self.ground.vips:
                 with suppress(DsrlbError):
                     ownership.announce(vip, one)
+
+    def keep_guard(self) -> None:
+        """Set the rules again if somebody flushed them (systemd-networkd does, when it starts again)."""
+        with suppress(DsrlbError):
+            guard.install(self.ground.vips, [one.name for one in self.ground.links])
 
     def probe_for_owners(self) -> None:
         """Ask who else has a VIP; the engine hears the answer."""

@@ -168,3 +168,16 @@ def forwarded(tap: Tap) -> list[bytes]:
 def forwarded_to(server: Tap) -> list[bytes]:
     """What a server got for the VIP, but for markers."""
     return [frame for frame in to_vip(server.received) if b"marker" not in frame]
+
+
+def routed_by_the_host(lab: Lab, forget: bool = False) -> str:
+    """What the balancer's own kernel knows of the VIPs as neighbours: it asks for one that it routes to.
+
+    Seconds later it would tell the client that the VIP is unreachable.  ``forget``: let it know nothing.
+    """
+    neighbour = ["ip", "-n", lab.namespace("lb"), "neighbour"]
+    known = {vip: run([*neighbour, "show", str(vip), "nud", "all"]) for vip in (VIP, VIP6)}
+    for vip in known if forget else ():
+        if known[vip]:
+            run([*neighbour, "del", str(vip), "dev", "e0"])
+    return "".join(known.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -34,11 +35,12 @@ def replay_file(
         if backend.mac is not None
     }
     table = compile_table(services, hops, {IFINDEX: mac})
-    if source == target or (target.exists() and target.samefile(source)):
-        raise ConfigError(f"{target} is the capture to read as well; write to another file.")
     state = State()
     frames = read_pcap(source)
     first = next(frames, None)  # an unreadable source is told before the target is touched
+    with suppress(OSError):  # a target that is not there yet, or that writing will complain of
+        if target.samefile(source):
+            raise ConfigError(f"{target} is the capture to read as well; write to another file.")
     write_pcap(target, _sent(chain(() if first is None else (first,), frames), mac, table, state))
     return state, table
 

@@ -54,7 +54,7 @@ def write_pcap(path: str | Path, frames: Iterable[tuple[float, bytes]]) -> int:
     from scapy.utils import RawPcapWriter  # late: scapy takes 0.1 s to import, and most commands do without
 
     count = 0
-    with _stream(Path(path), "wb") as stream:
+    with _written(path), _stream(Path(path), "wb") as stream:
         writer = RawPcapWriter(stream, linktype=LINKTYPE_ETHERNET, snaplen=SNAPLEN_BYTES, endianness="<")
         writer.write_header(None)
         for timestamp_s, frame in frames:
@@ -62,6 +62,16 @@ def write_pcap(path: str | Path, frames: Iterable[tuple[float, bytes]]) -> int:
             writer.write_packet(frame, sec=seconds, usec=microseconds)
             count += 1
     return count
+
+
+@contextmanager
+def _written(path: str | Path) -> Iterator[None]:
+    """Tell what writing meets (a full disk: often not before the file is closed) as a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{path} cannot be written: {error.strerror}; check the path and the disk."
+        raise ConfigError(reason) from error
 
 
 def _stream(path: Path, mode: str) -> IO[bytes]:

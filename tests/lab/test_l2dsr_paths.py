@@ -28,6 +28,7 @@ from lab_wire import (
     ip4,
     ip6,
     is_neighbourly,
+    routed_by_the_host,
     server_of,
     settle,
     socket_in,
@@ -45,7 +46,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, mac, run
+from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab
 
 PORT_9 = (*both("9"), *both("9/udp"))
 
@@ -80,6 +81,7 @@ def inject(lab: Lab) -> Iterator[Inject]:
 def test_of_real_traffic_only_the_two_mac_addresses_change(lab, serve, client, tap, routing) -> None:
     with forwarding(lab, routing):
         serve(flags=flags(lab, *both("80"), *both("8080"), *both("5353/udp"), scheduler="rr"))
+        routed_by_the_host(lab, forget=True)
         wire = tap("lb")
         for vip in (VIP, VIP6):
             assert client.requests(20, vip)["errors"] == []
@@ -95,15 +97,6 @@ def test_of_real_traffic_only_the_two_mac_addresses_change(lab, serve, client, t
     assert {server_of(frame) for frame in went} == {"rs1", "rs2", "rs3"}
     others = [frame for frame in wire.sent if frame[12:] not in {one[12:] for one in came}]
     assert all(map(is_neighbourly, others))  # no reset, no ICMP error, no copy routed by the host
-
-
-def routed_by_the_host(lab: Lab) -> str:
-    """What the balancer's own kernel knows of the VIPs as neighbours: it asks for one that it routes to.
-
-    Seconds later it would tell the client that the VIP is unreachable.
-    """
-    show = ["ip", "-n", lab.namespace("lb"), "neighbour", "show"]
-    return "".join(run([*show, str(vip), "nud", "all"]) for vip in (VIP, VIP6))
 
 
 def options_and_tags() -> list[Packet]:
@@ -202,6 +195,7 @@ REFUSALS = ("no_service", "malformed", "truncated", "bad_checksum", "martian_sou
 def test_what_has_no_service_or_no_sense_ends_in_silence(lab, serve, tap, inject, client, routing) -> None:
     with forwarding(lab, routing):
         balancer = serve(flags=flags(lab, *PORT_9))
+        routed_by_the_host(lab, forget=True)
         wire = tap("lb")
         inject(*refused())
         settle(wire, inject)
