@@ -67,6 +67,8 @@ def parse_vip(text: str) -> tuple[Address, int, Literal["tcp", "udp"]]:
         )
     v6, v4, port, protocol = match.group("v6", "v4", "port", "protocol")
     address = parse_address(v4 if v6 is None else v6, "VIP")
+    if address.is_link_local:
+        raise UsageError(f"VIP {address} is link-local, so no router leads to it; take a routable address")
     if (address.version == 6) != (v6 is not None):
         raise UsageError(f"VIP {text!r}: brackets are for IPv6 addresses, and IPv6 addresses need them")
     if protocol == "udp":

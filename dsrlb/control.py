@@ -11,7 +11,7 @@ import logging
 import queue
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -24,17 +24,18 @@ from dsrlb.engines.packet import PacketEngine
 from dsrlb.engines.report import lines
 from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.host import guard, ownership
-from dsrlb.host.links import Link, link
+from dsrlb.host.links import Link, link_at
 from dsrlb.host.notify import READY, STOPPING, notify
 from dsrlb.host.privileges import require_network
 from dsrlb.host.resolver import Resolver
 from dsrlb.host.watch import Event, Watch
 from dsrlb.model import Address, Hop, person_mac, wire_address
-from dsrlb.preflight import Ground, survey
+from dsrlb.preflight import Ground, find_ways, survey, vips_owned_here
 
 RESOLVE_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
 PROBE_EVERY_S = 2.0
+ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it flaps
 REPORT_CONFLICT_EVERY_S = 10.0  # RFC 5227 section 1.1, DEFEND_INTERVAL
 ANNOUNCE_AGAIN_AFTER_S = 1.0
 
@@ -73,11 +74,13 @@ class _Loop:
     ) -> None:
         self.config, self.ground, self.events, self.undo = config, ground, events, undo
         self.ways = dict(ground.ways)
+        self.lost: dict[Address, str] = {}  # backends without a way, and why
+        self.owned_here: list[str] = []
         self.links = {one.ifindex: one for one in ground.links}
-        asked = {a: way.ifindex for a, way in self.ways.items() if a not in ground.fixed_macs}
-        self.resolver = Resolver(asked)
+        self.routes_changed = False
+        self.resolver = Resolver(self.to_resolve())
         undo.callback(self.resolver.close)
-        self.macs: dict[Address, bytes | None] = {}
+        self.macs: Mapping[Address, bytes | None] = {}
         self.told: dict[Address, bytes | None] = {}
         self.reported: dict[tuple[Address, bytes], float] = {}
 
@@ -140,7 +143,7 @@ class _Loop:
         ticks = [
             _Tick(LOOK_EVERY_S, lambda: self.reconcile(self.resolver.step(time.monotonic()))),
             _Tick(PROBE_EVERY_S, self.probe_for_owners),
-            _Tick(PROBE_EVERY_S, self.keep_guard),
+            _Tick(ROUTES_EVERY_S, self.look_at_routes),
             _Tick(ANNOUNCE_AGAIN_AFTER_S, lambda: self.announce(self.links.values()), once=True),
         ]
         while True:
@@ -164,30 +167,64 @@ class _Loop:
                 raise DsrlbError(f"The packet engine failed: {error}; please report this.")
             case ("neighbour",):
                 self.reconcile(self.resolver.known(time.monotonic()))
+            case ("rule",):
+                self.keep_guard()
             case _:
+                self.routes_changed = True
                 self.look_at_links()
                 self.reconcile(self.resolver.known(time.monotonic()))
 
     def look_at_links(self) -> None:
-        """Read the interfaces again: MACs may have changed, and one that came up is announced on."""
+        """Read the interfaces again: MACs and names may have changed; one that came up is announced on."""
         for ifindex, before in list(self.links.items()):
-            try:
-                now = link(before.name)
-            except ConfigError:
-                now = replace(before, up=False)
-            if now.ifindex != ifindex:
-                now = replace(before, up=False)  # another interface has taken the name
+            now = link_at(ifindex) or replace(before, up=False)
             if now.up != before.up:
-                log.warning("interface %s is %s", now.name, "up" if now.up else "down")
+                state = (
+                    "up" if now.up else "down" if link_at(ifindex) else "gone; restart dsrlb when it is back"
+                )
+                log.warning("interface %s is %s", now.name, state)
             self.links[ifindex] = now
             if now.up and (not before.up or now.mac != before.mac):
                 self.announce([now])
-        self.ways = {address: self.links.get(way.ifindex, way) for address, way in self.ways.items()}
+        self.keep_guard()
+        self.ways = {
+            address: self.links.get(way.ifindex) or link_at(way.ifindex) or way
+            for address, way in self.ways.items()
+        }
         self.resolver.refresh()
 
-    def reconcile(self, macs: dict[Address, bytes | None]) -> None:
+    def look_at_routes(self) -> None:
+        """Find the way to each backend anew, if routes or addresses changed since the last time."""
+        if not self.routes_changed:
+            return
+        self.routes_changed = False
+        found, lost = find_ways(self.config, list(self.links.values()))
+        for address, way in found.items():
+            try:
+                self.engine.add_way_out(way)
+                self.ways[address] = way
+            except DsrlbError as error:  # it is gone again
+                lost[address] = str(error)
+        self.lost = lost
+        self.resolver.update(self.to_resolve())
+        self.warn_of_owned()
+
+    def warn_of_owned(self) -> None:
+        """Say it when somebody configures a VIP on this host: its own stack answers then."""
+        before, self.owned_here = self.owned_here, list(vips_owned_here(self.ground.vips))
+        for sentence in self.owned_here:
+            if sentence not in before:
+                log.warning("%s", sentence)
+
+    def to_resolve(self) -> dict[Address, int]:
+        """Return the backends whose MAC is to be found, with the interface to ask on."""
+        fixed = self.ground.fixed_macs
+        return {a: w.ifindex for a, w in self.ways.items() if a not in fixed and a not in self.lost}
+
+    def reconcile(self, resolved: Mapping[Address, bytes | None]) -> None:
         """Compile the table from what is known now, and install it if it differs."""
-        macs = {**self.ground.fixed_macs, **macs}
+        known = {**resolved, **self.ground.fixed_macs}
+        macs = {address: None if address in self.lost else known.get(address) for address in self.ways}
         hops = {
             address: Hop(self.ways[address].ifindex, self.ways[address].mac, mac) if mac else None
             for address, mac in macs.items()
@@ -203,8 +240,8 @@ class _Loop:
         before, self.told = self.told, dict(macs)
         for address, mac in macs.items():
             if mac is None and before.get(address, b"") is not None:
-                name = self.ways[address].name
-                log.warning("backend %s is unresolved: no answer on %s; it gets no traffic", address, name)
+                why = self.lost.get(address, f"no answer on {self.ways[address].name}.")
+                log.warning("backend %s is unresolved and gets no traffic: %s", address, why)
             elif mac is not None and before.get(address, mac) != mac:
                 log.info("backend %s is at %s", address, person_mac(mac))
 
@@ -218,7 +255,7 @@ class _Loop:
     def keep_guard(self) -> None:
         """Set the rules again if somebody flushed them (systemd-networkd does, when it starts again)."""
         with suppress(DsrlbError):
-            guard.install(self.ground.vips, [one.name for one in self.ground.links])
+            guard.install(self.ground.vips, [one.name for one in self.links.values()])
 
     def probe_for_owners(self) -> None:
         """Ask who else has a VIP; the engine hears the answer."""

@@ -91,7 +91,7 @@ def next_state(state: int, flags: int) -> int:
     """Return the state after a packet from the client with these TCP flags."""
     if flags & RST:
         return _CLOSED
-    if state == _CLOSED and flags & (ACK | FIN) == ACK:  # the reset was a forgery, or late: it goes on, on probation
+    if state == _CLOSED and flags & (ACK | FIN) == ACK:  # the reset was forged or late: probation
         return _SYN
     if state >= _FIN:
         return state

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dsrlb import modes
 from dsrlb.config import Config
 from dsrlb.errors import ConfigError
-from dsrlb.host.links import Link, default_interface, link, local_owner
-from dsrlb.host.neighbours import Route, route_to
+from dsrlb.host.links import Link, default_interface, link, link_at, local_owner
+from dsrlb.host.neighbours import Route, routes_to
 from dsrlb.model import Address, Backend
 
 
@@ -32,25 +31,42 @@ def survey(config: Config, *, force: bool = False) -> Ground:
     found: list[str] = []
     links = tuple(_links(config.interfaces or (default_interface(),), found))
     vips = tuple(dict.fromkeys(service.vip for service in config.services))
+    found += _broadcast_vips(vips, links)
     if not force:
-        found += _vips_owned_here(vips)
-    ways: dict[Address, Link] = {}
-    fixed: dict[Address, bytes] = {}
-    for mode, backend in _backends(config):
-        if backend.mac is not None:
-            fixed[backend.address] = backend.mac
-        try:
-            ways[backend.address] = _way_to(backend, links, modes.BY_NAME[mode].needs_same_link)
-        except ConfigError as error:
-            found += error.problems
+        found += vips_owned_here(vips)
+    ways, lost = find_ways(config, links)
+    found += lost.values()
     if found:
         raise ConfigError(*dict.fromkeys(found))
+    backends = {backend.address: backend for service in config.services for backend in service.backends}
+    fixed = {address: one.mac for address, one in backends.items() if one.mac is not None}
     return Ground(links, vips, ways, fixed)
 
 
-def _backends(config: Config) -> list[tuple[str, Backend]]:
-    """Return each backend once, with the mode that it is reached by."""
-    return list({(s.mode, backend): None for s in config.services for backend in s.backends})
+def find_ways(config: Config, links: Sequence[Link]) -> tuple[dict[Address, Link], dict[Address, str]]:
+    """Return the interface behind which each backend is, and why it is behind none for those lost."""
+    ways: dict[Address, Link] = {}
+    lost: dict[Address, str] = {}
+    wanted = {backend: service.mode for service in config.services for backend in service.backends}
+    routes = routes_to(backend.address for backend in wanted)
+    for backend, mode in wanted.items():
+        way = _way_to(backend, routes[backend.address], links, modes.BY_NAME[mode].needs_same_link)
+        if isinstance(way, Link):
+            ways[backend.address] = way
+        else:
+            lost[backend.address] = way
+    return ways, lost
+
+
+def vips_owned_here(vips: Sequence[Address]) -> Iterator[str]:
+    """Yield a sentence for each VIP that is configured on this host."""
+    for vip in vips:
+        owner = local_owner(vip)
+        if owner is not None:
+            yield (
+                f"VIP {vip} is configured on this host ({owner}), whose own stack would answer its clients; "
+                f"take it off, dsrlb owns it without: ip addr del {vip}/{vip.max_prefixlen} dev {owner}."
+            )
 
 
 def _links(names: Sequence[str], found: list[str]) -> Iterator[Link]:
@@ -65,35 +81,29 @@ def _links(names: Sequence[str], found: list[str]) -> Iterator[Link]:
         yield here
 
 
-def _vips_owned_here(vips: Sequence[Address]) -> Iterator[str]:
+def _broadcast_vips(vips: Sequence[Address], links: Sequence[Link]) -> Iterator[str]:
+    networks = [(one.name, own.network) for one in links for own in one.ipv4 if own.network.prefixlen < 31]
     for vip in vips:
-        owner = local_owner(vip)
-        if owner is not None:
-            yield (
-                f"VIP {vip} is configured on this host ({owner}), whose own stack would answer its clients; "
-                f"take it off, dsrlb owns it without: ip addr del {vip}/{vip.max_prefixlen} dev {owner}."
-            )
+        for name, network in networks:
+            if vip in (network.broadcast_address, network.network_address):
+                yield f"VIP {vip} is the broadcast or network address of {network} on {name}; take a host's."
 
 
-def _way_to(backend: Backend, links: Sequence[Link], same_link: bool) -> Link:
-    """Return the interface behind which a backend is; ConfigError when the mode cannot reach it."""
-    route = route_to(backend.address)
+def _way_to(backend: Backend, route: Route | None, links: Sequence[Link], same_link: bool) -> Link | str:
+    """Return the interface behind which a backend is, or why the mode cannot reach it."""
+    address = backend.address
     if route is not None and route.is_local:
-        raise ConfigError(f"Backend {backend.address} is this host itself; name another machine.")
+        return f"Backend {address} is this host itself; name another machine."
     if backend.mac is not None and (route is None or route.gateway is not None) and links:
         return links[0]  # whoever gives a MAC vouches that it is on the segment
     if route is None:
-        raise ConfigError(f"Backend {backend.address} is unreachable: this host has no route to it.")
+        return f"Backend {address} is unreachable: this host has no route to it."
     if same_link and route.gateway is not None:
-        raise ConfigError(
-            f"Backend {backend.address} is off-link (behind router {route.gateway}): l2dsr rewrites the MAC "
-            "only, so servers must be on its own network; those behind routers need mode l3dsr (planned)."
+        return (
+            f"Backend {address} is off-link (behind router {route.gateway}): l2dsr rewrites the MAC only, so "
+            "servers must be on its own network; those behind routers need mode l3dsr (planned)."
         )
-    return _link_of(route, links)
-
-
-def _link_of(route: Route, links: Sequence[Link]) -> Link:
-    for one in links:
-        if one.ifindex == route.ifindex:
-            return one
-    return link(socket.if_indextoname(route.ifindex))
+    known = {one.ifindex: one for one in links}.get(route.ifindex) or link_at(route.ifindex)
+    return (
+        known or f"Backend {address} is behind interface {route.ifname}, which is not an Ethernet interface."
+    )

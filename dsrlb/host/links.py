@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
@@ -69,6 +71,13 @@ def link(name: str) -> Link:
         ipv4=tuple(a for a in addresses if isinstance(a, IPv4Interface)),
         ipv6=tuple(a for a in addresses if isinstance(a, IPv6Interface)),
     )
+
+
+def link_at(ifindex: int) -> Link | None:
+    """Return the link that has an index, whatever its name is now; None when it is gone."""
+    with contextlib.suppress(OSError, ConfigError):
+        return link(socket.if_indextoname(ifindex))
+    return None
 
 
 def is_up(flags: int) -> bool:

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -56,30 +56,34 @@ class Neighbour:
 NeighbourKey = tuple[int, bytes]  # ifindex, 16-byte address
 
 
-def route_to(address: Address) -> Route | None:
-    """Return the route this host takes to an address, or None when it has none.
+def routes_to(addresses: Iterable[Address]) -> dict[Address, Route | None]:
+    """Return the route this host takes to each address, None where it has none.
 
     Raises DsrlbError when the kernel cannot be asked.
     """
     with IPRoute() as ipr:
-        try:
-            message = next(iter(ipr.route("get", dst=str(address))))
-        except NetlinkError as error:
-            if error.code in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES):
-                return None  # no route; or an unreachable, blackhole or prohibit route
-            raise DsrlbError(f"The kernel gave no answer about the route to {address}: {error}.") from error
-        if message["type"] not in (RTN_UNICAST, RTN_LOCAL):
-            return None
-        ifindex = message.get_attr("RTA_OIF")
-        gateway = message.get_attr("RTA_GATEWAY") or (message.get_attr("RTA_VIA") or {}).get("addr")
-        source = message.get_attr("RTA_PREFSRC")
-        return Route(
-            ifindex=ifindex,
-            ifname=socket.if_indextoname(ifindex),
-            gateway=ip_address(gateway) if gateway else None,
-            source=ip_address(source) if source else None,
-            is_local=message["type"] == RTN_LOCAL,
-        )
+        return {address: _route_to(ipr, address) for address in addresses}
+
+
+def _route_to(ipr: IPRoute, address: Address) -> Route | None:
+    try:
+        message = next(iter(ipr.route("get", dst=str(address))))
+    except NetlinkError as error:
+        if error.code in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES):
+            return None  # no route; or an unreachable, blackhole or prohibit route
+        raise DsrlbError(f"The kernel gave no answer about the route to {address}: {error}.") from error
+    if message["type"] not in (RTN_UNICAST, RTN_LOCAL):
+        return None
+    ifindex = message.get_attr("RTA_OIF")
+    gateway = message.get_attr("RTA_GATEWAY") or (message.get_attr("RTA_VIA") or {}).get("addr")
+    source = message.get_attr("RTA_PREFSRC")
+    return Route(
+        ifindex=ifindex,
+        ifname=socket.if_indextoname(ifindex),
+        gateway=ip_address(gateway) if gateway else None,
+        source=ip_address(source) if source else None,
+        is_local=message["type"] == RTN_LOCAL,
+    )
 
 
 def neighbours(ifindex: int) -> dict[NeighbourKey, Neighbour]:

@@ -25,9 +25,8 @@ from typing import TypeVar
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from dsrlb.errors import ConfigError
 from dsrlb.host import frames
-from dsrlb.host.links import Link, link
+from dsrlb.host.links import Link, link_at
 from dsrlb.host.neighbours import (
     NUD_FAILED,
     NUD_INCOMPLETE,
@@ -131,7 +130,7 @@ class Resolver:
 
     def refresh(self) -> None:
         """Read the own addresses and MACs again; call it after a change of links or addresses."""
-        links = {ifindex: _link_of(ifindex) for ifindex in {key[0] for key in self._keys.values()}}
+        links = {ifindex: link_at(ifindex) for ifindex in {key[0] for key in self._keys.values()}}
         self._questions: dict[Address, Question] = {}
         for address, (ifindex, _) in self._keys.items():
             here = links[ifindex]
@@ -220,10 +219,3 @@ class Resolver:
             frame = known.mac + asked.unicast[6:]
         with contextlib.suppress(OSError):  # interface down or queue full: the next step asks again
             self._out.sendto(frame, (asked.ifname, 0))
-
-
-def _link_of(ifindex: int) -> Link | None:
-    """Return the link of an index; None when it is gone: its targets are then unresolved."""
-    with contextlib.suppress(OSError, ConfigError):
-        return link(socket.if_indextoname(ifindex))
-    return None

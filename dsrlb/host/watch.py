@@ -21,16 +21,20 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from dsrlb.host.links import is_up
 from dsrlb.host.neighbours import netlink_messages
 
-# ("neighbour",) | ("link", ifname, up) | ("route",): routes or addresses | ("resync",): look at everything
+# ("neighbour",) | ("link", ifname, up) | ("route",): routes or addresses | ("rule",): policy rules |
+# ("resync",): look at everything
 Event = tuple[str, ...] | tuple[str, str, bool]
 
 # linux/rtnetlink.h: RTMGRP_* bits and RTM_* types
 GROUP_LINK, GROUP_NEIGH, GROUP_IPV4_ADDR, GROUP_IPV4_ROUTE = 0x1, 0x4, 0x10, 0x40
 GROUP_IPV6_ADDR, GROUP_IPV6_ROUTE = 0x100, 0x400
+GROUP_IPV4_RULE, GROUP_IPV6_RULE = 0x80, 0x40000
 GROUPS = GROUP_LINK | GROUP_NEIGH | GROUP_IPV4_ADDR | GROUP_IPV4_ROUTE | GROUP_IPV6_ADDR | GROUP_IPV6_ROUTE
+GROUPS |= GROUP_IPV4_RULE | GROUP_IPV6_RULE
 RTM_NEWLINK, RTM_DELLINK = 16, 17
 NEIGHBOUR_KINDS = (28, 29)  # RTM_NEWNEIGH, RTM_DELNEIGH
 ROUTE_KINDS = (20, 21, 24, 25)  # RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_DELROUTE
+RULE_KINDS = (32, 33)  # RTM_NEWRULE, RTM_DELRULE
 
 MERGE_FOR_S = 0.02  # events of this span go out once each
 RETRY_AFTER_S = 0.5
@@ -128,6 +132,8 @@ def events_of(kind: int, body: bytes) -> Iterator[Event]:
         yield ("neighbour",)
     elif kind in ROUTE_KINDS:
         yield ("route",)
+    elif kind in RULE_KINDS:
+        yield ("rule",)
     elif kind in (RTM_NEWLINK, RTM_DELLINK):
         message = ifinfmsg(struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body)
         message.decode()

@@ -279,12 +279,14 @@ def test_links_and_routes_are_told_as_they_are(lab):
         assert links.local_owner(ip_address("2001:db8:40::1")) == "e0"
         assert links.local_owner(SERVER_V4) is None
         ip("-n", LB, "route", "add", "198.18.50.0/24", "via", "198.18.40.21")
-        direct, routed = neighbours.route_to(SERVER_V6), neighbours.route_to(ip_address("198.18.50.9"))
+        others = [ip_address(text) for text in ("198.18.50.9", "198.18.40.1", "198.19.0.1", "2001:db8:99::1")]
+        routes = neighbours.routes_to([SERVER_V6, *others])
+        direct, routed = routes[SERVER_V6], routes[others[0]]
         assert (direct.ifname, direct.gateway) == ("e0", None)
         assert (routed.gateway, routed.source) == (SERVER_V4, ip_address("198.18.40.1"))
-        assert neighbours.route_to(ip_address("198.18.40.1")).is_local
-        assert neighbours.route_to(ip_address("198.19.0.1")) is None
-        assert neighbours.route_to(ip_address("2001:db8:99::1")) is None
+        assert routes[others[1]].is_local
+        assert routes[others[2]] is None
+        assert routes[others[3]] is None
         with pytest.raises(ConfigError, match="e0, lo"):
             links.link("e7")
         with pytest.raises(ConfigError, match="not an Ethernet interface"):

@@ -46,7 +46,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab
+from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, mac
 
 PORT_9 = (*both("9"), *both("9/udp"))
 
