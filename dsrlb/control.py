@@ -12,9 +12,9 @@ import queue
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 
 import click
 
@@ -30,7 +30,7 @@ from dsrlb.host.privileges import require_network
 from dsrlb.host.resolver import Resolver
 from dsrlb.host.watch import Event, Watch
 from dsrlb.model import Address, Hop, person_mac, wire_address
-from dsrlb.preflight import Ground, find_ways, survey, vips_owned_here
+from dsrlb.preflight import Ground, find_ways, other_owners, survey, vips_owned_here
 
 RESOLVE_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
@@ -76,6 +76,7 @@ class _Loop:
         self.ways = dict(ground.ways)
         self.lost: dict[Address, str] = {}  # backends without a way, and why
         self.owned_here: list[str] = []
+        self.complaint = ""
         self.links = {one.ifindex: one for one in ground.links}
         self.routes_changed = False
         self.resolver = Resolver(self.to_resolve())
@@ -98,6 +99,7 @@ class _Loop:
         guard.install(ground.vips, [one.name for one in ground.links])
         watch = Watch(self.events)
         undo.callback(watch.stop)
+        self.events.put(("resync",))  # what changed since the survey
         self.reconcile(self.macs)
         self.engine.start()
         self.announce(ground.links)
@@ -123,15 +125,7 @@ class _Loop:
 
     def check_owners(self, force: bool) -> None:
         """Refuse (or warn) when another machine answers for a VIP on one of the interfaces."""
-        pairs = [(vip, one) for vip in self.ground.vips for one in self.ground.links]
-        with ThreadPoolExecutor(max_workers=32) as pool:
-            owners = list(pool.map(lambda pair: ownership.find_owner(*pair), pairs))
-        taken = [
-            f"VIP {vip} already belongs to another machine: {person_mac(mac)} answers for it on {one.name}; "
-            "stop it there (on a real server: dsrlb backend setup), or start with --force."
-            for (vip, one), mac in zip(pairs, owners, strict=True)
-            if mac is not None
-        ]
+        taken = other_owners(self.ground)
         if taken and not force:
             raise ConfigError(*taken)
         for sentence in taken:
@@ -139,7 +133,6 @@ class _Loop:
 
     def run(self) -> None:
         """React to events, and look by the clock, until told to stop."""
-        counters = self.print_counters
         ticks = [
             _Tick(LOOK_EVERY_S, lambda: self.reconcile(self.resolver.step(time.monotonic()))),
             _Tick(PROBE_EVERY_S, self.probe_for_owners),
@@ -150,10 +143,23 @@ class _Loop:
             with suppress(queue.Empty):
                 event = self.events.get(timeout=max(0.0, min(tick.due for tick in ticks) - time.monotonic()))
                 if event[0] == "stop":
-                    return counters()
-                self.react(event)
+                    return self.print_counters()
+                if event[0] == "failure":
+                    raise DsrlbError(f"The packet engine failed: {event[1]}; please report this.")
+                self.attempt(partial(self.react, event))
             for tick in ticks:
-                tick.run_if_due()
+                self.attempt(tick.run_if_due)
+
+    def attempt(self, do: Callable[[], None]) -> None:
+        """Do it; what fails is told once, and the engine forwards on with the last good table."""
+        try:
+            do()
+        except Exception as error:
+            sentence = f"{type(error).__name__}: {error}"
+            if sentence != self.complaint:
+                log.warning("looking at the host failed (%s); forwarding goes on as it was", sentence)
+                log.debug("traceback", exc_info=True)
+            self.complaint = sentence
 
     def react(self, event: Event) -> None:
         """Do what an event asks for; most ask for a look."""
@@ -163,8 +169,6 @@ class _Loop:
             case ("claim", str(vip), str(mac), str(interface)):
                 log.warning("VIP %s is also claimed by %s on %s; announcing it again", vip, mac, interface)
                 self.announce(self.links.values())
-            case ("failure", str(error)):
-                raise DsrlbError(f"The packet engine failed: {error}; please report this.")
             case ("neighbour",):
                 self.reconcile(self.resolver.known(time.monotonic()))
             case ("rule",):
@@ -179,10 +183,8 @@ class _Loop:
         for ifindex, before in list(self.links.items()):
             now = link_at(ifindex) or replace(before, up=False)
             if now.up != before.up:
-                state = (
-                    "up" if now.up else "down" if link_at(ifindex) else "gone; restart dsrlb when it is back"
-                )
-                log.warning("interface %s is %s", now.name, state)
+                lasting = "" if now.up or link_at(ifindex) else " (gone: when it is back, restart dsrlb)"
+                log.warning("interface %s is %s%s", now.name, "up" if now.up else "down", lasting)
             self.links[ifindex] = now
             if now.up and (not before.up or now.mac != before.mac):
                 self.announce([now])
@@ -297,5 +299,5 @@ class _Tick:
     def run_if_due(self) -> None:
         """Do it if its time has come."""
         if time.monotonic() >= self.due:
-            self.do()
             self.due = time.monotonic() + self.every_s
+            self.do()

@@ -1,8 +1,9 @@
-"""What serving stands on here: interfaces, and the way to each backend.  Looks, and changes nothing."""
+"""What serving stands on here: interfaces, and the way to each backend.  Looks and asks; changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dsrlb import modes
@@ -10,7 +11,10 @@ from dsrlb.config import Config
 from dsrlb.errors import ConfigError
 from dsrlb.host.links import Link, default_interface, link, link_at, local_owner
 from dsrlb.host.neighbours import Route, routes_to
-from dsrlb.model import Address, Backend
+from dsrlb.host.ownership import find_owner
+from dsrlb.model import Address, Backend, person_mac
+
+OWNERS_AT_ONCE = 256  # each waits 0.6 s for an answer, and costs a thread
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,19 @@ def vips_owned_here(vips: Sequence[Address]) -> Iterator[str]:
                 f"VIP {vip} is configured on this host ({owner}), whose own stack would answer its clients; "
                 f"take it off, dsrlb owns it without: ip addr del {vip}/{vip.max_prefixlen} dev {owner}."
             )
+
+
+def other_owners(ground: Ground) -> list[str]:
+    """Ask the network, and return a sentence for each VIP that another machine answers for."""
+    pairs = [(vip, one) for vip in ground.vips for one in ground.links]
+    with ThreadPoolExecutor(max_workers=min(len(pairs), OWNERS_AT_ONCE)) as pool:
+        owners = list(pool.map(lambda pair: find_owner(*pair), pairs))
+    return [
+        f"VIP {vip} already belongs to another machine: {person_mac(mac)} answers for it on {one.name}; "
+        "stop it there (on a real server: dsrlb backend setup), or start with --force."
+        for (vip, one), mac in zip(pairs, owners, strict=True)
+        if mac is not None
+    ]
 
 
 def _links(names: Sequence[str], found: list[str]) -> Iterator[Link]:
