@@ -35,6 +35,7 @@ def survey(config: Config, *, force: bool = False) -> Ground:
     found: list[str] = []
     links = tuple(_links(config.interfaces or (default_interface(),), found))
     vips = tuple(dict.fromkeys(service.vip for service in config.services))
+    found += _doubled(links)
     found += _broadcast_vips(vips, links)
     if not force:
         found += vips_owned_here(vips)
@@ -96,6 +97,17 @@ def _links(names: Sequence[str], found: list[str]) -> Iterator[Link]:
         if not here.up:
             found.append(f"Interface {name} is down; bring it up first: ip link set {name} up.")
         yield here
+
+
+def _doubled(links: Sequence[Link]) -> Iterator[str]:
+    """Yield a sentence for each interface whose frames would be taken twice."""
+    names = {one.ifindex: one.name for one in links}
+    for one in links:
+        if one.vlan_of in names:
+            yield (
+                f"Interface {one.name} is a VLAN of {names[one.vlan_of]}, which sees its tagged frames as well: "
+                "both together would forward each twice; name one of them."
+            )
 
 
 def _broadcast_vips(vips: Sequence[Address], links: Sequence[Link]) -> Iterator[str]:

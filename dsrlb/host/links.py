@@ -31,6 +31,7 @@ class Link:
     up: bool
     ipv4: tuple[IPv4Interface, ...]
     ipv6: tuple[IPv6Interface, ...]  # without those that are still tentative
+    vlan_of: int | None = None  # ifindex of the interface whose tagged frames these are
 
 
 def default_interface() -> str:
@@ -70,7 +71,14 @@ def link(name: str) -> Link:
         up=is_up(message["flags"]),
         ipv4=tuple(a for a in addresses if isinstance(a, IPv4Interface)),
         ipv6=tuple(a for a in addresses if isinstance(a, IPv6Interface)),
+        vlan_of=_vlan_of(message),
     )
+
+
+def _vlan_of(message: Any) -> int | None:
+    about = message.get_attr("IFLA_LINKINFO")
+    is_vlan = about is not None and about.get_attr("IFLA_INFO_KIND") == "vlan"
+    return message.get_attr("IFLA_LINK") if is_vlan else None
 
 
 def link_at(ifindex: int) -> Link | None:

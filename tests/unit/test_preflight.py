@@ -1,0 +1,26 @@
+"""What of a host's interfaces and addresses keeps a balancer from serving?"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface
+
+from dsrlb.host.links import Link
+from dsrlb.preflight import _broadcast_vips, _doubled
+
+
+def link(ifindex: int, name: str, *ipv4: str, vlan_of: int | None = None) -> Link:
+    return Link(ifindex, name, bytes(6), 1500, True, tuple(map(ip_interface, ipv4)), (), vlan_of)
+
+
+def test_an_interface_and_a_vlan_of_it_are_not_served_together() -> None:
+    trunk, vlan, other = link(2, "eth0"), link(3, "eth0.100", vlan_of=2), link(4, "eth1.100", vlan_of=9)
+    (sentence,) = _doubled([trunk, vlan, other])
+    assert "eth0.100 is a VLAN of eth0" in sentence
+    assert not list(_doubled([vlan, other]))
+
+
+def test_broadcast_and_network_addresses_are_no_vips() -> None:
+    links = [link(2, "eth0", "198.18.1.10/24"), link(3, "eth1", "198.18.3.0/31")]
+    wrong = [ip_address(text) for text in ("198.18.1.255", "198.18.1.0")]
+    right = [ip_address(text) for text in ("198.18.1.100", "198.18.2.255", "198.18.3.1", "2001:db8::ff")]
+    assert [sentence.split()[1] for sentence in _broadcast_vips(wrong + right, links)] == list(map(str, wrong))
