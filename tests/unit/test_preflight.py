@@ -23,4 +23,5 @@ def test_broadcast_and_network_addresses_are_no_vips() -> None:
     links = [link(2, "eth0", "198.18.1.10/24"), link(3, "eth1", "198.18.3.0/31")]
     wrong = [ip_address(text) for text in ("198.18.1.255", "198.18.1.0")]
     right = [ip_address(text) for text in ("198.18.1.100", "198.18.2.255", "198.18.3.1", "2001:db8::ff")]
-    assert [sentence.split()[1] for sentence in _broadcast_vips(wrong + right, links)] == list(map(str, wrong))
+    refused = [sentence.split()[1] for sentence in _broadcast_vips(wrong + right, links)]
+    assert refused == list(map(str, wrong))
