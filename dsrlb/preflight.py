@@ -105,7 +105,7 @@ def _doubled(links: Sequence[Link]) -> Iterator[str]:
     for one in links:
         if one.vlan_of in names:
             yield (
-                f"Interface {one.name} is a VLAN of {names[one.vlan_of]}, which sees its frames as well: both "
+                f"Interface {one.name} is a VLAN of {names[one.vlan_of]}, which sees its frames too: both "
                 "together would forward each twice; name one of them."
             )
 

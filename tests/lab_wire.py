@@ -1,10 +1,11 @@
-"""What tests in the lab share: one balancer's flags and counters, and plain sockets on the lab's wires.
+"""What tests in the lab share: a step into a namespace, one balancer's flags and counters, plain sockets.
 
 Nothing of dsrlb's own frame code is used to send frames, or to read them.
 """
 
 from __future__ import annotations
 
+import ctypes
 import re
 import select
 import socket
@@ -13,16 +14,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
 
-from pyroute2 import netns
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
 from dsrlb.lab.balancer import Balancer
-from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, inside, mac, run
+from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, mac, run
+from dsrlb.lab.topology import inside as command_inside
 
+GUEST_MAC = "02:00:c6:12:01:99"  # of the fixture ``guest``
 PACKET_OUTGOING, ETH_P_ALL = 4, 3
 SOL_PACKET, PACKET_AUXDATA = 263, 8
 TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 16, 64
@@ -33,6 +37,33 @@ TO_BALANCER = Ether(src=mac("router"), dst=mac("lb"))
 LB_MAC = bytes.fromhex(mac("lb").replace(":", ""))
 SERVERS = {bytes.fromhex(mac(name).replace(":", "")): name for name in ("rs1", "rs2", "rs3")}
 Inject = Callable[..., list[bytes]]  # puts frames on the wire and returns their bytes
+
+
+def enter(namespace: TextIO) -> None:
+    """Move this thread into a network namespace, an open file (os.setns came with Python 3.12)."""
+    if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0):
+        raise OSError(ctypes.get_errno(), f"cannot enter {namespace.name}")
+
+
+@contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """Run the body of a with statement in a namespace."""
+    with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", namespace).open() as there:
+        enter(there)
+        try:
+            yield
+        finally:
+            enter(home)
+
+
+def eventually(true: Callable[[], object], within_s: float) -> bool:
+    """Wait for a condition with a deadline."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.01)
+    return bool(true())
 
 
 def both(port: str) -> tuple[str, str]:
@@ -60,7 +91,7 @@ def counters(balancer: Balancer) -> Counter[str]:
 def forwarding(lab: Lab, value: int) -> Iterator[None]:
     """Turn the routing of the balancer's own kernel on or off; off again afterwards."""
     keys = "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"
-    command = inside(lab.namespace("lb"), "sysctl", "-qw")
+    command = command_inside(lab.namespace("lb"), "sysctl", "-qw")
     run([*command, *(f"{key}={value}" for key in keys)])
     try:
         yield
@@ -70,11 +101,8 @@ def forwarding(lab: Lab, value: int) -> Iterator[None]:
 
 def socket_in(lab: Lab, role: str) -> socket.socket:
     """A packet socket, still unbound, in a node's namespace."""
-    netns.pushns(lab.namespace(role))
-    try:
+    with inside(lab.namespace(role)):
         return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    finally:
-        netns.popns()
 
 
 class Tap:

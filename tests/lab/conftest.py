@@ -6,6 +6,7 @@
              Whatever a test leaves running is stopped at its end.
 ``client``   what a client does: requests, upload, download, echo; each in one process in the namespace
 ``dsrlb``    ``dsrlb("serve", "--mode", …)`` runs a command in the balancer's node to its end
+``guest``    one more machine on the switch, for the tests of one file: the name of its namespace
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from lab_wire import GUEST_MAC
 
 from dsrlb.lab import balancer
 from dsrlb.lab.balancer import Balancer
 from dsrlb.lab.client import Result, ask, begin, result
 from dsrlb.lab.lifecycle import standing
-from dsrlb.lab.topology import VIP, Lab
+from dsrlb.lab.topology import VIP, Lab, run
 
 # Not the prefix of a lab that a person may have standing; another one lets two runs go side by side.
 TEST_PREFIX = os.environ.get("DSRLB_TEST_PREFIX", "dsrlbt-")
@@ -51,6 +53,22 @@ def serve(lab: Lab) -> Iterator[Callable[..., Balancer]]:
 @pytest.fixture
 def dsrlb(lab: Lab) -> Callable[..., subprocess.CompletedProcess[str]]:
     return lambda *arguments, role="lb", **more: balancer.run_dsrlb(lab, role, *arguments, **more)
+
+
+@pytest.fixture(scope="module")
+def guest(lab: Lab) -> Iterator[str]:
+    """One more machine on the switch; returns its namespace."""
+    name, switch = f"{lab.prefix}guest", lab.namespace("switch")
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    run(["ip", "netns", "add", name])
+    try:
+        run(["ip", "link", "add", "e0", "netns", name, "address", GUEST_MAC, "type", "veth",
+             "peer", "name", "p-guest", "netns", switch])  # fmt: skip
+        run(["ip", "-n", switch, "link", "set", "p-guest", "master", "br0", "up"])
+        run(["ip", "-n", name, "link", "set", "e0", "up"])
+        yield name
+    finally:
+        run(["ip", "netns", "del", name])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from pyroute2 import netns
+from lab_wire import inside
 
 from dsrlb.errors import ConfigError
 from dsrlb.frameio import af_packet
@@ -36,15 +36,6 @@ DEADLINE_S = 10
 
 def ip(*words):
     subprocess.run(["ip", *words], check=True, capture_output=True)
-
-
-@contextmanager
-def inside(name):
-    netns.pushns(name)
-    try:
-        yield
-    finally:
-        netns.popns()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ line to its exit code, without importing everything anew some hundred times.
 from __future__ import annotations
 
 import codecs
-import ctypes
 import logging
 import os
 import struct
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import scapy.utils  # noqa: F401  replay imports it late: once here, not in each fork
+from lab_wire import GUEST_MAC, enter
 
 from dsrlb.cli import main
 from dsrlb.lab.topology import Lab, inside, mac, run
@@ -29,7 +29,6 @@ VIP, RS1, RS2 = "198.18.1.100", "198.18.1.11", "198.18.1.12"
 VIP6, RS1_6 = "2001:db8:1::100", "2001:db8:1::11"
 USAGE, CONFIG, HOST = 2, 3, 4
 NOBODY = 65534
-GUEST_MAC = "02:00:c6:12:01:99"
 DEADLINE_S = 20
 RS1_WITH_MAC = f"{RS1},mac={mac('rs1')}"
 
@@ -71,17 +70,11 @@ def flags(
     return ["serve", "--mode", mode, "--interface", interface, "--vip", vip, *behind, *more]
 
 
-def enter(namespace: str) -> None:
-    """Move this process into a network namespace (os.setns came with Python 3.12)."""
-    with Path("/run/netns", namespace).open() as there:
-        if ctypes.CDLL(None, use_errno=True).setns(there.fileno(), 0):
-            raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
-
-
 def in_a_fork(namespace: str, arguments: list[str], uid: int, out: int, err: int) -> None:
     """Become the dsrlb command; never returns."""
     try:
-        enter(namespace)
+        with Path("/run/netns", namespace).open() as there:
+            enter(there)
         codecs.lookup("ascii")  # a file, which nobody might not be allowed to read here
         if uid:
             os.setgroups([])
@@ -146,22 +139,6 @@ def nothing_left_behind(lab: Lab, untouched: dict[str, str]) -> Iterator[None]:
     now = traces(lab)
     assert now["host"].splitlines() == untouched["host"].splitlines()
     assert now["processes"] == untouched["processes"]
-
-
-@pytest.fixture(scope="module")
-def guest(lab: Lab) -> Iterator[str]:
-    """One more machine on the switch; returns its namespace."""
-    name, switch = f"{lab.prefix}guest", lab.namespace("switch")
-    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-    run(["ip", "netns", "add", name])
-    try:
-        run(["ip", "link", "add", "e0", "netns", name, "address", GUEST_MAC, "type", "veth",
-             "peer", "name", "p-guest", "netns", switch])  # fmt: skip
-        run(["ip", "-n", switch, "link", "set", "p-guest", "master", "br0", "up"])
-        run(["ip", "-n", name, "link", "set", "e0", "up"])
-        yield name
-    finally:
-        run(["ip", "netns", "del", name])
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import queue
 import socket
@@ -20,6 +19,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from lab_wire import eventually, inside
 
 from dsrlb.errors import ConfigError
 from dsrlb.host import frames, guard, links, neighbours, ownership
@@ -51,29 +51,6 @@ def sysctl(namespace: str, **values: int) -> None:
     with inside(namespace):
         for key, value in values.items():
             Path("/proc/sys/net", *key.split("__")).write_text(str(value))
-
-
-@contextlib.contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Run the body of a with statement in a namespace (os.setns came with Python 3.12)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    there_path = Path("/run/netns", namespace)
-    with Path("/proc/thread-self/ns/net").open() as home, there_path.open() as there:
-        assert libc.setns(there.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
-        try:
-            yield
-        finally:
-            assert libc.setns(home.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
-
-
-def eventually(true: Callable[[], object], within_s: float) -> bool:
-    """Wait for a condition with a deadline."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        time.sleep(0.01)
-    return bool(true())
 
 
 def tear_down() -> None:

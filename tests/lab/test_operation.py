@@ -9,7 +9,6 @@ Two things are added to the lab, and taken away again::
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_wire import ETH_P_ALL, GUEST_MAC, PACKET_OUTGOING, eventually, inside
 
 from dsrlb.host import frames
 from dsrlb.lab.balancer import Balancer
@@ -30,37 +30,13 @@ from dsrlb.lab.topology import VIP, VIP6, Lab, mac, run
 from dsrlb.lab.topology import inside as command_inside
 
 Serve = Callable[..., Balancer]
-GUEST_MAC = "02:00:c6:12:01:99"
 RS1, RS2, RS3 = "198.18.1.11", "198.18.1.12", "198.18.1.13"
 RS1_6 = "2001:db8:1::11"
 NEW_MAC = "02:00:c6:12:01:e1"
-ETH_P_ALL, PACKET_OUTGOING = 3, 4
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 
 
 # ----------------------------------------------------------------------------- tools
-
-
-@contextlib.contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Run the body of a with statement in a namespace (os.setns came with Python 3.12)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", namespace).open() as there:
-        assert libc.setns(there.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
-        try:
-            yield
-        finally:
-            assert libc.setns(home.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
-
-
-def eventually(true: Callable[[], object], within_s: float) -> bool:
-    """Wait for a condition with a deadline."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        time.sleep(0.01)
-    return bool(true())
 
 
 @contextlib.contextmanager
@@ -135,7 +111,9 @@ def backends(printed: str) -> dict[str, tuple[int, int, int]]:
     total: dict[str, tuple[int, int, int]] = {}
     for where, *counts in rows:
         before = total.get(where, (0, 0, 0))
-        total[where] = tuple(a + int(b) for a, b in zip(before, counts, strict=True))  # type: ignore[assignment]
+        total[where] = tuple(  # type: ignore[assignment]
+            a + int(b) for a, b in zip(before, counts, strict=True)
+        )
     return total
 
 
@@ -162,20 +140,10 @@ def share_of_a_second(process: subprocess.Popen[bytes]) -> float:
 
 
 @pytest.fixture(scope="module")
-def guest(lab: Lab) -> Iterator[str]:
-    """One more machine on the switch; returns its namespace."""
-    name, switch = f"{lab.prefix}guest", lab.namespace("switch")
-    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-    run(["ip", "netns", "add", name])
-    try:
-        run(["ip", "link", "add", "e0", "netns", name, "address", GUEST_MAC, "type", "veth",
-             "peer", "name", "p-guest", "netns", switch])  # fmt: skip
-        run(["ip", "-n", switch, "link", "set", "p-guest", "master", "br0", "up"])
-        run(["ip", "-n", name, "link", "set", "e0", "up"])
-        run(["ip", "-n", name, "addr", "add", "198.18.1.99/24", "dev", "e0"])
-        yield name
-    finally:
-        run(["ip", "netns", "del", name])
+def guest(guest: str) -> str:
+    """The lab's guest, here with an address of the subnet."""
+    run(["ip", "-n", guest, "addr", "add", "198.18.1.99/24", "dev", "e0"])
+    return guest
 
 
 @pytest.fixture

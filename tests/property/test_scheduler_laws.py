@@ -33,7 +33,9 @@ def test_slots_name_backends_with_a_weight_and_all_of_them(weights: list[int]) -
 
 
 @given(backends, st.randoms(use_true_random=False))
-def test_the_order_of_backends_is_nothing_to_hash_and_maglev(weight_of: dict[bytes, int], draw) -> None:  # type: ignore[no-untyped-def]
+def test_the_order_of_backends_is_nothing_to_hash_and_maglev(  # type: ignore[no-untyped-def]
+    weight_of: dict[bytes, int], draw
+) -> None:
     one, other = list(weight_of), list(weight_of)
     draw.shuffle(other)
     first = consistent_slots(one, [weight_of[name] for name in one], 251)

@@ -49,7 +49,9 @@ def test_no_weight_no_slots(scheduler) -> None:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda s: s.name)
-def test_more_backends_than_a_slot_can_name_are_refused_in_a_sentence(scheduler) -> None:  # type: ignore[no-untyped-def]
+def test_more_backends_than_a_slot_can_name_are_refused_in_a_sentence(  # type: ignore[no-untyped-def]
+    scheduler,
+) -> None:
     with pytest.raises(ConfigError, match=r"65536 backends and at most 65535 fit"):
         scheduler.compile(addresses(65536), [1] * 65536)
 
