@@ -48,15 +48,17 @@ def serve(config: Config, *, force: bool = False) -> None:
     Raises ConfigError or HostError, with nothing left behind, when it cannot begin.
     """
     require_network("dsrlb serve")
-    for vip in guard.remove_stale():  # however this start ends
+    ours = {service.vip for service in config.services}
+    for vip in guard.remove_stale(keep=ours):  # our own are taken over: without them the host would answer
         log.info("took back the rules that a crashed run left for VIP %s", vip)
-    ground = survey(config, force=force)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: events.put(("stop",)))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # flags cannot be reloaded, and rules must be taken back
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until then: an event ends the start early
     with ExitStack() as undo:
+        undo.callback(guard.remove_stale)  # last of all: a start that fails leaves none, whoever set them
+        ground = survey(config, force=force)
         undo.callback(guard.claim(ground.vips).release)
         undo.callback(guard.remove, ground.vips)  # before any rule is set
         loop = _Loop(config, ground, events, undo)

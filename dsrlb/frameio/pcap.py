@@ -12,6 +12,7 @@ import logging
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -31,7 +32,7 @@ def read_pcap(path: str | Path) -> Iterator[tuple[float, bytes]]:
     Errors, each after the frames before it: ``ConfigError`` if the file is missing, no capture, not Ethernet,
     or ends in the middle of a frame.
     """
-    with _stream(Path(path), "rb") as stream, _reader(stream, path) as reader:
+    with _stream(Path(path), "rb") as opened, _seekable(opened) as stream, _reader(stream, path) as reader:
         whole_until = reader.f.tell()
         for number, (frame, about) in enumerate(_records(reader), 1):
             linktype = getattr(about, "linktype", None)
@@ -80,6 +81,11 @@ def _stream(path: Path, mode: str) -> IO[bytes]:
     except OSError as error:
         doing = "read" if mode == "rb" else "written"
         raise ConfigError(f"{path} cannot be {doing}: {error.strerror}; check the path.") from error
+
+
+def _seekable(stream: IO[bytes]) -> IO[bytes]:
+    """Return the stream, or what comes out of it when it is a pipe: telling damage takes going back."""
+    return stream if stream.seekable() else BytesIO(stream.read())
 
 
 @contextmanager

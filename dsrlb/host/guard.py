@@ -107,15 +107,16 @@ def remove(vips: Iterable[Address]) -> None:
                 _change(ipr, "del", rule)
 
 
-def remove_stale() -> tuple[Address, ...]:
-    """Take back the rules of VIPs that no running dsrlb holds; return those VIPs.
+def remove_stale(keep: Iterable[Address] = ()) -> tuple[Address, ...]:
+    """Take back the rules of VIPs that no running dsrlb holds, but for those to keep; return those VIPs.
 
-    A VIP claimed by this process counts as held, so call it after ``claim``.
+    A VIP claimed by this process counts as held.
     """
+    kept = frozenset(keep)
     stale: set[Address] = set()
     with _rules() as ipr:
         present = list(_present(ipr))
-        for vip in {rule.vip for rule in present}:
+        for vip in {rule.vip for rule in present} - kept:
             lock = _lock(vip)
             if lock is None:
                 continue
