@@ -85,7 +85,7 @@ class _Loop:
         undo.callback(self.resolver.close)
         self.macs: Mapping[Address, bytes | None] = {}
         self.told: dict[Address, bytes | None] = {}
-        self.reported: dict[tuple[Address, bytes], float] = {}
+        self.reported: dict[Address, float] = {}  # VIP -> when its next claim may be told
 
     def begin(self, force: bool) -> None:
         """Do all that comes before the first packet, and say so."""
@@ -175,6 +175,8 @@ class _Loop:
                 self.reconcile(self.resolver.known(time.monotonic()))
             case ("rule",):
                 self.keep_guard()
+            case ("route",):  # a routing daemon may send many: the next look at the routes serves them all
+                self.routes_changed = True
             case _:
                 self.routes_changed = True
                 self.look_at_links()
@@ -201,7 +203,6 @@ class _Loop:
         """Find the way to each backend anew, if routes or addresses changed since the last time."""
         if not self.routes_changed:
             return
-        self.routes_changed = False
         found, lost = find_ways(self.config, list(self.links.values()))
         for address, way in found.items():
             try:
@@ -212,6 +213,7 @@ class _Loop:
         self.lost = lost
         self.resolver.update(self.to_resolve())
         self.warn_of_owned()
+        self.routes_changed = False  # only now: a look that failed is taken again
 
     def warn_of_owned(self) -> None:
         """Say it when somebody configures a VIP on this host: its own stack answers then."""
@@ -252,9 +254,8 @@ class _Loop:
     def announce(self, links: Iterable[Link]) -> None:
         """Tell the network where the VIPs are; an interface that is down is told again when it is up."""
         for one in links:
-            for vip in self.ground.vips:
-                with suppress(DsrlbError):
-                    ownership.announce(vip, one)
+            with suppress(DsrlbError):
+                ownership.announce(self.ground.vips, one)
 
     def keep_guard(self) -> None:
         """Set the rules again if somebody flushed them (systemd-networkd does, when it starts again)."""
@@ -264,20 +265,19 @@ class _Loop:
     def probe_for_owners(self) -> None:
         """Ask who else has a VIP; the engine hears the answer."""
         for one in self.links.values():
-            for vip in self.ground.vips if one.up else ():
-                with suppress(DsrlbError):
-                    ownership.probe(vip, one)
+            with suppress(DsrlbError):
+                if one.up:
+                    ownership.probe(self.ground.vips, one)
 
     def hear_claim(self, frame: bytes, ifindex: int) -> None:
         """Pass on, from the engine's thread, that another machine claims a VIP; not too often."""
         now, own = time.monotonic(), {one.mac for one in self.links.values()}
         for vip in self.ground.vips:
             mac = ownership.claimant(frame, vip)
-            key = vip, mac or b""
             if mac is None or mac in own:  # two interfaces on one segment hear each other
                 continue
-            if now >= self.reported.get(key, now):
-                self.reported[key] = now + REPORT_CONFLICT_EVERY_S
+            if now >= self.reported.get(vip, now):
+                self.reported[vip] = now + REPORT_CONFLICT_EVERY_S
                 self.events.put(("claim", str(vip), person_mac(mac), self.links[ifindex].name))
 
     def hear_failure(self, error: Exception) -> None:

@@ -129,10 +129,6 @@ class FlowTable:
         self._flows[key] = Flow(backend, state, now_s)
         return True
 
-    def discard(self, key: bytes) -> None:
-        """Forget a flow."""
-        self._flows.pop(key, None)
-
     def expire(self, now_s: int, most: int = SWEEP_FLOWS) -> int:
         """Forget flows that are over, looking at a bounded number per call; return how many went."""
         gone = 0
@@ -141,8 +137,7 @@ class FlowTable:
             if key is None:
                 self._sweep = iter(list(self._flows))
                 break
-            flow = self._flows.get(key)
-            if flow is not None and flow.is_over(now_s):
+            if self._flows[key].is_over(now_s):
                 del self._flows[key]
                 gone += 1
         return gone

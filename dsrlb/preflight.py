@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dsrlb import modes
 from dsrlb.config import Config
 from dsrlb.errors import ConfigError
-from dsrlb.host.links import Link, default_interface, link, link_at, local_owner
+from dsrlb.host.links import Link, default_interface, link, link_at, local_owners
 from dsrlb.host.neighbours import Route, routes_to
 from dsrlb.host.ownership import find_owner
 from dsrlb.model import Address, Backend, person_mac
@@ -65,13 +65,11 @@ def find_ways(config: Config, links: Sequence[Link]) -> tuple[dict[Address, Link
 
 def vips_owned_here(vips: Sequence[Address]) -> Iterator[str]:
     """Yield a sentence for each VIP that is configured on this host."""
-    for vip in vips:
-        owner = local_owner(vip)
-        if owner is not None:
-            yield (
-                f"VIP {vip} is configured on this host ({owner}), whose own stack would answer its clients; "
-                f"take it off, dsrlb owns it without: ip addr del {vip}/{vip.max_prefixlen} dev {owner}."
-            )
+    for vip, owner in local_owners(vips).items():
+        yield (
+            f"VIP {vip} is configured on this host ({owner}), whose own stack would answer its clients; "
+            f"take it off, dsrlb owns it without: ip addr del {vip}/{vip.max_prefixlen} dev {owner}."
+        )
 
 
 def other_owners(ground: Ground) -> list[str]:

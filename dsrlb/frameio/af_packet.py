@@ -33,11 +33,10 @@ from dsrlb.model import V4_MAPPED
 SLOT_BYTES = 2048  # 1972 for the frame: MTU 1500 with room for tags
 SLOTS = 4096
 BLOCK_BYTES = 1 << 16
-FRAME_AT, VNET_AT = 76, 66
+FRAME_AT = 76
 STATUS_USER, STATUS_COPY, STATUS_VLAN, STATUS_VLAN_TPID = 1, 2, 16, 64
 KIND_MAX = 2  # PACKET_HOST 0, PACKET_BROADCAST 1, PACKET_MULTICAST 2
 ARPHRD_ETHER = 1
-LARGE_BYTES = 1 << 20  # no frame is larger (BIG TCP stays below 512 KiB)
 QUEUE_BYTES = 8 << 20  # for large frames, each way
 SOLICITED_NODE = bytes.fromhex("ff02 0000 0000 0000 0000 0001 ff")
 
@@ -91,7 +90,6 @@ class PacketSocket:
             self.close()
             raise
         self._batch = SendBatch(self._socket.fileno())
-        self._queue: list[Frame] = []
 
     def _map_ring(self) -> None:
         block_bytes = max(BLOCK_BYTES, self._slot_bytes)
@@ -189,7 +187,7 @@ class PacketSocket:
             frame = self._ring[at + mac : at + mac + length]
             vnet = self._ring[at + mac - VNET_BYTES : at + mac]
         else:
-            vnet, frame = self._queued() if status & STATUS_COPY else (b"", b"")
+            vnet, frame = self._queued(length) if status & STATUS_COPY else (b"", b"")
             if len(frame) != length:
                 self._lost += 1
                 return []
@@ -199,11 +197,14 @@ class PacketSocket:
             return [tagged(clean(vnet), frame, tpid if status & STATUS_VLAN_TPID else ETHERTYPE_VLAN, tci)]
         return [(clean(vnet), frame)]
 
-    def _queued(self) -> Frame:
-        """Return the next large frame queued on the socket, or an empty one."""
+    def _queued(self, length: int) -> Frame:
+        """Return the next large frame queued on the socket, or an empty one.
+
+        ``length`` is its own; a byte more tells a longer one.  A buffer for any frame would cost 18 us.
+        """
         for _ in range(2):  # the first call may report that the interface went down, and take nothing
             with suppress(OSError):
-                both = self._socket.recv(LARGE_BYTES, socket.MSG_DONTWAIT)
+                both = self._socket.recv(VNET_BYTES + length + 1, socket.MSG_DONTWAIT)
                 return both[:VNET_BYTES], both[VNET_BYTES:]
         return b"", b""
 
@@ -223,15 +224,6 @@ class PacketSocket:
             counts = self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
             self._dropped += struct.unpack("=II", counts)[1]  # since the last look: reading resets it
         return self._dropped + self._lost
-
-    def send(self, vnet: bytes, frame: bytes) -> None:
-        """Queue a frame for the next ``flush``."""
-        self._queue.append((vnet, frame))
-
-    def flush(self) -> Sent:
-        """Send what is queued: ``send_all`` of it."""
-        queue, self._queue = self._queue, []
-        return self._batch.send_all(queue)
 
     def send_all(self, frames: Sequence[Frame]) -> Sent:
         """Send the frames in order and tell what became of them; waits 10 ms at most, never raises."""

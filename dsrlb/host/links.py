@@ -93,14 +93,15 @@ def is_up(flags: int) -> bool:
     return flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
 
 
-def local_owner(address: Address) -> str | None:
-    """Return the interface of this host on which an address is configured, or None."""
+def local_owners(addresses: Iterable[Address]) -> dict[Address, str]:
+    """Return the interface for each of the addresses that is configured on this host."""
     with IPRoute() as ipr:
-        for message in ipr.get_addr():
-            if _local(message) == str(address):
-                names = [link.get_attr("IFLA_IFNAME") for link in ipr.get_links(message["index"])]
-                return str(names[0]) if names else None
-    return None
+        here = {_local(message): message["index"] for message in ipr.get_addr()}
+    owners: dict[Address, str] = {}
+    for address in addresses:
+        with contextlib.suppress(KeyError, OSError):  # not here; or its interface has just gone
+            owners[address] = socket.if_indextoname(here[str(address)])
+    return owners
 
 
 def _ethernet(known: dict[str, Any]) -> list[str]:

@@ -52,44 +52,23 @@ def find_owner(vip: Address, link: Link, timeout_s: float = 0.6) -> bytes | None
     return None
 
 
-def announce(vip: Address, link: Link) -> None:
-    """Tell every neighbour that the VIP is at this link's MAC.
+def announce(vips: Iterable[Address], link: Link) -> None:
+    """Tell every neighbour that the VIPs are at this link's MAC.
 
     IPv4: gratuitous ARP in both forms; IPv6: an unsolicited advertisement with the override flag.
     Raises DsrlbError when the link cannot be used.
     """
-    with _sender(link) as sender:
-        _send_all(sender, _announcements(vip, link.mac), link)
+    with _sender(link) as sender:  # one for all: closing a packet socket takes some 10 ms (synchronize_net)
+        _send_all(sender, (frame for vip in vips for frame in _announcements(vip, link.mac)), link)
 
 
-def probe(vip: Address, link: Link) -> None:
-    """Ask once whether somebody else has the VIP; the packet engine hears the answer.
+def probe(vips: Iterable[Address], link: Link) -> None:
+    """Ask once whether somebody else has one of the VIPs; the packet engine hears the answer.
 
     Raises DsrlbError when the link cannot be used.
     """
     with _sender(link) as sender:
-        _send_all(sender, (_probe(vip, link.mac),), link)
-
-
-def join_group(vip: Address, link: Link) -> socket.socket | None:
-    """Join the group at which neighbours ask for an IPv6 VIP; hold the socket as long as the VIP.
-
-    The interface then takes frames to that group, and switches that listen to MLD pass them on
-    (RFC 4862 section 5.4.2).  None for IPv4.  Raises HostError when the interface has no IPv6.
-    """
-    if isinstance(vip, IPv4Address):
-        return None
-    member = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    try:
-        group = frames.solicited_group(vip).packed + struct.pack("=I", link.ifindex)
-        member.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
-    except OSError as error:
-        member.close()
-        raise HostError(
-            f"Interface {link.name} cannot join the IPv6 group at which neighbours ask for {vip} "
-            f"({error.strerror}); is IPv6 enabled there (net.ipv6.conf.{link.name}.disable_ipv6 = 0)?"
-        ) from error
-    return member
+        _send_all(sender, (_probe(vip, link.mac) for vip in vips), link)
 
 
 def claimant(frame: bytes, vip: Address) -> bytes | None:

@@ -11,19 +11,15 @@ import logging
 import queue
 import select
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
-from dsrlb.host.links import is_up
 from dsrlb.host.neighbours import netlink_messages
 
-# ("neighbour",) | ("link", ifname, up) | ("route",): routes or addresses | ("rule",): policy rules |
+# ("neighbour",) | ("link",) | ("route",): routes or addresses | ("rule",): policy rules |
 # ("resync",): look at everything
-Event = tuple[str, ...] | tuple[str, str, bool]
+Event = tuple[str, ...]
 
 # linux/rtnetlink.h: RTMGRP_* bits and RTM_* types
 GROUP_LINK, GROUP_NEIGH, GROUP_IPV4_ADDR, GROUP_IPV4_ROUTE = 0x1, 0x4, 0x10, 0x40
@@ -31,7 +27,7 @@ GROUP_IPV6_ADDR, GROUP_IPV6_ROUTE = 0x100, 0x400
 GROUP_IPV4_RULE, GROUP_IPV6_RULE = 0x80, 0x40000
 GROUPS = GROUP_LINK | GROUP_NEIGH | GROUP_IPV4_ADDR | GROUP_IPV4_ROUTE | GROUP_IPV6_ADDR | GROUP_IPV6_ROUTE
 GROUPS |= GROUP_IPV4_RULE | GROUP_IPV6_RULE
-RTM_NEWLINK, RTM_DELLINK = 16, 17
+LINK_KINDS = (16, 17)  # RTM_NEWLINK, RTM_DELLINK
 NEIGHBOUR_KINDS = (28, 29)  # RTM_NEWNEIGH, RTM_DELNEIGH
 ROUTE_KINDS = (20, 21, 24, 25)  # RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_DELROUTE
 RULE_KINDS = (32, 33)  # RTM_NEWRULE, RTM_DELRULE
@@ -119,22 +115,17 @@ def _received(kernel: socket.socket) -> Iterator[Event]:
             raise
         yield ("resync",)
         return
-    for kind, _flags, body in netlink_messages(datagram):
-        yield from events_of(kind, body)
+    for kind, _flags, _body in netlink_messages(datagram):
+        yield from events_of(kind)
 
 
-def events_of(kind: int, body: bytes) -> Iterator[Event]:
-    """Yield what a netlink message means to dsrlb: one event, or none.
-
-    ``kind`` is the message's type, ``body`` what follows the netlink header.
-    """
+def events_of(kind: int) -> Iterator[Event]:
+    """Yield what a netlink message of a type means to dsrlb: one event, or none."""
     if kind in NEIGHBOUR_KINDS:
         yield ("neighbour",)
     elif kind in ROUTE_KINDS:
         yield ("route",)
     elif kind in RULE_KINDS:
         yield ("rule",)
-    elif kind in (RTM_NEWLINK, RTM_DELLINK):
-        message = ifinfmsg(struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body)
-        message.decode()
-        yield ("link", message.get_attr("IFLA_IFNAME"), kind == RTM_NEWLINK and is_up(message["flags"]))
+    elif kind in LINK_KINDS:
+        yield ("link",)

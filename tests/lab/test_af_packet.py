@@ -238,14 +238,15 @@ def test_no_more_frames_than_asked_for_are_taken(wire):
 def test_a_frame_that_fails_does_not_hold_back_the_next(wire):
     with packets() as lb, inside(PEER), PacketSocket("e0", VIPS) as peer:
         out = PEER_MAC + LB_MAC + ipv4()[12:]
+        queue = []
         for i in range(600):
-            lb.send(NO_VNET, out + i.to_bytes(2, "big"))
+            queue.append((NO_VNET, out + i.to_bytes(2, "big")))
             if i % 100 == 0:
-                lb.send(NO_VNET, out + bytes(1500))  # larger than the MTU
-                lb.send(NO_VNET, out[:9])  # no Ethernet header
-                lb.send(VNET.pack(0, 77, 0, 0, 0, 0), out)  # a kind of GSO that is not
-        assert lb.flush() == (600, 6, 12)
-        assert lb.flush() == (0, 0, 0)
+                queue.append((NO_VNET, out + bytes(1500)))  # larger than the MTU
+                queue.append((NO_VNET, out[:9]))  # no Ethernet header
+                queue.append((VNET.pack(0, 77, 0, 0, 0, 0), out))  # a kind of GSO that is not
+        assert lb.send_all(queue) == (600, 6, 12)
+        assert lb.send_all([]) == (0, 0, 0)
         arrived = [frame[-2:] for _, frame in gather(peer, 600)]
         assert arrived == [i.to_bytes(2, "big") for i in range(600)]
 
@@ -367,9 +368,7 @@ def forward(lb, seen, stop):
         select.select([lb], [], [], 0.05)
         while frames := lb.receive():
             seen += [(vnet, len(frame)) for vnet, frame in frames]
-            for vnet, frame in frames:
-                lb.send(vnet, macs + frame[12:])
-            lb.flush()
+            lb.send_all([(vnet, macs + frame[12:]) for vnet, frame in frames])
 
 
 def accept_and_hash(listener, digests):

@@ -1,0 +1,43 @@
+"""Does the control loop stay bounded, whatever the network says?"""
+
+from __future__ import annotations
+
+import queue
+from ipaddress import ip_address
+from types import SimpleNamespace
+
+from dsrlb.control import _Loop
+from dsrlb.host import frames
+from dsrlb.model import person_mac
+
+VIP, OTHER = ip_address("198.18.1.100"), ip_address("198.18.1.101")
+OWN = bytes.fromhex("0200c6120110")
+
+
+def loop() -> SimpleNamespace:
+    """Return what hearing a claim needs of the loop."""
+    here = SimpleNamespace(mac=OWN, name="e0")
+    ground = SimpleNamespace(vips=(VIP, OTHER))
+    return SimpleNamespace(ground=ground, links={2: here}, reported={}, events=queue.SimpleQueue())
+
+
+def hear(self: SimpleNamespace, mac: bytes, vip: object) -> None:
+    _Loop.hear_claim(self, frames.gratuitous_arp(mac, vip)[0], 2)  # type: ignore[arg-type]  # a stand-in
+
+
+def test_claims_of_many_forged_macs_grow_neither_memory_nor_log() -> None:
+    heard = loop()
+    for number in range(200):
+        hear(heard, b"\x02\0\0\0" + number.to_bytes(2, "big"), VIP)
+    assert heard.events.qsize() == len(heard.reported) == 1
+
+
+def test_each_vip_s_first_claim_is_told_and_the_balancer_s_own_is_not() -> None:
+    heard, mac = loop(), bytes.fromhex("0200c6120111")
+    for vip in (VIP, OTHER):
+        hear(heard, OWN, vip)
+    assert heard.events.empty()
+    for vip in (VIP, OTHER):
+        hear(heard, mac, vip)
+    told = [heard.events.get() for _ in range(2)]
+    assert told == [("claim", str(vip), person_mac(mac), "e0") for vip in (VIP, OTHER)]
