@@ -10,30 +10,48 @@ counted under exactly one (a held fragment under FRAGMENT_HELD until its fate is
 from __future__ import annotations
 
 from dsrlb.answers import answer_arp, answer_nd
-from dsrlb.flows import BackendCount, FlowTable, Route, begins_anew, first_state, next_state
+from dsrlb.flows import Route
 from dsrlb.model import V4_MAPPED, Action, Reason
-from dsrlb.schedulers.base import Cursor
+from dsrlb.modes.base import NO_LIMIT, Job, TooBig
+from dsrlb.pick import count_of, pick_backend, pick_by_hash
 from dsrlb.shortcut import forward_known
 from dsrlb.state import State, Verdict, stop
 from dsrlb.table import CompiledService, ForwardingTable, Target
 from dsrlb.wire import icmp, ipv4, ipv6, l4
 from dsrlb.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_BYTES, skip_tags
-from dsrlb.wire.flowhash import client_hash, flow_hash
-from dsrlb.wire.packet import Packet
+from dsrlb.wire.offload import Offload
+from dsrlb.wire.packet import Arrival, Packet, as_arrival
 
 _TX, _REDIRECT = Action.TX, Action.REDIRECT
 _FORWARDED, _NO_BACKEND, _UNRESOLVED = Reason.FORWARDED, Reason.NO_BACKEND, Reason.BACKEND_UNRESOLVED
-_COUNTER, _CLIENT_HASH = Cursor.COUNTER, Cursor.CLIENT_HASH
 _TCP, _UDP = l4.TCP, l4.UDP
 _NOT_SERVED = b""  # no frame is sent to this MAC
 
 
-def process(frame: bytes, ifindex: int, table: ForwardingTable, state: State, now_s: int) -> Verdict:
-    """Return the verdict on a frame that came in on an interface."""
-    return forward_known(frame, ifindex, table, state, now_s) or decide(frame, ifindex, table, state, now_s)
+def process(
+    frame: bytes,
+    ifindex: int,
+    table: ForwardingTable,
+    state: State,
+    now_s: int,
+    offload: Offload | None = None,
+) -> Verdict:
+    """Return the verdict on a frame that came in on an interface.
+
+    More frames that it causes to be sent (pieces) are left in ``state.released``.
+    """
+    short = forward_known(frame, ifindex, table, state, now_s, offload)
+    return short or decide(frame, ifindex, table, state, now_s, offload)
 
 
-def decide(frame: bytes, ifindex: int, table: ForwardingTable, state: State, now_s: int) -> Verdict:
+def decide(
+    frame: bytes,
+    ifindex: int,
+    table: ForwardingTable,
+    state: State,
+    now_s: int,
+    offload: Offload | None = None,
+) -> Verdict:
     """Return the verdict on any frame: the long way, which ``forward_known`` shortens for known flows."""
     kind, l3_at = skip_tags(frame)
     if kind == ETHERTYPE_IPV4:
@@ -56,19 +74,19 @@ def decide(frame: bytes, ifindex: int, table: ForwardingTable, state: State, now
     is_martian = ipv4.is_martian if kind == ETHERTYPE_IPV4 else ipv6.is_martian
     if is_martian(packet.src) or packet.src in table.vips:
         return stop(state, Reason.MARTIAN_SOURCE)
+    arrival = as_arrival((frame, ifindex, l3_at, packet, offload))
     if packet.fragment is not None and not packet.fragment.is_first:
-        return _later_fragment(frame, packet, packet.fragment.key, ifindex, table, state, now_s)
+        return _later_fragment(arrival, packet.fragment.key, table, state, now_s)
     if packet.protocol == _TCP or packet.protocol == _UDP:
-        return _forward(frame, packet, ifindex, table, state, now_s)
+        return _forward(arrival, table, state, now_s)
     if packet.protocol == (icmp.ICMP if kind == ETHERTYPE_IPV4 else icmp.ICMPV6):
-        return _icmp(frame, l3_at, packet, ifindex, table, state, now_s)
+        return _icmp(arrival, table, state, now_s)
     return stop(state, Reason.PROTOCOL_UNKNOWN)
 
 
-def _forward(
-    frame: bytes, packet: Packet, ifindex: int, table: ForwardingTable, state: State, now_s: int
-) -> Verdict:
+def _forward(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict:
     """Forward a TCP or UDP packet to the backend that owns its flow, or to one picked for it."""
+    frame, packet = arrival.frame, arrival.packet
     src, dst, protocol, at, _, fragment = packet
     if protocol == _TCP:
         if not l4.tcp_is_sound(frame, packet):
@@ -86,28 +104,29 @@ def _forward(
     if target is None:
         return stop(state, _UNRESOLVED if service.slots else _NO_BACKEND)
     if fragment is not None:
-        for held, piece in state.fragments.remember(fragment.key, (service.key, target.key), now_s):
+        for piece in state.fragments.remember(fragment.key, (service.key, target.key), now_s):
             state.reasons[Reason.FRAGMENT_HELD] -= 1
-            state.released.append(
-                _send(held, piece, service, target, ifindex, state, Reason.FRAGMENT_FORWARDED)
-            )
+            state.released.append(_send(piece, service, target, state, Reason.FRAGMENT_FORWARDED))
     if not flags or not flags & l4.SYN:  # a connection may never get further than its SYN
         _remember_route(key, service, target, table, state)
-    return _send(frame, packet, service, target, ifindex, state, _FORWARDED)
+    return _send(arrival, service, target, state, _FORWARDED)
 
 
 def _remember_route(
     key: bytes, service: CompiledService, target: Target, table: ForwardingTable, state: State
 ) -> None:
     """Note with the flow, if it is recorded, the way to its backend under this table."""
-    flow = state.flows.get(key)
-    if flow is None or target.hop is None:
+    flow, hop = state.flows.get(key), target.hop
+    if flow is None or hop is None:
         return
     names = service.key, target.key
     route = state.routes.get(names)
     if route is None or route.edition is not table.edition:
-        count = _count_of(state, service, target)
-        route = state.routes[names] = Route(table.edition, target.hop, service.rewrite, count)
+        plain = service.mode.plain(service.options, hop, target.address, target.port)
+        if plain is None:
+            return
+        count = count_of(state, service, target)
+        route = state.routes[names] = Route(table.edition, hop, plain.rewrite, plain.most_bytes, count)
     flow.route = route
 
 
@@ -118,114 +137,53 @@ def find_service(table: ForwardingTable, vip: bytes, dport: bytes, protocol: int
     return services.get(vip + dport + tail) or services.get(vip + b"\0\0" + tail)
 
 
-def pick_backend(
-    service: CompiledService, key: bytes, flags: int | None, state: State, now_s: int
-) -> Target | None:
-    """Return the backend that a flow belongs to; None if it has none that can take its packet.
-
-    A known flow keeps its backend.  When that backend is out of reach for a while its packets
-    are dropped (TCP sends them again) rather than given to a server that would reset them;
-    only a new connection is picked a new one, and so is a flow whose backend is gone.
-    """
-    flow = state.flows.get(key)
-    if flow is not None and not flow.is_over(now_s) and not (flags and begins_anew(flow.state, flags)):
-        target = service.by_key.get(flow.backend)
-        if target is not None and target.hop is not None:
-            flow.seen_s = now_s
-            if flags is not None:
-                flow.state = next_state(flow.state, flags)
-            return target
-        if target is not None and flags is not None and not flags & l4.SYN:
-            return None
-    return _pick_anew(service, key, flags, state, now_s)
-
-
-def _pick_anew(
-    service: CompiledService, key: bytes, flags: int | None, state: State, now_s: int
-) -> Target | None:
-    """Pick a backend by the service's cursor and record the flow."""
-    if not service.slots:
-        return None
-    opens = flags is None or flags & (l4.SYN | l4.ACK) == l4.SYN
-    if service.cursor is _COUNTER and opens and _has_room(state.flows, key):
-        turn = state.turns.get(service.key, 0) % len(service.slots)
-        state.turns[service.key] = turn + 1
-        target = service.targets[service.slots[turn]]
-    else:
-        # A counter cannot repeat its pick, so what has no record to come is picked by hash.
-        target = _by_hash(service, key)
-    if state.flows.insert(key, target.key, first_state(flags), now_s):
-        _count_of(state, service, target).flows += 1
-    return target
-
-
-def _has_room(flows: FlowTable, key: bytes) -> bool:
-    return len(flows) < flows.max_flows or flows.get(key) is not None
-
-
-def _by_hash(service: CompiledService, key: bytes) -> Target:
-    """Return the backend in the slot of the flow's, or of the client's, hash (multiply and shift)."""
-    hashed = client_hash(key[:16]) if service.cursor is _CLIENT_HASH else flow_hash(key)
-    return service.targets[service.slots[hashed * len(service.slots) >> 32]]
-
-
 def _send(
-    frame: bytes,
-    packet: Packet,
-    service: CompiledService,
-    target: Target,
-    ifindex: int,
-    state: State,
-    reason: Reason,
+    arrival: Arrival, service: CompiledService, target: Target, state: State, reason: Reason
 ) -> Verdict:
-    """Rewrite a frame for its backend and count it."""
+    """Rewrite a frame for its backend and count it; pieces behind the first go to ``state.released``."""
+    frame, ifindex, l3_at, packet, offload = arrival
     hop = target.hop
     if hop is None:
         return stop(state, _UNRESOLVED)
+    mtu_bytes = hop.mtu_bytes or NO_LIMIT
+    job = Job(frame, l3_at, packet, target.address, target.port, hop, service.options, mtu_bytes, offload)
+    outcome = service.mode.forward(job)
+    if isinstance(outcome, TooBig):
+        return stop(state, Reason.TOO_BIG_DROPPED)
+    if isinstance(outcome, Reason):
+        return stop(state, outcome)
     state.reasons[reason] += 1
-    count = _count_of(state, service, target)
+    count = count_of(state, service, target)
     count.packets += 1
     count.octets += len(frame)
-    out = service.rewrite(frame, hop)
-    return _TX if hop.ifindex == ifindex else _REDIRECT, reason, hop.ifindex, out
-
-
-def _count_of(state: State, service: CompiledService, target: Target) -> BackendCount:
-    key = service.key, target.key
-    count = state.backends.get(key)
-    if count is None:
-        count = state.backends[key] = BackendCount()
-    return count
+    action = _TX if hop.ifindex == ifindex else _REDIRECT
+    for piece in outcome[1:]:
+        state.released.append((action, reason, hop.ifindex, piece))
+    return action, reason, hop.ifindex, outcome[0]
 
 
 def _later_fragment(
-    frame: bytes, packet: Packet, key: bytes, ifindex: int, table: ForwardingTable, state: State, now_s: int
+    arrival: Arrival, key: bytes, table: ForwardingTable, state: State, now_s: int
 ) -> Verdict:
     """Send a later piece after its first one, or hold it until that comes."""
+    packet = arrival.packet
     if packet.protocol == icmp.ICMP and packet.src.startswith(V4_MAPPED):
         return stop(state, Reason.ICMP_IGNORED)  # IPv6 names its protocol for sure in the first piece only
     owner = state.fragments.owner(key, now_s)
     if owner is None:
-        if not state.fragments.hold(key, (frame, packet), now_s):
+        if not state.fragments.hold(key, arrival, now_s):
             return stop(state, Reason.FRAGMENT_TABLE_FULL)
         return stop(state, Reason.FRAGMENT_HELD)
     service = table.services.get(owner[0])
     target = service.by_key.get(owner[1]) if service is not None else None
     if service is None or target is None:
         return stop(state, _NO_BACKEND)
-    return _send(frame, packet, service, target, ifindex, state, Reason.FRAGMENT_FORWARDED)
+    return _send(arrival, service, target, state, Reason.FRAGMENT_FORWARDED)
 
 
-def _icmp(
-    frame: bytes,
-    l3_at: int,
-    packet: Packet,
-    ifindex: int,
-    table: ForwardingTable,
-    state: State,
-    now_s: int,
-) -> Verdict:
+def _icmp(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict:
     """Answer an echo request; steer an error to the backend whose packet it is about."""
+    frame, ifindex, l3_at, packet, _ = arrival
     kind = frame[packet.l4_at] if packet.end - packet.l4_at >= icmp.HEADER_BYTES else None
     if kind is None or packet.fragment is not None:
         return stop(state, Reason.MALFORMED if kind is None else Reason.ICMP_IGNORED)
@@ -237,14 +195,13 @@ def _icmp(
     if not is_error:
         state.reasons[Reason.ECHO_REPLY] += 1
         return _TX, Reason.ECHO_REPLY, ifindex, icmp.echo_reply(frame, l3_at, packet)
-    return _steer(frame, packet, ifindex, table, state, now_s)
+    return _steer(arrival, table, state, now_s)
 
 
-def _steer(
-    frame: bytes, packet: Packet, ifindex: int, table: ForwardingTable, state: State, now_s: int
-) -> Verdict:
+def _steer(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict:
     """Send an ICMP error to the backend of the flow that it quotes; it makes no record."""
-    quoted = icmp.quoted_flow(frame, packet)
+    packet = arrival.packet
+    quoted = icmp.quoted_flow(arrival.frame, packet)
     service = find_service(table, packet.dst, quoted[1][2:], quoted[2]) if quoted is not None else None
     if quoted is None or service is None:
         return stop(state, Reason.ICMP_UNMATCHED)
@@ -255,5 +212,5 @@ def _steer(
     if target is None:
         if not service.slots:
             return stop(state, _NO_BACKEND)
-        target = _by_hash(service, key)
-    return _send(frame, packet, service, target, ifindex, state, Reason.ICMP_STEERED)
+        target = pick_by_hash(service, key)
+    return _send(arrival, service, target, state, Reason.ICMP_STEERED)

@@ -57,6 +57,7 @@ class Route:
     edition: object
     hop: Hop
     rewrite: Callable[[bytes, Hop], bytes]
+    most_bytes: int  # total length of the longest packet that this way takes
     count: BackendCount
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dsrlb.wire.packet import Packet
+from dsrlb.wire.packet import Arrival
 
 REMEMBER_S = 30
 HOLD_S = 3
@@ -21,8 +21,6 @@ MAX_HELD_BYTES = 4 << 20
 HELD_OVERHEAD_BYTES = 512  # what a held piece costs beside its bytes
 MAX_HELD_PIECES = 64  # of one datagram: 64 KiB in pieces of an Ethernet frame's size are 45
 
-Held = tuple[bytes, Packet]
-
 
 @dataclass(slots=True)
 class Datagram:
@@ -30,7 +28,7 @@ class Datagram:
 
     until_s: int
     owner: tuple[bytes, bytes] | None = None  # service key, backend key
-    held: list[Held] = field(default_factory=list)
+    held: list[Arrival] = field(default_factory=list)
 
 
 class FragmentTable:
@@ -47,14 +45,14 @@ class FragmentTable:
         datagram = self._datagrams.get(key)
         return datagram.owner if datagram is not None and now_s <= datagram.until_s else None
 
-    def remember(self, key: bytes, owner: tuple[bytes, bytes], now_s: int) -> list[Held]:
+    def remember(self, key: bytes, owner: tuple[bytes, bytes], now_s: int) -> list[Arrival]:
         """Note where a first piece went; return the pieces that waited for it."""
         waiting = self._datagrams.pop(key, None)
         if len(self._datagrams) < self._max_datagrams:
             self._datagrams[key] = Datagram(now_s + REMEMBER_S, owner)
         return self._release(waiting) if waiting is not None else []
 
-    def hold(self, key: bytes, held: Held, now_s: int) -> bool:
+    def hold(self, key: bytes, held: Arrival, now_s: int) -> bool:
         """Keep a piece whose first piece has not come; return whether there was room."""
         datagram = self._datagrams.get(key)
         if self.held_bytes + _cost(held) > self._max_held_bytes:
@@ -76,10 +74,10 @@ class FragmentTable:
         over = [key for key, datagram in self._datagrams.items() if now_s > datagram.until_s]
         return sum(len(self._release(self._datagrams.pop(key))) for key in over)
 
-    def _release(self, datagram: Datagram) -> list[Held]:
+    def _release(self, datagram: Datagram) -> list[Arrival]:
         self.held_bytes -= sum(map(_cost, datagram.held))
         return datagram.held
 
 
-def _cost(held: Held) -> int:
-    return len(held[0]) + HELD_OVERHEAD_BYTES
+def _cost(held: Arrival) -> int:
+    return len(held.frame) + HELD_OVERHEAD_BYTES

@@ -18,6 +18,7 @@ Address = IPv4Address | IPv6Address
 V4_MAPPED = bytes(10) + b"\xff\xff"
 PROTOCOL_NUMBERS: Mapping[str, int] = MappingProxyType({"tcp": 6, "udp": 17})
 ANY_PORT = 0
+SAME_PORT = 0  # of a backend: it listens on the service's own port
 
 
 class Action(IntEnum):
@@ -60,6 +61,8 @@ class Reason(IntEnum):
     RECEIVE_RING_FULL = 25
     SEND_TOO_BIG = 26
     SEND_FAILED = 27
+    TOO_BIG_ANSWERED = 28
+    TOO_BIG_DROPPED = 29
 
     @property
     def word(self) -> str:
@@ -67,9 +70,9 @@ class Reason(IntEnum):
         return self.name.lower()
 
 
-# Reasons after which the frame is left to the host; those of sent frames come first in the enum,
-# and every other one drops.
-SENT_REASONS = frozenset(Reason(number) for number in range(Reason.NOT_FOR_US))
+# A number is a counter's place in every engine, so new reasons come at the end.  Reasons of sent frames,
+# reasons after which the frame is left to the host; every other one drops.
+SENT_REASONS = frozenset((*(Reason(number) for number in range(Reason.NOT_FOR_US)), Reason.TOO_BIG_ANSWERED))
 PASS_REASONS = frozenset(Reason(number) for number in range(Reason.NOT_FOR_US, Reason.TRUNCATED))
 
 
@@ -80,6 +83,41 @@ class Backend:
     address: Address
     weight: int = 1
     mac: bytes | None = None  # given by hand: no neighbour look-up
+    port: int = SAME_PORT  # where it listens, in modes that translate ports
+    label: str = ""  # what a person calls it
+
+
+@dataclass(frozen=True)
+class ModeOptions:
+    """What a person may choose about a mode; a mode ignores what is not its own."""
+
+    encap: Literal["ipip", "gue", "gue1"] = "ipip"  # l3dsr: gue is variant 0 of GUE, gue1 variant 1
+    encap_port: int = 6080  # l3dsr with GUE: UDP destination port
+    source: Address | None = None  # l3dsr: outer source; inline with snat: the source that servers see
+    clamp_mss: bool = False  # l3dsr: lower the MSS that a client's SYN announces to what the tunnel takes
+    snat: bool = (
+        False  # inline: replace the client's address as well, so that replies come back by themselves
+    )
+
+
+@dataclass(frozen=True)
+class Persist:
+    """Same client (or client network), same server, as long as it comes back in time."""
+
+    timeout_s: int
+    ipv4_prefix: int = 32
+    ipv6_prefix: int = 128
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """After how many seconds of silence a flow is forgotten; the defaults are IPVS's."""
+
+    udp_s: int = 300
+    syn_s: int = 60
+    established_s: int = 900
+    fin_s: int = 120
+    closed_s: int = 10
 
 
 @dataclass(frozen=True)
@@ -92,6 +130,10 @@ class Service:
     mode: str
     scheduler: str
     backends: tuple[Backend, ...]
+    options: ModeOptions = ModeOptions()
+    persist: Persist | None = None
+    timeouts: Timeouts = Timeouts()
+    label: str = ""  # what a person calls it
 
     @property
     def name(self) -> str:
@@ -108,6 +150,8 @@ class Hop:
     ifindex: int
     src_mac: bytes
     dst_mac: bytes
+    mtu_bytes: int = 0  # of the way to the backend, as far as this host knows it; 0: not known, no limit
+    source: bytes | None = None  # 16 bytes: this host's own address on that way
 
 
 @dataclass(frozen=True)
@@ -133,6 +177,20 @@ def wire_address(address: Address) -> bytes:
 def person_address(wire: bytes) -> str:
     """Return a 16-byte address as a person writes it."""
     return str(IPv4Address(wire[12:]) if wire[:12] == V4_MAPPED else IPv6Address(wire))
+
+
+def backend_key(backend: Backend) -> bytes:
+    """Return what names a backend in flow records and counters: its 16 bytes, then its port if it has one.
+
+    ::
+
+        0               16      18
+        +---------------+-------+
+        | address (16)  | port  |      the port only if it is not the service's own
+        +---------------+-------+
+    """
+    port = backend.port.to_bytes(2, "big") if backend.port != SAME_PORT else b""
+    return wire_address(backend.address) + port
 
 
 def service_key(address: bytes, port: int, protocol: int) -> bytes:

@@ -20,12 +20,14 @@ import struct
 
 from dsrlb.flows import TIMEOUT_S, FlowState
 from dsrlb.model import V4_MAPPED, Action, Reason
+from dsrlb.modes.base import NO_LIMIT
 from dsrlb.state import State, Verdict
 from dsrlb.table import ForwardingTable
 from dsrlb.wire.checksum import WORD_MAX
 from dsrlb.wire.ethernet import HEADER_BYTES
 from dsrlb.wire.ipv4 import MORE_FRAGMENTS_AND_OFFSET
 from dsrlb.wire.l4 import FIN, RST, SYN, TCP, UDP
+from dsrlb.wire.offload import Offload
 
 _FIELDS = struct.Struct(">6s 6x 3s x H 2x H x B 2x 4s 4s 4s H 6x B B")
 _CHECKED = struct.Struct(">14x Q Q I")  # the IPv4 header
@@ -39,7 +41,12 @@ _fields, _checked, _FIELDS_BYTES = _FIELDS.unpack_from, _CHECKED.unpack_from, _F
 
 
 def forward_known(
-    frame: bytes, ifindex: int, table: ForwardingTable, state: State, now_s: int
+    frame: bytes,
+    ifindex: int,
+    table: ForwardingTable,
+    state: State,
+    now_s: int,
+    offload: Offload | None = None,
 ) -> Verdict | None:
     """Forward a plain packet of a known flow; None, with nothing changed, if it must go the long way."""
     size = len(frame)
@@ -61,6 +68,8 @@ def forward_known(
         return None
     route = flow.route
     if route is None or route.edition is not table.edition or mac != table.interfaces.get(ifindex):
+        return None
+    if route.most_bytes != NO_LIMIT and (offload is not None or length > route.most_bytes):
         return None
     first, second, third = _checked(frame)
     if (first + second + third) % WORD_MAX:

@@ -11,6 +11,7 @@ from dsrlb.model import PASS_REASONS, Action, Reason
 # What happens, why, out of which interface, and the frame to send.
 Verdict = tuple[Action, Reason, int, bytes]
 
+
 _STOPPED: tuple[Verdict, ...] = tuple(
     (Action.PASS if reason in PASS_REASONS else Action.DROP, reason, 0, b"") for reason in Reason
 )

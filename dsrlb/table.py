@@ -7,12 +7,26 @@ which slot points at which backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from dsrlb import modes, schedulers
-from dsrlb.model import PROTOCOL_NUMBERS, Address, Hop, Service, service_key, wire_address
+from dsrlb.model import (
+    PROTOCOL_NUMBERS,
+    SAME_PORT,
+    Address,
+    Backend,
+    Hop,
+    ModeOptions,
+    Persist,
+    Service,
+    Timeouts,
+    backend_key,
+    service_key,
+    wire_address,
+)
+from dsrlb.modes.base import Mode
 from dsrlb.schedulers.base import Cursor
 
 
@@ -20,8 +34,11 @@ from dsrlb.schedulers.base import Cursor
 class Target:
     """A backend as the data path sees it; without a hop it takes no traffic."""
 
-    key: bytes  # 16-byte address: its identity in flow records, whatever its place in the table
+    key: bytes  # see model.backend_key: its identity in flow records, whatever its place in the table
     hop: Hop | None
+    address: bytes  # 16 bytes
+    port: bytes = b""  # two bytes; empty: the service's own
+    weight: int = 1
 
 
 @dataclass(frozen=True)
@@ -34,7 +51,10 @@ class CompiledService:
     slots: memoryview  # of unsigned 16-bit indices into targets; empty: no backend can take traffic
     targets: tuple[Target, ...]
     by_key: Mapping[bytes, Target]
-    rewrite: Callable[[bytes, Hop], bytes]
+    mode: Mode
+    options: ModeOptions
+    persist: Persist | None
+    timeouts: Timeouts
 
 
 @dataclass(frozen=True)
@@ -79,12 +99,9 @@ def compile_table(
 
 
 def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> CompiledService:
-    backends = sorted(service.backends, key=lambda backend: wire_address(backend.address))
-    targets = tuple(Target(wire_address(one.address), hops.get(one.address)) for one in backends)
+    targets = tuple(_target(one, hops) for one in sorted(service.backends, key=backend_key))
     scheduler = schedulers.BY_NAME[service.scheduler]
-    weights = tuple(
-        one.weight if target.hop is not None else 0 for one, target in zip(backends, targets, strict=True)
-    )
+    weights = tuple(target.weight if target.hop is not None else 0 for target in targets)
     return CompiledService(
         key=service_key(wire_address(service.vip), service.port, PROTOCOL_NUMBERS[service.protocol]),
         name=service.name,
@@ -92,7 +109,20 @@ def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> Co
         slots=_slots(service.scheduler, tuple(target.key for target in targets), weights),
         targets=targets,
         by_key={target.key: target for target in targets},
-        rewrite=modes.BY_NAME[service.mode].rewrite,
+        mode=modes.BY_NAME[service.mode],
+        options=service.options,
+        persist=service.persist,
+        timeouts=service.timeouts,
+    )
+
+
+def _target(backend: Backend, hops: Mapping[Address, Hop | None]) -> Target:
+    return Target(
+        key=backend_key(backend),
+        hop=hops.get(backend.address),
+        address=wire_address(backend.address),
+        port=backend.port.to_bytes(2, "big") if backend.port != SAME_PORT else b"",
+        weight=backend.weight,
     )
 
 

@@ -4,8 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from dsrlb.model import Address, Hop, HostStep
+from dsrlb.model import Address, Hop, HostStep, ModeOptions, Reason
+from dsrlb.wire.offload import Offload
+from dsrlb.wire.packet import Packet
+
+NO_LIMIT = 1 << 17  # more than any IP packet has
+
+
+class Job(NamedTuple):
+    """One frame for one backend: all that a mode may look at."""
+
+    frame: bytes
+    l3_at: int  # where the IP header begins
+    packet: Packet
+    address: bytes  # the backend's, 16 bytes
+    port: bytes  # two bytes; empty: the service's own
+    hop: Hop
+    options: ModeOptions
+    mtu_bytes: int  # of the way to the backend; NO_LIMIT where not known
+    offload: Offload | None  # None: the frame is complete
+
+
+class TooBig(NamedTuple):
+    """The packet does not fit and must not be cut: its sender is told the size that does."""
+
+    mtu_bytes: int
+
+
+# The frames to send (one, or the pieces of one packet), or why there is none.
+Outcome = list[bytes] | TooBig | Reason
+
+
+class Plain(NamedTuple):
+    """How a complete, plain IPv4 packet that is not too long is rewritten, whatever else is in it."""
+
+    rewrite: Callable[[bytes, Hop], bytes]  # frame, next hop -> frame to send
+    most_bytes: int  # greatest total length of the IP packet
 
 
 @dataclass(frozen=True)
@@ -14,7 +50,10 @@ class Mode:
 
     name: str
     summary: str
-    rewrite: Callable[[bytes, Hop], bytes]  # frame, next hop -> frame to send
-    overhead_bytes: int  # added to every packet
+    forward: Callable[[Job], Outcome]
+    plain: Callable[[ModeOptions, Hop, bytes, bytes], Plain | None]  # options, hop, address, port
+    overhead_bytes: Callable[[ModeOptions, int], int]  # options, IP version of the backend: added to packets
     needs_same_link: bool  # True: backends must be neighbours, no router in between
+    translates_ports: bool  # True: a backend may listen on another port than the service's
+    sees_replies: bool  # True: what servers answer passes the balancer
     host_steps: Callable[[Address], tuple[HostStep, ...]]  # VIP -> what a real server needs, in order

@@ -49,8 +49,8 @@ net/ipv6/ndisc.c, ndisc_recv_ns; RFC 6724, section 5, rule 3; RFC 4862, section 
 
 from __future__ import annotations
 
-from dsrlb.model import Address, Hop, HostStep
-from dsrlb.modes.base import Mode
+from dsrlb.model import Address, Hop, HostStep, ModeOptions
+from dsrlb.modes.base import NO_LIMIT, Job, Mode, Plain
 
 _AFTER_MACS = 12  # IEEE 802.3: destination MAC (6), source MAC (6), then the type
 
@@ -78,6 +78,16 @@ def rewrite(frame: bytes, hop: Hop) -> bytes:
     return hop.dst_mac + hop.src_mac + frame[_AFTER_MACS:]
 
 
+def forward(job: Job) -> list[bytes]:
+    """Return the job's frame, rewritten.  Size and unfinished checksums are as they were."""
+    return [rewrite(job.frame, job.hop)]
+
+
+def plain(options: ModeOptions, hop: Hop, address: bytes, port: bytes) -> Plain:
+    """Return how plain packets are rewritten: like all others."""
+    return Plain(rewrite, NO_LIMIT)
+
+
 def host_steps(vip: Address) -> tuple[HostStep, ...]:
     """Return what a real server needs to answer for ``vip``, in the order in which it is safe."""
     why = "without it the server drops the packets for the VIP, or routes them back"
@@ -89,8 +99,11 @@ def host_steps(vip: Address) -> tuple[HostStep, ...]:
 L2DSR = Mode(
     name="l2dsr",
     summary="rewrite the MAC addresses; servers on the same link answer the client directly",
-    rewrite=rewrite,
-    overhead_bytes=0,
+    forward=forward,
+    plain=plain,
+    overhead_bytes=lambda options, version: 0,
     needs_same_link=True,
+    translates_ports=False,
+    sees_replies=False,
     host_steps=host_steps,
 )

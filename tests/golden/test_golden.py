@@ -79,4 +79,6 @@ def test_every_reason_of_the_data_path_has_a_story() -> None:
     assert {reason.word for reason in Reason} - told - of_the_engine == {
         "fragment_table_full",
         "backend_unresolved",
+        "too_big_answered",
+        "too_big_dropped",
     }

@@ -54,6 +54,7 @@ PORT_9 = (*both("9"), *both("9/udp"))
 @pytest.fixture
 def tap(lab: Lab) -> Iterator[Callable[[str], Tap]]:
     with ExitStack() as opened:
+
         def at(role: str) -> Tap:
             one = Tap(lab, role)
             opened.callback(one.socket.close)
@@ -217,8 +218,10 @@ def datagrams_in_pieces() -> Iterator[list[Packet]]:
     """Datagrams of 4000 bytes, each in three pieces or more, for several ports of both families."""
     for number in range(12):
         udp = UDP(sport=50_000 + number, dport=9) / Raw(bytes([number]) * 4000)
-        yield [TO_BALANCER / piece
-               for piece in fragment(IP(src=str(CLIENT), dst=str(VIP), id=0x7000 + number) / udp, 1400)]
+        yield [
+            TO_BALANCER / piece
+            for piece in fragment(IP(src=str(CLIENT), dst=str(VIP), id=0x7000 + number) / udp, 1400)
+        ]
         whole = IPv6(src=str(CLIENT6), dst=str(VIP6)) / IPv6ExtHdrFragment(id=0x7000_0000 + number) / udp
         yield [TO_BALANCER / piece for piece in fragment6(whole, 1400)]  # fmt: skip
 

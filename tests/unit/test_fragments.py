@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dsrlb.fragments import HELD_OVERHEAD_BYTES, HOLD_S, MAX_HELD_PIECES, REMEMBER_S, FragmentTable, Held
-from dsrlb.wire.packet import Packet
+from dsrlb.fragments import HELD_OVERHEAD_BYTES, HOLD_S, MAX_HELD_PIECES, REMEMBER_S, FragmentTable
+from dsrlb.wire.packet import Arrival, Packet
 
 OWNER, OTHER = (b"service", b"backend 1"), (b"service", b"backend 2")
 KEY, NEXT = b"datagram 1", b"datagram 2"
 
 
-def piece(number: int, size_bytes: int = 100) -> Held:
-    return bytes([number]) * size_bytes, Packet(b"", b"", 17, 34, size_bytes, None)
+def piece(number: int, size_bytes: int = 100) -> Arrival:
+    return Arrival(bytes([number]) * size_bytes, 1, 14, Packet(b"", b"", 17, 34, size_bytes, None))
 
 
 def test_a_later_piece_finds_the_backend_of_the_first_one() -> None:

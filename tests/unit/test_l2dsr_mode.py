@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from dsrlb.model import Hop
+from dsrlb.model import Hop, ModeOptions
 from dsrlb.modes.l2dsr import L2DSR, host_steps, rewrite
 
 ROUTER = bytes.fromhex("0200c6120101")
@@ -25,7 +25,7 @@ def test_only_the_first_twelve_bytes_change(rest: bytes) -> None:
 
 def test_the_mode_adds_no_byte_and_needs_the_servers_on_the_same_link() -> None:
     frame = BALANCER + ROUTER + b"\x08\x00" + bytes(46)
-    assert len(L2DSR.rewrite(frame, HOP)) - len(frame) == L2DSR.overhead_bytes == 0
+    assert len(rewrite(frame, HOP)) - len(frame) == L2DSR.overhead_bytes(ModeOptions(), 4) == 0
     assert L2DSR.needs_same_link
     assert L2DSR.name == "l2dsr"
 
