@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
@@ -11,6 +13,13 @@ import pytest
 TESTS = Path(__file__).parent
 NEED_ROOT = ("lab", "parity")
 PROMISED = os.environ.get("DSRLB_REQUIRE_LAB") == "1"  # scripts/test sets it
+
+# A shell lets what it starts in the background ignore SIGINT, and so would all that tests start.
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _needs_root(path: Path) -> bool:

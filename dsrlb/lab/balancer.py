@@ -16,8 +16,8 @@ from dsrlb.errors import DsrlbError
 from dsrlb.lab.processes import start
 from dsrlb.lab.topology import Lab, inside
 
-READY_DEADLINE_S = 15.0
-STOP_DEADLINE_S = 10.0
+READY_DEADLINE_S = 30.0
+STOP_DEADLINE_S = 20.0
 _numbers = itertools.count(1)
 
 

@@ -25,7 +25,7 @@ from dsrlb.lab.topology import INODES, NAMESPACES, Lab, inside, present
 
 HTTP_PORT, UPLOAD_PORT, ECHO_PORT = 80, 8080, 5353
 FILES = {"64k": 64 << 10, "1m": 1 << 20, "20m": 20_000_000}  # under /file/: bytes
-START_DEADLINE_S = 15.0
+START_DEADLINE_S = 30.0
 LISTEN = "0A"  # state of a listening socket in /proc/net/tcp (include/net/tcp_states.h)
 
 NGINX = """\

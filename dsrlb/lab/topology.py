@@ -41,7 +41,9 @@ DEFAULT_PREFIX = "dsrlb-"
 LB_HOST = 10
 SERVERS_MAX = 80  # rs80 is .90; .100 is the VIP
 NAMESPACES = Path("/run/netns")
-INODES = "inodes"  # file in the run directory: the namespaces' numbers, for when their names are gone
+INODES = (
+    "inodes"  # file in the run directory: numbers of the servers' namespaces, for when their names are gone
+)
 RUN_ROOT = Path("/run/dsrlb-lab")  # not /run/dsrlb: systemd empties that one when the service stops
 
 
@@ -149,7 +151,7 @@ def build(lab: Lab) -> None:
     """Make namespaces, links, addresses and routes; nothing of this prefix may be there yet."""
     for role in lab.roles:
         run(["ip", "netns", "add", lab.namespace(role)])
-    inodes = (str((NAMESPACES / lab.namespace(role)).stat().st_ino) for role in lab.roles)
+    inodes = (str((NAMESPACES / lab.namespace(name)).stat().st_ino) for name in lab.server_names)
     (lab.run_directory / INODES).write_text("\n".join(inodes))
     for role in lab.roles:
         run(inside(lab.namespace(role), "sysctl", "-qew", *_settings(lab, role)))

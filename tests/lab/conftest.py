@@ -11,27 +11,49 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lab_wire import GUEST_MAC
+from lab_wire import GUEST_MAC, TEST_PREFIX, eventually
 
+from dsrlb.host.steps_state import BASE
 from dsrlb.lab import balancer
 from dsrlb.lab.balancer import Balancer
 from dsrlb.lab.client import Result, ask, begin, result
 from dsrlb.lab.lifecycle import standing
-from dsrlb.lab.topology import VIP, Lab, run
+from dsrlb.lab.topology import RUN_ROOT, VIP, Lab, run
 
-# Not the prefix of a lab that a person may have standing; another one lets two runs go side by side.
-TEST_PREFIX = os.environ.get("DSRLB_TEST_PREFIX", "dsrlbt-")
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_directories() -> Iterator[None]:
+    """Keep what all labs share under /run from being empty.
+
+    A lab that goes away removes these directories when nothing is in them: just then another worker's
+    lab may be about to make something there.
+    """
+    mine = [parent / f"{TEST_PREFIX}tests" for parent in (RUN_ROOT, BASE)]
+
+    def made() -> bool:
+        with contextlib.suppress(FileNotFoundError):  # another worker removed the parent in between
+            for one in mine:
+                one.mkdir(parents=True, exist_ok=True)
+        return all(one.is_dir() for one in mine)
+
+    assert eventually(made, 10)
+    yield
+    for one in mine:
+        one.rmdir()
+    for parent in (RUN_ROOT, BASE, BASE.parent):
+        with contextlib.suppress(OSError):  # another worker's are in there
+            parent.rmdir()
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(shared_directories: None) -> Iterator[Lab]:
     with standing(Lab(prefix=TEST_PREFIX)) as it:
         yield it
 

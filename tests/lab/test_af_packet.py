@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from lab_wire import inside
+from lab_wire import TEST_PREFIX, inside
 
 from dsrlb.errors import ConfigError
 from dsrlb.frameio import af_packet
@@ -27,11 +27,11 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes network namespaces"),
 ]
 
-PEER, LB = "dsrlbt-fp", "dsrlbt-fl"
+PEER, LB, CLIENT, SERVER, SWITCH = (f"{TEST_PREFIX}{name}" for name in ("fp", "fl", "fc", "fr", "fs"))
 PEER_MAC, LB_MAC = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 VIP4, VIP6 = "198.18.1.100", "2001:db8::64"
 VIPS = [wire_address(ip_address(vip)) for vip in (VIP4, VIP6)]
-DEADLINE_S = 10
+DEADLINE_S = 30
 
 
 def ip(*words):
@@ -43,6 +43,7 @@ def namespaces(*names):
     made = []
     try:
         for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)  # of a killed run
             ip("netns", "add", name)
             made.append(name)
             with inside(name):
@@ -256,7 +257,7 @@ def test_it_outlives_the_interface_going_down_and_up(wire):
         waiting = select.poll()
         waiting.register(lb, select.POLLIN)
         ip("-n", LB, "link", "set", "e0", "down")
-        assert waiting.poll(1000) == [(lb.fileno(), select.POLLERR)]
+        assert waiting.poll(1000 * DEADLINE_S) == [(lb.fileno(), select.POLLERR)]
         assert lb.receive() == []
         assert waiting.poll(0) == []
         assert lb.send_all([(NO_VNET, ipv4()), (NO_VNET, ipv4())]) == (0, 0, 2)
@@ -330,11 +331,11 @@ def test_an_interface_that_will_not_do_is_refused(wire, interface, sentence):
 @pytest.fixture
 def segment():
     """client, balancer and real server on one switch; the VIPs on the server's lo."""
-    hosts = {"dsrlbt-fc": 2, "dsrlbt-fl": 10, "dsrlbt-fr": 11}
-    with namespaces("dsrlbt-fs", *hosts):
-        ip("-n", "dsrlbt-fs", "link", "add", "br0", "up", "type", "bridge", "mcast_snooping", "0")
+    hosts = {CLIENT: 2, LB: 10, SERVER: 11}
+    with namespaces(SWITCH, *hosts):
+        ip("-n", SWITCH, "link", "add", "br0", "up", "type", "bridge", "mcast_snooping", "0")
         for name, number in hosts.items():
-            end = ["peer", "name", f"p{number}", "netns", "dsrlbt-fs"]
+            end = ["peer", "name", f"p{number}", "netns", SWITCH]
             ip(
                 "link",
                 "add",
@@ -347,18 +348,18 @@ def segment():
                 "veth",
                 *end,
             )
-            ip("-n", "dsrlbt-fs", "link", "set", f"p{number}", "master", "br0", "up")
+            ip("-n", SWITCH, "link", "set", f"p{number}", "master", "br0", "up")
             ip("-n", name, "addr", "add", f"198.18.1.{number}/24", "dev", "e0")
             ip("-n", name, "addr", "add", f"2001:db8::{number}/64", "dev", "e0", "nodad")
             for device in ("lo", "e0"):
                 ip("-n", name, "link", "set", device, "up")
-        ip("-n", "dsrlbt-fr", "addr", "add", f"{VIP4}/32", "dev", "lo")
-        ip("-n", "dsrlbt-fr", "addr", "add", f"{VIP6}/128", "dev", "lo")
-        with inside("dsrlbt-fr"):
+        ip("-n", SERVER, "addr", "add", f"{VIP4}/32", "dev", "lo")
+        ip("-n", SERVER, "addr", "add", f"{VIP6}/128", "dev", "lo")
+        with inside(SERVER):
             Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("1")
             Path("/proc/sys/net/ipv4/conf/all/arp_announce").write_text("2")
         for vip in (VIP4, VIP6):
-            ip("-n", "dsrlbt-fc", "neigh", "add", vip, "lladdr", "02:00:00:00:00:10", "dev", "e0")
+            ip("-n", CLIENT, "neigh", "add", vip, "lladdr", "02:00:00:00:00:10", "dev", "e0")
         yield
 
 
@@ -387,9 +388,9 @@ def test_a_20_mb_upload_with_offloads_on_crosses_intact(segment, vip):
     family = socket.AF_INET6 if ":" in vip else socket.AF_INET
     content = os.urandom(1 << 20) * 20
     seen, digests, stop = [], [], threading.Event()
-    with inside("dsrlbt-fr"):
+    with inside(SERVER):
         listener = socket.create_server((vip, 8080), family=family)
-    with inside("dsrlbt-fc"):
+    with inside(CLIENT):
         client = socket.socket(family, socket.SOCK_STREAM)
     listener.settimeout(DEADLINE_S)
     client.settimeout(DEADLINE_S)

@@ -1,8 +1,8 @@
 """Do `dsrlb backend` and `scripts/backend-setup` do the same, and does a server set up by them keep quiet?
 
-::
+In two namespaces, whose names end so::
 
-    dsrlbt-b-client                      dsrlbt-b-server
+    b-client                             b-server
     c0 02:00:c6:12:00:01  ------------  s0 02:00:c6:12:00:02
     198.18.0.1/24, 2001:db8::1/64        198.18.0.2/24, 2001:db8::2/64; VIPs on lo
 """
@@ -19,6 +19,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from lab_wire import TEST_PREFIX
 from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
@@ -37,11 +38,11 @@ TOOLS = {
     "sh": ["sh", SCRIPT],
     "busybox": ["busybox", "sh", SCRIPT],
 }
-CLIENT, SERVER = "dsrlbt-b-client", "dsrlbt-b-server"
+CLIENT, SERVER = f"{TEST_PREFIX}b-client", f"{TEST_PREFIX}b-server"
 CLIENT_MAC, SERVER_MAC = "02:00:c6:12:00:01", "02:00:c6:12:00:02"
 VIP, VIP6 = "198.18.0.10", "2001:db8::10"
 VIP_SETS = [(VIP,), (VIP6,), (VIP6, "198.18.0.11", VIP, VIP)]
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def run(*words: str, code: int | None = 0, text: str = "") -> str:
@@ -213,7 +214,7 @@ def test_a_kernel_that_refuses_is_one_sentence_and_exit_code_4_and_undo_still_wo
 ASK = """
 import socket, sys
 link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-link.bind(("c0", 0)); link.settimeout(10)
+link.bind(("c0", 0)); link.settimeout(30)
 for frame in sys.argv[2:]: link.send(bytes.fromhex(frame))
 while True:
     frame, where = link.recvfrom(2000)
@@ -263,7 +264,7 @@ connection.sendall(connection.recv(100) + b" from " + connection.getsockname()[0
 """
 CONNECT = """
 import socket, sys
-client = socket.create_connection((sys.argv[1], 80), timeout=10)
+client = socket.create_connection((sys.argv[1], 80), timeout=30)
 client.sendall(b"hello"); print(client.makefile("rb").read().decode())
 """
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 import scapy.utils  # noqa: F401  replay imports it late: once here, not in each fork
-from lab_wire import GUEST_MAC, enter
+from lab_wire import GUEST_MAC, TEST_PREFIX, enter
 
 from dsrlb.cli import main
 from dsrlb.lab.topology import Lab, inside, mac, run
@@ -29,7 +29,7 @@ VIP, RS1, RS2 = "198.18.1.100", "198.18.1.11", "198.18.1.12"
 VIP6, RS1_6 = "2001:db8:1::100", "2001:db8:1::11"
 USAGE, CONFIG, HOST = 2, 3, 4
 NOBODY = 65534
-DEADLINE_S = 20
+DEADLINE_S = 60
 RS1_WITH_MAC = f"{RS1},mac={mac('rs1')}"
 
 Run = Callable[..., "Refused"]
@@ -416,9 +416,9 @@ def test_a_second_balancer_of_the_same_vip_is_refused(
 
 NEED_ROOT = {
     "serve": flags(),
-    "lab up": ["lab", "up", "--prefix", "dsrlbt2x-"],
-    "lab demo": ["lab", "demo", "--prefix", "dsrlbt2x-"],
-    "lab down": ["lab", "down", "--prefix", "dsrlbt2x-"],
+    "lab up": ["lab", "up", "--prefix", f"{TEST_PREFIX}n-"],
+    "lab demo": ["lab", "demo", "--prefix", f"{TEST_PREFIX}n-"],
+    "lab down": ["lab", "down", "--prefix", f"{TEST_PREFIX}n-"],
     "backend setup": ["backend", "setup", "--mode", "l2dsr", "--vip", "198.18.1.200"],
     "backend undo": ["backend", "undo", "--mode", "l2dsr", "--vip", "198.18.1.200"],
 }

@@ -32,7 +32,7 @@ def test_a_crashed_run_s_rules_stay_in_force_until_the_next_one_is_ready(
     try:
         again = serve(flags=flags, ready=False)
         gaps = []
-        assert eventually(lambda: gaps.append(rule_is_set(lab)) or "ready" in again.stderr, 15)
+        assert eventually(lambda: gaps.append(rule_is_set(lab)) or "ready" in again.stderr, 30)
         assert all(gaps), f"the rule was away in {gaps.count(False)} of {len(gaps)} looks"
         assert again.stop() == 0
     finally:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab_wire import TEST_PREFIX
 
 from dsrlb.errors import DsrlbError, UsageError
 from dsrlb.host.steps_state import BASE
@@ -19,7 +20,7 @@ from dsrlb.lab.client import ask
 from dsrlb.lab.lifecycle import down, standing, up
 from dsrlb.lab.topology import CLIENT, MORE_CLIENTS, RUN_ROOT, VIP, VIP6, Lab, inside, link_bytes, run
 
-SMALL = Lab(prefix="dsrlbx-", servers=1)
+SMALL = Lab(prefix=f"{TEST_PREFIX}x-", servers=1)
 
 DSRLB = (sys.executable, "-m", "dsrlb")
 
@@ -32,8 +33,7 @@ def nothing_left() -> Iterator[None]:
 
 def traces(prefix: str) -> list[str]:
     """Everything that a lab can leave on a machine."""
-    namespaces = run(["ip", "netns", "list"]).split()
-    left = [word for word in namespaces if word.startswith(prefix)]
+    left = [one.name for one in topology.NAMESPACES.iterdir() if one.name.startswith(prefix)]
     left += [f"process {pid}" for pid in processes.recorded(prefix)]
     directory = RUN_ROOT / prefix
     return [*left, *([str(directory)] if directory.exists() else [])]
@@ -157,7 +157,7 @@ def test_down_works_when_the_programs_are_dead_already() -> None:
     inmates = programs(SMALL)
     for pid in inmates:
         os.kill(pid, signal.SIGKILL)
-    processes.wait_gone(inmates, 5)
+    processes.wait_gone(inmates, 30)
     down(SMALL.prefix)
     assert traces(SMALL.prefix) == []
 
@@ -169,7 +169,7 @@ def test_down_works_when_the_run_directory_is_gone_and_a_program_ignores_sigterm
     )
     run(["rm", "-r", str(SMALL.run_directory)])
     down(SMALL.prefix)
-    assert stubborn.wait(5) == -signal.SIGKILL
+    assert stubborn.wait(30) == -signal.SIGKILL
     assert traces(SMALL.prefix) == []
 
 
@@ -187,11 +187,12 @@ def test_down_spares_a_process_that_only_has_a_recorded_number() -> None:
 
 def test_down_spares_a_namespace_that_only_begins_alike() -> None:
     other = f"{SMALL.prefix}lb-of-someone-else"
+    subprocess.run(["ip", "netns", "del", other], capture_output=True, check=False)  # of a killed run
     run(["ip", "netns", "add", other])
     try:
         up(SMALL)
         down(SMALL.prefix)
-        assert other in run(["ip", "netns", "list"])
+        assert (topology.NAMESPACES / other).exists()
     finally:
         run(["ip", "netns", "del", other])
 

