@@ -30,7 +30,7 @@ from dsrlb.host.privileges import require_network
 from dsrlb.host.resolver import Resolver
 from dsrlb.host.watch import Event, Watch
 from dsrlb.model import Address, Hop, person_mac, wire_address
-from dsrlb.preflight import Ground, find_ways, other_owners, survey, vips_owned_here
+from dsrlb.preflight import Ground, Way, find_ways, other_owners, survey, vips_owned_here
 
 RESOLVE_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
@@ -97,7 +97,7 @@ class _Loop:
         )
         undo.callback(self.engine.close)
         for way in self.ways.values():
-            self.engine.add_way_out(way)
+            self.engine.add_way_out(way.link)
         guard.install(ground.vips, [one.name for one in ground.links])
         watch = Watch(self.events)
         undo.callback(watch.stop)
@@ -116,9 +116,10 @@ class _Loop:
         while not all(macs.values()) and time.monotonic() < until and self.events.empty():
             time.sleep(0.05)
             macs = self.resolver.step(time.monotonic())
-        self.macs = {**self.ground.fixed_macs, **macs}
-        silent = [str(address) for address, mac in self.macs.items() if mac is None]
-        if silent and len(silent) == len(self.macs) and not force and self.events.empty():
+        self.macs = macs
+        backends = self.backend_macs(macs)
+        silent = [str(address) for address, mac in backends.items() if mac is None]
+        if silent and len(silent) == len(backends) and not force and self.events.empty():
             raise ConfigError(
                 f"No backend can be reached: {', '.join(silent)} did not answer ARP or neighbour discovery "
                 f"within {RESOLVE_WITHIN_S:.0f} s; check that they are up and on this network, or start "
@@ -194,7 +195,9 @@ class _Loop:
                 self.announce([now])
         self.keep_guard()
         self.ways = {
-            address: self.links.get(way.ifindex) or link_at(way.ifindex) or way
+            address: replace(
+                way, link=self.links.get(way.link.ifindex) or link_at(way.link.ifindex) or way.link
+            )
             for address, way in self.ways.items()
         }
         self.resolver.refresh()
@@ -206,7 +209,7 @@ class _Loop:
         found, lost = find_ways(self.config, list(self.links.values()))
         for address, way in found.items():
             try:
-                self.engine.add_way_out(way)
+                self.engine.add_way_out(way.link)
                 self.ways[address] = way
             except DsrlbError as error:  # it is gone again
                 lost[address] = str(error)
@@ -223,18 +226,26 @@ class _Loop:
                 log.warning("%s", sentence)
 
     def to_resolve(self) -> dict[Address, int]:
-        """Return the backends whose MAC is to be found, with the interface to ask on."""
+        """Return the next hops whose MAC is to be found, with the interface to ask on."""
         fixed = self.ground.fixed_macs
-        return {a: w.ifindex for a, w in self.ways.items() if a not in fixed and a not in self.lost}
+        return {
+            way.next_hop: way.link.ifindex
+            for address, way in self.ways.items()
+            if address not in fixed and address not in self.lost
+        }
+
+    def backend_macs(self, resolved: Mapping[Address, bytes | None]) -> dict[Address, bytes | None]:
+        """Return the MAC that frames for each backend go to, None while it is not known."""
+        fixed = self.ground.fixed_macs
+        return {
+            address: None if address in self.lost else fixed.get(address) or resolved.get(way.next_hop)
+            for address, way in self.ways.items()
+        }
 
     def reconcile(self, resolved: Mapping[Address, bytes | None]) -> None:
         """Compile the table from what is known now, and install it if it differs."""
-        known = {**resolved, **self.ground.fixed_macs}
-        macs = {address: None if address in self.lost else known.get(address) for address in self.ways}
-        hops = {
-            address: Hop(self.ways[address].ifindex, self.ways[address].mac, mac) if mac else None
-            for address, mac in macs.items()
-        }
+        macs = self.backend_macs(resolved)
+        hops = {address: _hop(self.ways[address], mac) for address, mac in macs.items()}
         interfaces = {ifindex: one.mac for ifindex, one in self.links.items()}
         table = tables.compile_table(self.config.services, hops, interfaces)
         if tables.diff(self.engine.table, table):
@@ -246,7 +257,7 @@ class _Loop:
         before, self.told = self.told, dict(macs)
         for address, mac in macs.items():
             if mac is None and before.get(address, b"") is not None:
-                why = self.lost.get(address, f"no answer on {self.ways[address].name}.")
+                why = self.lost.get(address, _silent(address, self.ways[address]))
                 log.warning("backend %s is unresolved and gets no traffic: %s", address, why)
             elif mac is not None and before.get(address, mac) != mac:
                 log.info("backend %s is at %s", address, person_mac(mac))
@@ -289,6 +300,16 @@ class _Loop:
         """Print the counters on stdout."""
         for line in lines(self.engine.state, self.engine.table):
             click.echo(line)
+
+
+def _hop(way: Way, mac: bytes | None) -> Hop | None:
+    source = wire_address(way.source) if way.source is not None else None
+    return Hop(way.link.ifindex, way.link.mac, mac, way.mtu_bytes, source) if mac else None
+
+
+def _silent(backend: Address, way: Way) -> str:
+    router = f" of router {way.next_hop}" if way.next_hop != backend else ""
+    return f"no answer{router} on {way.link.name}."
 
 
 class _Tick:

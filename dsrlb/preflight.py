@@ -18,12 +18,22 @@ OWNERS_AT_ONCE = 256  # each waits 0.6 s for an answer, and costs a thread
 
 
 @dataclass(frozen=True)
+class Way:
+    """How frames get to a backend: out of which interface, and to whose MAC."""
+
+    link: Link
+    next_hop: Address  # the backend itself, or the router before it
+    mtu_bytes: int
+    source: Address | None  # this host's own address on that way
+
+
+@dataclass(frozen=True)
 class Ground:
-    """The interfaces that take the VIPs' frames, and the interface behind which each backend is."""
+    """The interfaces that take the VIPs' frames, and the way to each backend."""
 
     links: tuple[Link, ...]
     vips: tuple[Address, ...]
-    ways: Mapping[Address, Link]
+    ways: Mapping[Address, Way]
     fixed_macs: Mapping[Address, bytes]  # given by hand
 
 
@@ -48,15 +58,15 @@ def survey(config: Config, *, force: bool = False) -> Ground:
     return Ground(links, vips, ways, fixed)
 
 
-def find_ways(config: Config, links: Sequence[Link]) -> tuple[dict[Address, Link], dict[Address, str]]:
-    """Return the interface behind which each backend is, and why it is behind none for those lost."""
-    ways: dict[Address, Link] = {}
+def find_ways(config: Config, links: Sequence[Link]) -> tuple[dict[Address, Way], dict[Address, str]]:
+    """Return the way to each backend, and why there is none for those lost."""
+    ways: dict[Address, Way] = {}
     lost: dict[Address, str] = {}
-    wanted = {backend: service.mode for service in config.services for backend in service.backends}
-    routes = routes_to(backend.address for backend in wanted)
-    for backend, mode in wanted.items():
+    wanted = dict.fromkeys((one, service.mode) for service in config.services for one in service.backends)
+    routes = routes_to({backend.address for backend, _ in wanted})
+    for backend, mode in wanted:
         way = _way_to(backend, routes[backend.address], links, modes.BY_NAME[mode].needs_same_link)
-        if isinstance(way, Link):
+        if isinstance(way, Way):
             ways[backend.address] = way
         else:
             lost[backend.address] = way
@@ -116,21 +126,23 @@ def _broadcast_vips(vips: Sequence[Address], links: Sequence[Link]) -> Iterator[
                 yield f"VIP {vip} is the broadcast or network address of {network} on {name}; take a host's."
 
 
-def _way_to(backend: Backend, route: Route | None, links: Sequence[Link], same_link: bool) -> Link | str:
-    """Return the interface behind which a backend is, or why the mode cannot reach it."""
+def _way_to(backend: Backend, route: Route | None, links: Sequence[Link], same_link: bool) -> Way | str:
+    """Return the way to a backend, or why the mode cannot reach it."""
     address = backend.address
     if route is not None and route.is_local:
         return f"Backend {address} is this host itself; name another machine."
     if backend.mac is not None and (route is None or route.gateway is not None) and links:
-        return links[0]  # whoever gives a MAC vouches that it is on the segment
+        # Whoever gives a MAC vouches that it is on the segment.
+        return Way(links[0], address, links[0].mtu_bytes, route.source if route else None)
     if route is None:
         return f"Backend {address} is unreachable: this host has no route to it."
     if same_link and route.gateway is not None:
         return (
             f"Backend {address} is off-link (behind router {route.gateway}): l2dsr rewrites the MAC only, so "
-            "servers must be on its own network; those behind routers need mode l3dsr (planned)."
+            "servers must be on its own network; those behind routers need mode l3dsr."
         )
     known = {one.ifindex: one for one in links}.get(route.ifindex) or link_at(route.ifindex)
-    return (
-        known or f"Backend {address} is behind interface {route.ifname}, which is not an Ethernet interface."
-    )
+    if known is None:
+        return f"Backend {address} is behind interface {route.ifname}, which is not an Ethernet interface."
+    mtu_bytes = min(known.mtu_bytes, route.mtu_bytes or known.mtu_bytes)
+    return Way(known, route.gateway or address, mtu_bytes, route.source)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -37,6 +38,7 @@ class Route:
     gateway: Address | None
     source: Address | None
     is_local: bool  # the address is this host's own
+    mtu_bytes: int | None = None  # None: the interface's own
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,15 @@ def _route_to(ipr: IPRoute, address: Address) -> Route | None:
         gateway=ip_address(gateway) if gateway else None,
         source=ip_address(source) if source else None,
         is_local=message["type"] == RTN_LOCAL,
+        mtu_bytes=_mtu_bytes(message),
     )
+
+
+def _mtu_bytes(message: Any) -> int | None:
+    """Return the MTU that a route is bound to, by hand or by path MTU discovery."""
+    metrics = message.get_attr("RTA_METRICS")
+    found = metrics.get_attr("RTAX_MTU") if metrics is not None else None
+    return found or None
 
 
 def neighbours(ifindex: int) -> dict[NeighbourKey, Neighbour]:
