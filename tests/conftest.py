@@ -9,6 +9,13 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples on every run; how long one takes is no law, on a machine that others load.
+settings.register_profile(
+    "dsrlb", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("dsrlb")
 
 TESTS = Path(__file__).parent
 NEED_ROOT = ("lab", "parity")
