@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from dsrlb.model import Hop
+from dsrlb.ports import SourcePorts
 from dsrlb.wire.l4 import ACK, FIN, RST, SYN
 
 DEFAULT_MAX_FLOWS = 262_144  # about 350 bytes each
@@ -61,16 +62,33 @@ class Route:
     count: BackendCount
 
 
+@dataclass(slots=True)
+class Translation:
+    """The two names of a flow whose addresses are translated, and the way back to its client.
+
+    ``key`` names the flow as the client's packets do, ``reply_key`` as the server's do: source and
+    destination change places, and each is the translated one.  All that a rewritten packet needs stands
+    in these two (``wire/l4.py`` shows a key's bytes).
+    """
+
+    key: bytes
+    reply_key: bytes
+    back_ifindex: int
+    back_link: bytes  # link header towards the client: the one its last packet came with, turned round
+    has_port: bool = False  # the client's port was replaced by one of ``FlowTable.ports``
+
+
 class Flow:
     """A flow's record: its backend, its state, when it was last seen (whole seconds)."""
 
-    __slots__ = ("backend", "route", "seen_s", "state")
+    __slots__ = ("backend", "route", "seen_s", "state", "translation")
 
     def __init__(self, backend: bytes, state: int, seen_s: int) -> None:
         self.backend = backend
         self.state = state
         self.seen_s = seen_s
         self.route: Route | None = None
+        self.translation: Translation | None = None
 
     def is_over(self, now_s: int) -> bool:
         """Return whether the flow has been silent for longer than its state allows."""
@@ -115,6 +133,8 @@ class FlowTable:
         self._flows: dict[bytes, Flow] = {}
         self._sweep: Iterator[bytes] = iter(())
         self.get = self._flows.get
+        self.replies: dict[bytes, Flow] = {}  # translated flows by the name that their server's packets have
+        self.ports = SourcePorts()
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -127,8 +147,24 @@ class FlowTable:
         if len(self._flows) >= self.max_flows and key not in self._flows:
             self.refused += 1
             return False
+        before = self._flows.get(key)
+        if before is not None:
+            self._end(before)
         self._flows[key] = Flow(backend, state, now_s)
         return True
+
+    def translate(self, flow: Flow, translation: Translation) -> None:
+        """Give a recorded flow its second name, which no other flow may have."""
+        flow.translation = translation
+        self.replies[translation.reply_key] = flow
+
+    def _end(self, flow: Flow) -> None:
+        """Give back what a flow holds beside its own record."""
+        translation = flow.translation
+        if translation is not None:
+            del self.replies[translation.reply_key]
+            if translation.has_port:
+                self.ports.give_back(translation.reply_key)
 
     def expire(self, now_s: int, most: int = SWEEP_FLOWS) -> int:
         """Forget flows that are over, looking at a bounded number per call; return how many went."""
@@ -139,6 +175,6 @@ class FlowTable:
                 self._sweep = iter(list(self._flows))
                 break
             if self._flows[key].is_over(now_s):
-                del self._flows[key]
+                self._end(self._flows.pop(key))
                 gone += 1
         return gone

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from dsrlb import flows
-from dsrlb.flows import TIMEOUT_S, Flow, FlowState, FlowTable, begins_anew, first_state, next_state
+from dsrlb.flows import (
+    TIMEOUT_S,
+    Flow,
+    FlowState,
+    FlowTable,
+    Translation,
+    begins_anew,
+    first_state,
+    next_state,
+)
+from dsrlb.ports import COUNT
 from dsrlb.wire.l4 import ACK, FIN, RST, SYN
 
 PSH = 0x08
@@ -127,3 +137,34 @@ def test_what_is_over_makes_room_again() -> None:
     table = filled(100, CLOSED)
     swept(table, 1000)
     assert table.insert(key(200), SERVER, UDP, 1000)
+
+
+def translated(table: FlowTable, key: bytes, reply_key: bytes, has_port: bool = False) -> Flow:
+    """Record a flow with a second name."""
+    assert table.insert(key, SERVER, SYN_RECEIVED, 0)
+    flow = table.get(key)
+    assert flow is not None
+    table.translate(flow, Translation(key, reply_key, 1, bytes(14), has_port))
+    return flow
+
+
+def test_a_translated_flow_is_found_by_both_names_until_it_ends() -> None:
+    table = FlowTable()
+    flow = translated(table, b"request", b"reply")
+    assert table.replies == {b"reply": flow}
+    table.insert(b"request", SERVER, SYN_RECEIVED, 5)  # the client uses its port again
+    assert table.replies == {}
+    translated(table, b"request", b"another")
+    table.expire(0)  # begins a sweep
+    assert table.expire(1000) == 1
+    assert (table.replies, len(table)) == ({}, 0)
+
+
+def test_a_port_goes_back_when_its_flow_ends() -> None:
+    table, name = FlowTable(), bytes(40)
+    taken = [table.ports.take(name, 0) for _ in range(COUNT)]
+    assert table.ports.take(name, 0) is None
+    assert taken[0] is not None
+    translated(table, b"request", taken[0], has_port=True)
+    table.insert(b"request", SERVER, SYN_RECEIVED, 1)
+    assert table.ports.take(name, 0) == taken[0]
