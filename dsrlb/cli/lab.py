@@ -5,26 +5,63 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
+from dsrlb import modes
 from dsrlb.lab.balancer import serve_flags
+from dsrlb.lab.commands import require_root
 from dsrlb.lab.demo import demo as run_demo
 from dsrlb.lab.lifecycle import down as take_down
 from dsrlb.lab.lifecycle import up as put_up
-from dsrlb.lab.topology import CLIENT, DEFAULT_PREFIX, SERVERS_MAX, VIP, Lab, require_root
+from dsrlb.lab.picture import picture
+from dsrlb.lab.topologies import TOPOLOGIES
+from dsrlb.lab.topology import DEFAULT_PREFIX, SERVERS_MAX, Lab
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 PREFIX = click.option(
     "--prefix", default=DEFAULT_PREFIX, show_default=True, help="What the namespaces' names begin with."
 )
-SERVERS = click.option(
-    "--servers",
-    default=3,
-    show_default=True,
-    type=click.IntRange(1, SERVERS_MAX),
-    help="How many real servers.",
+LAYOUT = (
+    click.option(
+        "--mode",
+        default="l2dsr",
+        show_default=True,
+        type=click.Choice([one.mode for one in TOPOLOGIES if one.mode in modes.BY_NAME]),
+        help="The forwarding mode that the network is made for.",
+    ),
+    click.option(
+        "--servers",
+        default=3,
+        show_default=True,
+        type=click.IntRange(1, SERVERS_MAX),
+        help="How many real servers.",
+    ),
+    click.option(
+        "--one-armed", is_flag=True, help="inline: servers on the balancer's own segment, not behind it."
+    ),
+    click.option(
+        "--snat",
+        is_flag=True,
+        help="inline, one-armed: the servers' gateway is the router, as if there were no balancer.",
+    ),
+    click.option(
+        "--lb-forwards",
+        is_flag=True,
+        help="The balancer's own kernel is a router too: for what the servers send beside the service.",
+    ),
+    click.option("--mtu", "mtu_bytes", default=1500, show_default=True, type=click.IntRange(1280, 9000)),
 )
+
+
+def layout(function: Function) -> Function:
+    """Add what says how the lab looks to a command."""
+    for option in (PREFIX, *LAYOUT)[::-1]:
+        function = option(function)
+    return function
 
 
 @click.group()
@@ -33,26 +70,24 @@ def lab() -> None:
 
 
 @lab.command()
-@PREFIX
-@SERVERS
-@click.option("--mtu", "mtu_bytes", default=1500, show_default=True, type=click.IntRange(1280, 9000))
-def up(prefix: str, servers: int, mtu_bytes: int) -> None:
+@layout
+def up(mtu_bytes: int, **shape: Any) -> None:
     """Build the lab, leave it standing, and print lines to paste."""
+    wanted = Lab(mtu_bytes=mtu_bytes, client_mtu_bytes=mtu_bytes, **shape)
     require_root()
-    wanted = Lab(prefix=prefix, servers=servers, mtu_bytes=mtu_bytes, client_mtu_bytes=mtu_bytes)
     put_up(wanted)
     for line in (*picture(wanted), "", *lines_to_paste(wanted)):
         click.echo(line)
 
 
 @lab.command()
-@PREFIX
-@SERVERS
-def demo(prefix: str, servers: int) -> None:
+@layout
+def demo(mtu_bytes: int, **shape: Any) -> None:
     """Build the lab, balance 300 real requests, print what happened, and clean up."""
+    wanted = Lab(mtu_bytes=mtu_bytes, client_mtu_bytes=mtu_bytes, **shape)
     require_root()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it cleans up then, too
-    run_demo(Lab(prefix=prefix, servers=servers), click.echo)
+    run_demo(wanted, click.echo)
 
 
 @lab.command()
@@ -60,21 +95,6 @@ def demo(prefix: str, servers: int) -> None:
 def down(prefix: str) -> None:
     """Remove every trace of the lab, whatever state it is in."""
     take_down(prefix)
-
-
-def picture(lab: Lab) -> list[str]:
-    """Return the lab's network, drawn."""
-    nodes = ("lb", *lab.server_names)
-    width = max(len(lab.namespace(node)) for node in nodes)
-    lines = [
-        f"{lab.namespace('client')} {CLIENT} ── {lab.namespace('router')} 198.18.0.1 | 198.18.1.1 ── switch"
-    ]
-    indent = " " * (len(lines[0]) - 1)
-    for node in nodes:
-        role = "the balancer goes here" if node == "lb" else f"holds the VIP {VIP} on lo"
-        corner = "└" if node == nodes[-1] else "├"
-        lines.append(f"{indent}{corner}─ {lab.namespace(node):{width}} {lab.address(node)}  {role}")
-    return lines
 
 
 def lines_to_paste(lab: Lab) -> list[str]:
@@ -92,8 +112,8 @@ def lines_to_paste(lab: Lab) -> list[str]:
         "# a client, in another terminal",
         *(f"{client} curl {shlex.quote(f'http://{host}/')}" for host in hosts),
         f"{client} curl -o /dev/null http://{hosts[0]}/file/20m",
-        "# what crosses the balancer: requests and acknowledgements only",
-        f"{balancer} tcpdump -nei e0 host {lab.vips[0]}",
+        f"# what crosses the balancer: {lab.topology.crosses}",
+        f"{balancer} tcpdump -nei e0 {lab.topology.watch.format(vip=lab.vips[0])}",
         "# remove it all",
         f"sudo {me} lab down" + ("" if lab.prefix == DEFAULT_PREFIX else f" --prefix {lab.prefix}"),
     ]

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsrlb.errors import DsrlbError
+from dsrlb.lab.commands import inside
 from dsrlb.lab.processes import start
-from dsrlb.lab.topology import Lab, inside
+from dsrlb.lab.topology import Lab
 
 READY_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 20.0
@@ -64,14 +65,14 @@ class Balancer:
 
 
 def serve_flags(lab: Lab, *flags: str, version: int = 4, ports: Sequence[str] = ("80",)) -> list[str]:
-    """Return the flags for an l2dsr service of the lab's VIP with all its servers, then ``flags``."""
-    line = ["--mode", "l2dsr", "--interface", "e0"]
+    """Return the flags for a service of the lab's mode, its VIP and all its servers, then ``flags``."""
+    line = ["--mode", lab.mode, *(word for device in lab.interfaces for word in ("--interface", device))]
     vip = lab.vips[0] if version == 4 else f"[{lab.vips[-1]}]"
     for port in ports:
         line += ["--vip", f"{vip}:{port}"]
     for address in lab.server_addresses(version):
         line += ["--backend", str(address)]
-    return [*line, *flags]
+    return [*line, *(["--snat"] if lab.snat else []), *flags]
 
 
 def dsrlb(*arguments: str) -> list[str]:

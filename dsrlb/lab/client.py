@@ -21,8 +21,9 @@ from types import MappingProxyType
 from typing import Any
 
 from dsrlb.errors import DsrlbError
+from dsrlb.lab.commands import inside
 from dsrlb.lab.httpd import pattern
-from dsrlb.lab.topology import Lab, inside
+from dsrlb.lab.topology import Lab
 
 Result = dict[str, Any]  # what JSON gives back
 FAILURES = (OSError, http.client.HTTPException)

@@ -1,4 +1,4 @@
-"""The demonstration: real requests, and in two numbers what Direct Server Return is for."""
+"""The demonstration: real requests, and in two numbers what crossed the balancer, and what did not."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from dsrlb.errors import DsrlbError
 from dsrlb.lab.balancer import serve, serve_flags
 from dsrlb.lab.client import ask
+from dsrlb.lab.counters import LinkBytes, link_bytes
 from dsrlb.lab.lifecycle import standing
-from dsrlb.lab.topology import VIP, Lab, LinkBytes, link_bytes
+from dsrlb.lab.topology import Lab
 
 SMALL, BIG = 270, 30  # requests for a line of text, and for 1 MiB
 Say = Callable[[str], None]
@@ -23,7 +24,7 @@ class Outcome:
     asked: int
     shares: dict[str, int]  # server -> requests answered
     servers_sent_bytes: int
-    balancer_bytes: LinkBytes
+    balancer_bytes: LinkBytes  # over all of its interfaces
     errors: list[str]
 
     @property
@@ -34,15 +35,15 @@ class Outcome:
 
 def demo(lab: Lab, say: Say, scheduler: str = "rr") -> None:
     """Build the lab, balance 300 requests, say what happened, clean up; DsrlbError if one was lost."""
-    say(f"building the lab: client, router, switch, balancer and {lab.servers} servers in network namespaces")
+    say(f"building the lab for {lab.mode}: client, router, balancer and {lab.servers} servers in namespaces")
     with standing(lab):
         flags = serve_flags(lab, "--scheduler", scheduler)
         say(f"starting the balancer:  dsrlb serve {' '.join(flags)}")
         balancer = serve(lab, flags)
-        say(f"sending {SMALL + BIG} HTTP requests to {VIP} from the client, {BIG} of them for 1 MiB each")
+        say(f"sending {SMALL + BIG} HTTP requests from the client to {lab.vips[0]}, {BIG} for 1 MiB each")
         outcome = measure(lab)
         code = balancer.stop()
-    for line in report(outcome):
+    for line in report(outcome, lab.topology.replies):
         say(line)
     say("the lab is gone again")
     if outcome.answered != outcome.asked:
@@ -54,10 +55,11 @@ def demo(lab: Lab, say: Say, scheduler: str = "rr") -> None:
 
 def measure(lab: Lab) -> Outcome:
     """Send the requests and read the interface counters before and after."""
-    before = {role: link_bytes(lab, role) for role in ("lb", *lab.server_names)}
-    small = ask(lab, "requests", host=VIP, count=SMALL, timeout_s=3, lost_max=5)
-    big = ask(lab, "requests", host=VIP, count=BIG, path="/file/1m", timeout_s=3, lost_max=5)
-    crossed = {role: link_bytes(lab, role) - before[role] for role in before}
+    vip = lab.vips[0]
+    before = {role: _all_links(lab, role) for role in ("lb", *lab.server_names)}
+    small = ask(lab, "requests", host=vip, count=SMALL, timeout_s=3, lost_max=5)
+    big = ask(lab, "requests", host=vip, count=BIG, path="/file/1m", timeout_s=3, lost_max=5)
+    crossed = {role: _all_links(lab, role) - before[role] for role in before}
     answered = Counter(server for server in small["servers"] + big["servers"] if server)
     return Outcome(
         asked=SMALL + BIG,
@@ -68,8 +70,12 @@ def measure(lab: Lab) -> Outcome:
     )
 
 
-def report(outcome: Outcome) -> list[str]:
-    """Return the lines that a person reads."""
+def _all_links(lab: Lab, role: str) -> LinkBytes:
+    return sum((link_bytes(lab, role, end.device) for end in lab.network.ends(role)), LinkBytes(0, 0))
+
+
+def report(outcome: Outcome, replies: str) -> list[str]:
+    """Return the lines that a person reads; ``replies``: by which way the answers went."""
     shares = "   ".join(
         f"{name} {count} ({count / max(outcome.answered, 1):.1%})" for name, count in outcome.shares.items()
     )
@@ -81,6 +87,6 @@ def report(outcome: Outcome) -> list[str]:
         f"  bytes the servers sent   {outcome.servers_sent_bytes:>12,}",
         f"  bytes over the balancer  {crossed.received:>12,} in, {crossed.sent:,} out"
         f"  ({crossed.sent / max(outcome.servers_sent_bytes, 1):.1%} of the servers' bytes)",
-        "  the answers went straight from the servers to the client: Direct Server Return",
+        f"  {replies}",
         "",
     ]

@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dsrlb.lab.topology import Lab, inside, present
+from dsrlb.lab.build import present
+from dsrlb.lab.commands import inside
+from dsrlb.lab.topology import Lab
 
 STOP_DEADLINE_S = 3.0
 

@@ -20,8 +20,10 @@ from pathlib import Path
 
 from dsrlb.errors import DsrlbError
 from dsrlb.host.steps_state import BASE
+from dsrlb.lab.build import INODES, present
+from dsrlb.lab.commands import inside
 from dsrlb.lab.processes import start
-from dsrlb.lab.topology import INODES, NAMESPACES, Lab, inside, present
+from dsrlb.lab.topology import NAMESPACES, Lab
 
 HTTP_PORT, UPLOAD_PORT, ECHO_PORT = 80, 8080, 5353
 FILES = {"64k": 64 << 10, "1m": 1 << 20, "20m": 20_000_000}  # under /file/: bytes
@@ -53,8 +55,10 @@ http {{
 
 def prepare(lab: Lab) -> None:
     """Make every server a real server of the VIPs, by ``dsrlb backend setup`` in its namespace."""
-    flags = ["--mode", "l2dsr", *(word for vip in lab.vips for word in ("--vip", str(vip)))]
-    command = [sys.executable, "-m", "dsrlb", "backend", "setup", *flags]
+    if lab.topology.setup is None:
+        return
+    flags = [*lab.topology.setup, *(word for vip in lab.vips for word in ("--vip", str(vip)))]
+    command = [sys.executable, "-m", "dsrlb", "backend", "setup", "--mode", lab.mode, *flags]
     together = [
         subprocess.Popen(
             inside(lab.namespace(name), *command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -74,6 +78,10 @@ def forget(prefix: str) -> None:
         numbers.update((Lab(prefix).run_directory / INODES).read_text().split())
     for number in numbers:
         shutil.rmtree(BASE / f"netns-{number}", ignore_errors=True)
+
+
+def forget_all() -> None:
+    """Remove the directories of the notes, if they are empty."""
     for directory in (BASE, BASE.parent):
         with contextlib.suppress(OSError):  # there are notes about others, or there never were any
             directory.rmdir()

@@ -1,49 +1,42 @@
-"""The lab's network: what it looks like, and how it is built and removed.
+"""What a lab looks like: its nodes, their names and addresses; the networks are in ``topologies``.
 
-::
-
-                198.18.0.0/24                        198.18.1.0/24
-                2001:db8:0::/64                      2001:db8:1::/64
-
-    client .2 ───────────── .1 router .1 ────┬──── switch ────┬──── lb  .10    (balancer)
-           c0               c1        e0     │   (bridge br0) ├──── rs1 .11 ┐
-                                             │                ├──── rs2 .12 ├─ VIP 198.18.1.100 on lo
-                                             └────────────────┴──── rs3 .13 ┘
-
-IPv6 addresses end in the same digits, and so do the MAC addresses: rs1 is 198.18.1.11,
-2001:db8:1::11 and 02:00:c6:12:01:11.  Every node is a network namespace whose name is a prefix
-and the node's role: ``dsrlb-rs1``.  Nothing outside of these namespaces is touched.
+Every node is a network namespace whose name is a prefix and the node's role: ``dsrlb-rs1``.
+Nothing outside of these namespaces is touched.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from functools import lru_cache
 from pathlib import Path
 
-from dsrlb.errors import DsrlbError, HostError, UsageError
+from dsrlb.errors import UsageError
+from dsrlb.lab.commands import inside, require_root, run
+from dsrlb.lab.counters import LinkBytes, link_bytes
+from dsrlb.lab.topologies import BY_MODE, Topology
+from dsrlb.lab.topologies.base import (
+    CLIENT_HOST,
+    FRONT,
+    LB_HOST,
+    MORE_CLIENT_HOSTS,
+    OUTSIDE,
+    ROUTER_HOST,
+    Network,
+    at,
+    mac_at,
+)
+from dsrlb.lab.topologies.l2dsr import VIPS
 from dsrlb.model import Address
 
-VIP: Address = ip_address("198.18.1.100")
-VIP6: Address = ip_address("2001:db8:1::100")
-CLIENT: Address = ip_address("198.18.0.2")
-CLIENT6: Address = ip_address("2001:db8::2")
+VIP, VIP6 = VIPS  # of l2dsr and inline; a lab of any mode has ``vips``
+CLIENT, CLIENT6 = (one.ip for one in at(OUTSIDE, CLIENT_HOST))
 # The client has these as well: sources to choose from.
-MORE_CLIENTS = tuple(ip_address(f"198.18.0.{n}") for n in range(32, 40))
-MORE_CLIENTS6 = tuple(ip_address(f"2001:db8::{n}") for n in range(32, 40))
+MORE_CLIENTS = tuple(one.ip for one in at(OUTSIDE, *MORE_CLIENT_HOSTS) if one.version == 4)
+MORE_CLIENTS6 = tuple(one.ip for one in at(OUTSIDE, *MORE_CLIENT_HOSTS) if one.version == 6)
 DEFAULT_PREFIX = "dsrlb-"
-LB_HOST = 10
-SERVERS_MAX = 80  # rs80 is .90; .100 is the VIP
+SERVERS_MAX = 79  # rs79 is 198.18.1.89, or in network 198.18.99.0/24
 NAMESPACES = Path("/run/netns")
-INODES = (
-    "inodes"  # file in the run directory: numbers of the servers' namespaces, for when their names are gone
-)
 RUN_ROOT = Path("/run/dsrlb-lab")  # not /run/dsrlb: systemd empties that one when the service stops
 
 
@@ -61,6 +54,15 @@ class Lab:
     client_mtu_bytes: int = 1500  # of the link between client and router
     offloads: bool = True  # False: whole segments with finished checksums only, as on a plain wire
     ipv6: bool = field(default_factory=_host_has_ipv6)
+    mode: str = "l2dsr"
+    one_armed: bool = False  # inline: servers on the balancer's own segment
+    snat: bool = False  # inline: the balancer replaces the source too, so the servers' gateway is the router
+    lb_forwards: bool = (
+        False  # the kernel of the balancer's node is a router: carries the servers' other packets
+    )
+    narrow_links: tuple[
+        tuple[str, int], ...
+    ] = ()  # role and MTU in bytes, of links that differ: ("rs2", 1400)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -68,6 +70,29 @@ class Lab:
             raise UsageError(f"lab prefix {self.prefix!r}: use up to 20 of a-z, 0-9 and '-', a letter first")
         if not 1 <= self.servers <= SERVERS_MAX:
             raise UsageError(f"a lab has 1 to {SERVERS_MAX} servers, not {self.servers}")
+        if self.mode not in BY_MODE:
+            raise UsageError(f"there is no lab for mode {self.mode!r}: take one of {', '.join(BY_MODE)}")
+        if self.mode != "inline" and (self.one_armed or self.snat):
+            raise UsageError(f"one-armed and snat are layouts of mode inline, not of {self.mode}")
+        if self.snat and not self.one_armed:
+            raise UsageError(
+                "snat is for the one-armed layout: two-armed, the servers reply by the balancer anyway"
+            )
+        for role, _ in self.narrow_links:
+            if role not in ("router", "lb", *self.server_names):
+                raise UsageError(
+                    f"narrow link of {role!r}: this lab has router, lb and rs1 to rs{self.servers}"
+                )
+
+    @property
+    def topology(self) -> Topology:
+        """The mode's network, and what is said of it."""
+        return BY_MODE[self.mode]
+
+    @property
+    def network(self) -> Network:
+        """Every interface, cable, address and route."""
+        return _network(self)
 
     @property
     def server_names(self) -> tuple[str, ...]:
@@ -77,12 +102,17 @@ class Lab:
     @property
     def roles(self) -> tuple[str, ...]:
         """Every node of the lab."""
-        return ("client", "router", "switch", "lb", *self.server_names)
+        return ("client", "router", *self.network.switches, "lb", *self.server_names)
 
     @property
     def vips(self) -> tuple[Address, ...]:
-        """The VIPs that the servers hold."""
-        return (VIP, VIP6) if self.ipv6 else (VIP,)
+        """The VIPs: those that the balancer answers for."""
+        return self.topology.vips if self.ipv6 else self.topology.vips[:1]
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The balancer's interfaces."""
+        return tuple(end.device for end in self.network.ends("lb"))
 
     @property
     def run_directory(self) -> Path:
@@ -93,167 +123,37 @@ class Lab:
         """Return the name of a node's network namespace."""
         return f"{self.prefix}{role}"
 
-    def address(self, role: str, version: int = 4) -> Address:
-        """Return a node's own address; the router's is the one on the servers' side."""
-        if role == "client":
-            return CLIENT if version == 4 else CLIENT6
-        base = "198.18.1." if version == 4 else "2001:db8:1::"
-        return ip_address(f"{base}{host_number(role)}")
+    def address(self, role: str, version: int = 4, device: str = "") -> Address:
+        """Return a node's address on an interface; not named, it is the client's c0, everyone else's e0."""
+        device = device or ("c0" if role == "client" else "e0")
+        addresses = next(end.addresses for end in self.network.ends(role) if end.device == device)
+        return next(one.ip for one in addresses if one.version == version)
 
     def server_addresses(self, version: int = 4) -> tuple[Address, ...]:
         """Return the servers' own addresses, rs1 first."""
         return tuple(self.address(name, version) for name in self.server_names)
 
+    def mac(self, role: str, device: str = "e0") -> str:
+        """Return the MAC address of a node's interface."""
+        return next(end.mac for end in self.network.ends(role) if end.device == device)
 
-def host_number(role: str) -> int:
-    """Return the last digits of a node's addresses on the servers' segment."""
-    if role in ("router", "lb"):
-        return 1 if role == "router" else LB_HOST
-    return LB_HOST + int(role.removeprefix("rs"))
+    def link_mtu_bytes(self, role: str) -> int:
+        """Return the MTU of the link between a node's ``e0`` and whatever it is plugged into."""
+        return dict(self.narrow_links).get(role, self.mtu_bytes)
+
+
+@lru_cache(maxsize=32)
+def _network(lab: Lab) -> Network:
+    return lab.topology.network(lab)
 
 
 def mac(role: str) -> str:
-    """Return the MAC address of a node's ``e0``."""
-    return f"02:00:c6:12:01:{host_number(role):02d}"
+    """Return the MAC address of a node's ``e0`` in the lab of l2dsr; a lab of any mode has ``mac``."""
+    hosts = {"router": ROUTER_HOST, "lb": LB_HOST}
+    return mac_at(FRONT, hosts[role] if role in hosts else LB_HOST + int(role.removeprefix("rs")))
 
 
-def require_root() -> None:
-    """Raise HostError unless namespaces can be made here."""
-    if os.geteuid() != 0:
-        raise HostError("the lab builds network namespaces and needs root: run it with sudo")
-    missing = [tool for tool in ("ip", "sysctl") if shutil.which(tool) is None]
-    if missing:
-        raise HostError(f"the lab needs {' and '.join(missing)}: install the packages iproute2 and procps")
-
-
-def inside(namespace: str, *command: str) -> list[str]:
-    """Return the command that runs ``command`` in a namespace."""
-    return ["ip", "netns", "exec", namespace, *command]
-
-
-def run(command: Sequence[str], stdin: str = "") -> str:
-    """Run a command and return what it printed; DsrlbError with its own words if it fails."""
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = " ".join((done.stderr or done.stdout).split())
-        raise DsrlbError(f"the lab's command '{' '.join(command)}' failed: {words}")
-    return done.stdout
-
-
-def present(prefix: str) -> list[str]:
-    """Return the namespaces that a lab of this prefix has, whatever state it is in."""
-    ours = re.compile(re.escape(prefix) + r"(client|router|switch|lb|rs[0-9]+)")
-    names = (entry.name for entry in NAMESPACES.iterdir()) if NAMESPACES.is_dir() else iter(())
-    return sorted(name for name in names if ours.fullmatch(name))
-
-
-def build(lab: Lab) -> None:
-    """Make namespaces, links, addresses and routes; nothing of this prefix may be there yet."""
-    for role in lab.roles:
-        run(["ip", "netns", "add", lab.namespace(role)])
-    inodes = (str((NAMESPACES / lab.namespace(name)).stat().st_ino) for name in lab.server_names)
-    (lab.run_directory / INODES).write_text("\n".join(inodes))
-    for role in lab.roles:
-        run(inside(lab.namespace(role), "sysctl", "-qew", *_settings(lab, role)))
-    run(["ip", "-batch", "-"], "\n".join(_links(lab)))
-    for role in lab.roles:
-        run(["ip", "-n", lab.namespace(role), "-batch", "-"], "\n".join(_lines(lab, role)))
-    if not lab.offloads:
-        _plain_wires(lab)
-
-
-def remove(prefix: str) -> None:
-    """Delete the namespaces of a prefix, and with them every link; the processes must be gone before."""
-    for namespace in present(prefix):
-        run(["ip", "netns", "del", namespace])
-
-
-def _settings(lab: Lab, role: str) -> Iterable[str]:
-    """Say everything that matters: a new namespace inherits the IPv4 settings of the machine's own."""
-    router = int(role == "router")
-    yield f"net.ipv4.ip_forward={router}"
-    for scope in ("all", "default"):
-        for key in ("rp_filter", "arp_ignore", "arp_announce", "arp_filter"):
-            yield f"net.ipv4.conf.{scope}.{key}=0"
-    yield "net.bridge.bridge-nf-call-iptables=0"
-    yield "net.bridge.bridge-nf-call-ip6tables=0"
-    if not lab.ipv6:
-        return
-    yield f"net.ipv6.conf.all.forwarding={router}"
-    for scope in ("all", "default"):
-        yield f"net.ipv6.conf.{scope}.disable_ipv6={int(role == 'switch')}"
-        yield f"net.ipv6.conf.{scope}.accept_dad=0"  # link-local addresses usable at once
-        yield f"net.ipv6.conf.{scope}.accept_ra=0"
-
-
-def _links(lab: Lab) -> Iterable[str]:
-    mtu = lab.client_mtu_bytes
-    yield (
-        f"link add c0 address 02:00:c6:12:00:02 mtu {mtu} netns {lab.namespace('client')}"
-        f" type veth peer name c1 address 02:00:c6:12:00:01 mtu {mtu} netns {lab.namespace('router')}"
-    )
-    for role in ("router", "lb", *lab.server_names):
-        yield (
-            f"link add e0 address {mac(role)} mtu {lab.mtu_bytes} netns {lab.namespace(role)}"
-            f" type veth peer name p-{role} mtu {lab.mtu_bytes} netns {lab.namespace('switch')}"
-        )
-
-
-def _lines(lab: Lab, role: str) -> Iterable[str]:
-    """Yield the ``ip`` lines of one node."""
-    yield "link set lo up"
-    if role == "switch":
-        yield f"link add br0 mtu {lab.mtu_bytes} type bridge mcast_snooping 0 stp_state 0 forward_delay 0"
-        yield "link set br0 up"
-        for port in ("router", "lb", *lab.server_names):
-            yield f"link set p-{port} master br0"
-            yield f"link set p-{port} up"
-        return
-    addresses = _addresses(role)
-    for device in sorted({device for device, _ in addresses}):
-        yield f"link set {device} up"
-    for device, address in addresses:
-        if lab.ipv6 or ":" not in address:
-            yield f"addr add {address} dev {device}" + (" nodad" if ":" in address else "")
-    if role != "router":
-        subnet = 0 if role == "client" else 1
-        yield f"route add default via 198.18.{subnet}.1 src {lab.address(role)}"
-        if lab.ipv6:
-            yield f"route add ::/0 via 2001:db8:{subnet}::1 src {lab.address(role, 6)}"
-
-
-def _addresses(role: str) -> list[tuple[str, str]]:
-    client_side = "198.18.0.{}/24", "2001:db8:0::{}/64"
-    server_side = "198.18.1.{}/24", "2001:db8:1::{}/64"
-    if role == "client":
-        return [("c0", form.format(n)) for form in client_side for n in (2, *range(32, 40))]
-    own = [("e0", form.format(host_number(role))) for form in server_side]
-    return own + ([("c1", form.format(1)) for form in client_side] if role == "router" else [])
-
-
-def _plain_wires(lab: Lab) -> None:
-    ports = [f"p-{role}" for role in ("router", "lb", *lab.server_names)]
-    devices = {"client": ["c0"], "router": ["c1", "e0"], "switch": ports}
-    off = ("tx", "off", "tso", "off", "gso", "off")
-    for role in lab.roles:
-        for device in devices.get(role, ["e0"]):
-            run(inside(lab.namespace(role), "ethtool", "-K", device, *off))
-
-
-@dataclass(frozen=True)
-class LinkBytes:
-    """What crossed an interface so far, in bytes, as the node's kernel counts."""
-
-    received: int
-    sent: int
-
-    def __sub__(self, earlier: LinkBytes) -> LinkBytes:
-        """Return what crossed since ``earlier``."""
-        return LinkBytes(self.received - earlier.received, self.sent - earlier.sent)
-
-
-def link_bytes(lab: Lab, role: str, device: str = "e0") -> LinkBytes:
-    """Read the byte counters of a node's interface."""
-    shown = run(["ip", "-j", "-s", "-n", lab.namespace(role), "link", "show", "dev", device])
-    counters = json.loads(shown)[0]["stats64"]
-    return LinkBytes(counters["rx"]["bytes"], counters["tx"]["bytes"])
+__all__ = [
+    "CLIENT", "CLIENT6", "DEFAULT_PREFIX", "MORE_CLIENTS", "MORE_CLIENTS6", "NAMESPACES", "RUN_ROOT",
+    "SERVERS_MAX", "VIP", "VIP6", "Lab", "LinkBytes", "inside", "link_bytes", "mac", "require_root", "run",
+]  # fmt: skip

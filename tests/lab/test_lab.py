@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,13 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_wire import TEST_PREFIX
+from lab_wire import TEST_PREFIX, eventually, socket_in
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 
 from dsrlb.errors import DsrlbError, UsageError
 from dsrlb.host.steps_state import BASE
-from dsrlb.lab import processes, topology
+from dsrlb.lab import build, processes, topology
 from dsrlb.lab.balancer import run_dsrlb
 from dsrlb.lab.client import ask
+from dsrlb.lab.counters import checksum_errors, kernel_counters
 from dsrlb.lab.lifecycle import down, standing, up
 from dsrlb.lab.topology import CLIENT, MORE_CLIENTS, RUN_ROOT, VIP, VIP6, Lab, inside, link_bytes, run
 
@@ -106,6 +111,31 @@ def test_the_counters_of_an_interface_see_what_crosses_it(lab: Lab) -> None:
     assert (link_bytes(lab, "rs1") - before).sent > 1 << 20
 
 
+def test_a_node_counts_what_it_gets_under_the_names_of_nstat(lab: Lab) -> None:
+    before = kernel_counters(lab, "rs2")
+    ask(lab, "echo", host=lab.server_addresses()[1], count=5)
+    ask(lab, "echo", host=lab.server_addresses(6)[1], count=7)
+    grew = kernel_counters(lab, "rs2") - before
+    assert (grew["UdpInDatagrams"], grew["Udp6InDatagrams"]) == (5, 7)
+    assert checksum_errors(grew) == {}
+    shown = run(inside(lab.namespace("rs2"), "env", "NSTAT_HISTORY=/dev/null", "nstat", "-asz", "--json"))
+    assert set(json.loads(shown)["kernel"]) <= set(kernel_counters(lab, "rs2"))
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_wrong_checksum_is_counted(lab: Lab, version: int) -> None:
+    client, server = (str(lab.address(role, version)) for role in ("client", "rs1"))
+    header = IP(src=client, dst=server) if version == 4 else IPv6(src=client, dst=server)
+    udp = Ether(src=lab.mac("router"), dst=lab.mac("rs1")) / header / UDP(dport=5353, chksum=0xBAD) / b"x"
+    before = kernel_counters(lab, "rs1")
+    with socket_in(lab, "router") as wire:
+        wire.bind(("e0", 0))
+        wire.send(bytes(udp))
+    assert eventually(lambda: checksum_errors(kernel_counters(lab, "rs1") - before), 10)
+    name = "UdpInCsumErrors" if version == 4 else "Udp6InCsumErrors"
+    assert checksum_errors(kernel_counters(lab, "rs1") - before) == {name: 1}
+
+
 def test_up_and_down_leave_nothing_behind() -> None:
     with standing(SMALL):
         inmates, notes = programs(SMALL), setup_notes(SMALL)
@@ -121,7 +151,7 @@ def test_up_over_a_standing_lab_replaces_it() -> None:
     before = programs(SMALL)
     up(Lab(prefix=SMALL.prefix, servers=2))
     assert not any(map(lives, before))
-    assert len(topology.present(SMALL.prefix)) == 6
+    assert len(build.present(SMALL.prefix)) == 6
 
 
 def test_up_after_half_a_lab_succeeds() -> None:
@@ -144,7 +174,7 @@ def test_down_finds_what_is_left_when_the_namespaces_were_deleted_by_hand() -> N
     up(SMALL)
     inmates, notes = programs(SMALL), setup_notes(SMALL)
     assert len(notes) == 1
-    for namespace in topology.present(SMALL.prefix):
+    for namespace in build.present(SMALL.prefix):
         run(["ip", "netns", "del", namespace])
     down(SMALL.prefix)
     assert not any(map(lives, inmates))

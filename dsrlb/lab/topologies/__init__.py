@@ -1,0 +1,13 @@
+"""The networks of a lab: one file a mode, all of them listed here."""
+
+from __future__ import annotations
+
+from dsrlb.lab.topologies.base import Topology
+from dsrlb.lab.topologies.inline import INLINE
+from dsrlb.lab.topologies.l2dsr import L2DSR
+from dsrlb.lab.topologies.l3dsr import L3DSR
+
+TOPOLOGIES: tuple[Topology, ...] = (L2DSR, L3DSR, INLINE)
+BY_MODE = {topology.mode: topology for topology in TOPOLOGIES}
+
+__all__ = ["BY_MODE", "TOPOLOGIES", "Topology"]
