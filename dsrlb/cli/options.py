@@ -1,20 +1,23 @@
-"""Options that several commands share, and their values."""
+"""Options that several commands share, and the configuration that they make."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Mapping
+from functools import wraps
+from types import MappingProxyType
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dsrlb import config as configuration
 from dsrlb import modes, schedulers
-from dsrlb.config import Config
+from dsrlb.config import Config, Draft, PersistWord, Vip
 from dsrlb.errors import ConfigError, UsageError
-from dsrlb.model import Address, Backend, Service
+from dsrlb.model import Backend, ModeOptions
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-Vip = tuple[Address, int, Literal["tcp", "udp"]]
+MODE_OPTIONS = ("encap", "encap_port", "source", "clamp_mss", "snat")
+NEEDED = ("mode", "vips", "backends")
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only in newer click
@@ -32,54 +35,115 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
             self.fail(str(error), param, ctx)
 
 
-def service_options(function: Function) -> Function:
-    """Add --mode, --vip, --backend and --scheduler to a command."""
-    for option in reversed(
-        (
-            click.option("--mode", required=True, type=click.Choice([mode.name for mode in modes.MODES])),
-            click.option(
-                "--vip",
-                "vips",
-                required=True,
-                multiple=True,
-                metavar="ADDR:PORT[/tcp|/udp]",
-                type=Parsed("vip", configuration.parse_vip),
-                help="A service's address; [v6]:PORT for IPv6, * for any port; repeat for more.",
-            ),
-            click.option(
-                "--backend",
-                "backends",
-                required=True,
-                multiple=True,
-                metavar="ADDR[,weight=N][,mac=MAC]",
-                type=Parsed("backend", configuration.parse_backend),
-                help="A real server; repeat for more.",
-            ),
-            click.option(
-                "--scheduler",
-                default=configuration.DEFAULT_SCHEDULER,
-                show_default=True,
-                type=click.Choice([scheduler.name for scheduler in schedulers.SCHEDULERS]),
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+OPTIONS = (
+    click.option("--mode", type=click.Choice([mode.name for mode in modes.MODES])),
+    click.option(
+        "--vip",
+        "vips",
+        multiple=True,
+        metavar="ADDR:PORT[/tcp|/udp]",
+        type=Parsed("vip", configuration.parse_vip),
+        help="A service's address; [v6]:PORT for IPv6, * for any port; repeat for more.",
+    ),
+    click.option(
+        "--backend",
+        "backends",
+        multiple=True,
+        metavar="ADDR[:PORT][,weight=N][,mac=MAC][,name=NAME]",
+        type=Parsed("backend", configuration.parse_backend),
+        help="A real server; [v6]:PORT for IPv6 with a port; weight 0 gets no new flows; repeat for more.",
+    ),
+    click.option(
+        "--scheduler",
+        default=configuration.DEFAULT_SCHEDULER,
+        show_default=True,
+        type=click.Choice([scheduler.name for scheduler in schedulers.SCHEDULERS]),
+    ),
+    click.option(
+        "--persist",
+        metavar="SECONDS[/PREFIX]",
+        type=Parsed("persist", configuration.parse_persist),
+        help="Same client, same server, until it was away for so long; with PREFIX, same network of clients.",
+    ),
+    click.option(
+        "--encap",
+        type=click.Choice(["ipip", "gue", "gue1"]),
+        help="l3dsr: how packets are wrapped; gue is variant 0 of GUE, gue1 variant 1.  [default: ipip]",
+    ),
+    click.option(
+        "--encap-port",
+        metavar="PORT",
+        type=click.IntRange(1, 65_535),
+        help=f"l3dsr with GUE: the servers' UDP port.  [default: {ModeOptions().encap_port}]",
+    ),
+    click.option(
+        "--source",
+        metavar="ADDR",
+        type=Parsed("source", lambda text: configuration.parse_address(text, "source")),
+        help="l3dsr: source of the outer header; inline with --snat: the source that servers see.  "
+        "[default: this host's own address on the way to the server]",
+    ),
+    click.option("--clamp-mss", is_flag=True, help="l3dsr: lower a client's TCP MSS to what fits."),
+    click.option("--snat", is_flag=True, help="inline: replace the client's address too."),
+)
+
+
+def configured(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command's function the options of a configuration.
+
+    It is called with the ``config`` that they make, and with whatever other parameters it has.
+    """
+    names: list[str] = []
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        function(config=_config({name: given.pop(name) for name in names}), **given)
+
+    others = len(_parameters(command))
+    for option in reversed(OPTIONS):
+        option(command)
+    names += [str(one.name) for one in _parameters(command)[others:]]
+    return command
+
+
+def _parameters(command: Callable[..., None]) -> list[click.Parameter]:
+    """Return what click's decorators have noted about a function so far."""
+    noted: list[click.Parameter] = getattr(command, "__click_params__", [])
+    return noted
+
+
+def _config(words: Mapping[str, Any]) -> Config:
+    """Return the configuration of a command line, or fail with all that is wrong with it."""
+    ctx = click.get_current_context()
+    for parameter in ctx.command.params:
+        if parameter.name in NEEDED and not words[parameter.name]:
+            raise click.MissingParameter(ctx=ctx, param=parameter)
+    given = {
+        name: words[name]
+        for name in MODE_OPTIONS
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    shared = {name: word for name, word in words.items() if name not in MODE_OPTIONS}
+    return config_of(**shared, options=given)
 
 
 def config_of(
     mode: str,
     vips: tuple[Vip, ...],
     backends: tuple[Backend, ...],
-    scheduler: str,
-    interfaces: tuple[str, ...] = (),
+    scheduler: str = configuration.DEFAULT_SCHEDULER,
+    *,
+    persist: PersistWord | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Config:
     """Return the configuration that the flags spell; ConfigError with every problem at once."""
-    services = tuple(
-        Service(address, port, protocol, mode, scheduler, backends) for address, port, protocol in vips
-    )
-    config = Config(services, interfaces)
-    found = list(dict.fromkeys(configuration.problems(config)))
+    drafts = [Draft(vip, mode, backends, scheduler, options, persist) for vip in vips]
+    found = [problem.sentence for problem in configuration.problems(drafts)]
+    prefix = persist[1] if persist is not None else None
+    if prefix is not None and len({address.version for address, _, _ in vips}) > 1:
+        found.append(
+            f"persist prefix /{prefix} cannot mean IPv4 and IPv6 clients alike; leave the prefix out"
+        )
     if found:
-        raise ConfigError(*found)
-    return config
+        raise ConfigError(*dict.fromkeys(found))
+    return Config(tuple(configuration.service_of(draft) for draft in drafts))

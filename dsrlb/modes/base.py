@@ -55,5 +55,7 @@ class Mode:
     overhead_bytes: Callable[[ModeOptions, int], int]  # options, IP version of the backend: added to packets
     needs_same_link: bool  # True: backends must be neighbours, no router in between
     translates_ports: bool  # True: a backend may listen on another port than the service's
+    crosses_families: bool  # True: a backend's address may be of another IP version than the VIP
+    options: frozenset[str]  # the fields of ModeOptions that it heeds
     sees_replies: bool  # True: what servers answer passes the balancer
     host_steps: Callable[[Address], tuple[HostStep, ...]]  # VIP -> what a real server needs, in order

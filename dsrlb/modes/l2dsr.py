@@ -104,6 +104,8 @@ L2DSR = Mode(
     overhead_bytes=lambda options, version: 0,
     needs_same_link=True,
     translates_ports=False,
+    crosses_families=True,
+    options=frozenset(),
     sees_replies=False,
     host_steps=host_steps,
 )

@@ -233,9 +233,10 @@ def test_a_mac_of_no_single_machine_is_refused(given: str, refused: Run) -> None
 @pytest.mark.parametrize(
     "backend",
     [
-        "", ",", "host.example", f"{RS1}:80", f"[{RS1_6}]:80", "198.18.1", f"{RS1}/24", f"{RS1} ", f"{RS1},",
-        f"{RS1},1", f"{RS1},weight", f"{RS1};weight=1", f"{RS1},wieght=1", f"{RS1},weight=1,weight=2",
-        f"{RS1},weight=1,", "224.0.0.1", "127.0.0.1", "0.0.0.0", "255.255.255.255", "::", "::1", "ff02::1",
+        "", ",", "host.example", f"{RS1}:0", f"[{RS1_6}]:", f"[{RS1}]:80", "198.18.1", f"{RS1}/24", f"{RS1} ",
+        f"{RS1},", f"{RS1},1", f"{RS1},weight", f"{RS1};weight=1", f"{RS1},wieght=1",
+        f"{RS1},weight=1,weight=2", f"{RS1},weight=1,",
+        "224.0.0.1", "127.0.0.1", "0.0.0.0", "255.255.255.255", "::", "::1", "ff02::1",
         f"{RS1_6}%e0", "::ffff:198.18.1.11",
     ],
 )  # fmt: skip
@@ -251,6 +252,10 @@ def test_a_malformed_backend_is_refused(backend: str, refused: Run) -> None:
         (["--bogus"], "--bogus"),
         (["stray"], "stray"),
         (["--vip"], "--vip"),
+        (["--persist", "forever"], "300"),
+        (["--encap", "gre"], "ipip"),
+        (["--encap-port", "http"], "--encap-port"),
+        (["--source", "here"], "198.18"),
     ],
 )
 def test_an_unknown_option_or_value_is_refused(more: list[str], word: str, refused: Run) -> None:
@@ -303,6 +308,25 @@ def test_a_backend_that_is_another_service_s_vip_is_refused(refused: Run) -> Non
 def test_weights_that_are_all_0_are_refused(weights: tuple[str, ...], refused: Run) -> None:
     backends = tuple(f"{where},weight={w}" for where, w in zip((RS1, RS2), weights, strict=False))
     refused(*flags(backends=backends)).because(CONFIG, "all weights are 0")
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        (["--backend", f"{RS2}:8080"], f"{RS2}:8080"),
+        (["--backend", f"[{RS1_6}]:8080"], f"[{RS1_6}]:8080"),
+        (["--encap", "gue"], "encap"),
+        (["--source", "198.18.1.10"], "source"),
+        (["--clamp-mss"], "clamp_mss"),
+        (["--snat"], "snat"),
+    ],
+)
+def test_an_option_that_the_mode_does_not_know_is_refused(more: list[str], word: str, refused: Run) -> None:
+    refused(*flags(*more)).because(CONFIG, word, "mode l2dsr", "leave")
+
+
+def test_a_persist_prefix_that_is_too_long_is_refused(refused: Run) -> None:
+    refused(*flags("--persist", "300/33")).because(CONFIG, "persist prefix /33", "1 to 32")
 
 
 def test_every_problem_is_told_at_once_each_in_a_sentence_of_its_own(refused: Run) -> None:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import Any
 
 import pytest
 
-from dsrlb.cli.options import config_of
 from dsrlb.config import (
-    MAX_BACKENDS,
-    Config,
+    PersistWord,
     parse_address,
     parse_backend,
     parse_mac,
+    parse_persist,
     parse_port,
     parse_vip,
-    problems,
 )
-from dsrlb.errors import ConfigError, DsrlbError, UsageError
-from dsrlb.model import ANY_PORT, Backend, Service
+from dsrlb.errors import DsrlbError, UsageError
+from dsrlb.model import ANY_PORT, Backend
 
 MAC = bytes.fromhex("0200c6120102")
 
@@ -113,6 +110,12 @@ def assert_is_one_sentence(error: DsrlbError) -> None:
         ("198.18.0.21,mac=02-00-C6-12-01-02,weight=2", Backend(ip_address("198.18.0.21"), 2, MAC)),
         ("2001:db8::21,weight=2", Backend(ip_address("2001:db8::21"), 2)),
         ("[2001:db8::21]", Backend(ip_address("2001:db8::21"))),
+        ("198.18.0.21:8080", Backend(ip_address("198.18.0.21"), port=8080)),
+        ("[2001:db8::21]:8080,weight=2", Backend(ip_address("2001:db8::21"), 2, port=8080)),
+        (
+            "198.18.0.21:65535,name=rs-1.a_b",
+            Backend(ip_address("198.18.0.21"), port=65_535, label="rs-1.a_b"),
+        ),
     ],
 )
 def test_a_backend_is_an_address_and_what_comes_behind_commas(text: str, backend: Backend) -> None:
@@ -123,15 +126,25 @@ def test_a_backend_is_an_address_and_what_comes_behind_commas(text: str, backend
     ("text", "says"),
     [
         ("", "is not an IP address"),
-        ("198.18.0.21:80", "is not an IP address"),
+        ("198.18.0.21:0", "port '0' is not a number from 1 to 65535"),
+        ("198.18.0.21:", "port ''"),
+        ("198.18.0.21:*", "port '*'"),
+        ("198.18.0.21:http", "port 'http'"),
+        ("198.18.0.21:65536", "port '65536'"),
+        ("198.18.0.21:8\N{SUPERSCRIPT TWO}", "1 to 65535"),
+        ("[198.18.0.21]:80", "IPv6 addresses need brackets"),
+        ("[2001:db8::21]:", "port ''"),
+        ("[2001:db8::21", "is not an IP address"),
+        ("[2001:db8::21]80", "is not an IP address"),
+        ("rs1:80", "is not an IP address"),
         ("rs1", "is not an IP address"),
         ("224.0.0.1", "multicast"),
         ("0.0.0.0", "unspecified"),
         ("198.18.0.21,", "option '' is unknown"),
         ("198.18.0.21,2", "option '2' is unknown"),
-        ("198.18.0.21,wieght=2", "there are weight=N and mac=MAC"),
-        ("198.18.0.21,Weight=2", "there are weight=N and mac=MAC"),
-        ("198.18.0.21, weight=2", "there are weight=N and mac=MAC"),
+        ("198.18.0.21,wieght=2", "there are weight=N, mac=MAC and name=NAME"),
+        ("198.18.0.21,Weight=2", "there are weight=N, mac=MAC and name=NAME"),
+        ("198.18.0.21, weight=2", "there are weight=N, mac=MAC and name=NAME"),
         ("198.18.0.21,weight=2,weight=2", "weight is given twice"),
         ("198.18.0.21,weight", "weight ''"),
         ("198.18.0.21,weight=", "weight ''"),
@@ -169,60 +182,23 @@ def test_a_message_repeats_what_was_typed_so_that_it_is_found_again() -> None:
     assert parse_port("*", "") == ANY_PORT
 
 
-VIP = ip_address("198.18.0.10")
-ONE, TWO = Backend(ip_address("198.18.0.21")), Backend(ip_address("198.18.0.22"))
-
-
-def service(*backends: Backend, **fields: Any) -> Service:
-    fields = {"vip": VIP, "port": 80, "protocol": "tcp", "mode": "l2dsr", "scheduler": "rr"} | fields
-    return Service(backends=backends, **fields)
+@pytest.mark.parametrize(
+    ("text", "word"), [("300", (300, None)), ("1/24", (1, 24)), ("2678400/128", (2_678_400, 128))]
+)
+def test_persist_is_seconds_and_perhaps_a_prefix(text: str, word: PersistWord) -> None:
+    assert parse_persist(text) == word
 
 
 @pytest.mark.parametrize(
-    ("services", "sentences"),
-    [
-        ([service(ONE, TWO)], []),
-        ([service(ONE), service(ONE, port=81), service(ONE, protocol="udp")], []),
-        ([service(ONE, Backend(TWO.address, 0))], []),
-        ([service(ONE), service(ONE)], ["VIP 198.18.0.10:80/tcp is given 2 times"]),
-        ([service()], ["it has no backend"]),
-        ([service(ONE, ONE, ONE)], ["backend 198.18.0.21 is listed 3 times"]),
-        ([service(ONE, Backend(ONE.address, 2, MAC))], ["backend 198.18.0.21 is listed 2 times"]),
-        ([service(ONE, Backend(VIP))], ["backend 198.18.0.10 is a VIP itself"]),
-        (
-            [service(ONE), service(Backend(VIP), vip=ip_address("198.18.0.11"))],
-            ["service 198.18.0.11:80/tcp: backend 198.18.0.10 is a VIP itself"],
-        ),
-        ([service(Backend(ONE.address, 0))], ["all weights are 0"]),
-        (
-            [service(*(Backend(ip_address(0xC6120000 + n)) for n in range(256, 257 + MAX_BACKENDS)))],
-            [f"{MAX_BACKENDS + 1} backends are more than the {MAX_BACKENDS}"],
-        ),
-        (
-            [service(Backend(VIP, 0), Backend(VIP, 0))],
-            ["is listed 2 times", "is a VIP itself", "all weights are 0"],
-        ),
-    ],
+    "text",
+    ["", "0", "-1", "1.5", "2678401", "300/", "300/0", "300/129", "/24", "300/24/64", "300s", "9" * 5000],
 )
-def test_every_problem_is_named_once_in_a_sentence(services: list[Service], sentences: list[str]) -> None:
-    found = list(problems(Config(tuple(services))))
-    assert len(found) == len(sentences)
-    for expected, sentence in zip(sentences, found, strict=True):
-        assert expected in sentence
-        assert "\n" not in sentence
+def test_a_wrong_persist_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is not SECONDS\[/PREFIX\].*write 300"):
+        parse_persist(text)
 
 
-def test_flags_become_one_service_a_vip_with_every_backend_behind_it() -> None:
-    vips = (parse_vip("198.18.0.10:80"), parse_vip("[2001:db8::10]:53/udp"))
-    config = config_of("l2dsr", vips, (ONE, TWO), "maglev", ("eth1",))
-    assert [one.name for one in config.services] == ["198.18.0.10:80/tcp", "[2001:db8::10]:53/udp"]
-    assert {one.backends for one in config.services} == {(ONE, TWO)}
-    assert config.interfaces == ("eth1",)
-
-
-def test_flags_that_cannot_work_are_refused_with_all_that_is_wrong() -> None:
-    with pytest.raises(ConfigError) as caught:
-        config_of("l2dsr", (parse_vip("198.18.0.10:80"),) * 2, (ONE, ONE, Backend(VIP)), "rr")
-    assert len(caught.value.problems) == 3
-    assert caught.value.exit_code == 3
-    assert str(caught.value) == "\n".join(caught.value.problems)
+@pytest.mark.parametrize("name", ["", "-rs1", "rs 1", "rs1\n", "r" * 64, "ü", ".rs"])
+def test_a_wrong_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="letters, digits, dots"):
+        parse_backend(f"198.18.0.21,name={name}")

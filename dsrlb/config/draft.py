@@ -1,0 +1,88 @@
+"""Services as they are written down, before it is known whether they can work.
+
+Flags and file both end in drafts.  What could not be read is missing from one, and no check trips over that:
+so everything else that is wrong is still found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dsrlb.config.words import PersistWord, Vip
+from dsrlb.model import SAME_PORT, Backend, ModeOptions, Persist, Service, Timeouts
+
+DEFAULT_SCHEDULER = "maglev"
+Path = tuple[str | int, ...]  # of a key, as in ("service", 0, "backend", 2, "weight")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything `dsrlb serve` is told."""
+
+    services: tuple[Service, ...]
+    interfaces: tuple[str, ...] = ()  # empty: the one of the default route
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that cannot work, as a sentence, and the key that it is about."""
+
+    at: Path
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A service as far as it could be read; None: missing or malformed, and told already."""
+
+    vip: Vip | None
+    mode: str | None
+    backends: Sequence[Backend | None]
+    scheduler: str | None = DEFAULT_SCHEDULER
+    options: Mapping[str, Any] = field(default_factory=dict)  # those given, by the names of ModeOptions
+    persist: PersistWord | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """The service as a sentence calls it."""
+        return f"service {self.label or (service_name(self.vip) if self.vip else 'without a VIP')}"
+
+
+def service_name(vip: Vip) -> str:
+    """Return a VIP, port and protocol as a person writes them."""
+    return Service(*vip, "", "", ()).name
+
+
+def service_of(draft: Draft) -> Service:
+    """Return the service that a draft without problems describes."""
+    if draft.vip is None or draft.mode is None or draft.scheduler is None:
+        raise ValueError("a draft that has problems is no service")
+    backends = tuple(_on_service_port(one, draft.vip[1]) for one in draft.backends if one is not None)
+    return Service(
+        *draft.vip,
+        draft.mode,
+        draft.scheduler,
+        backends,
+        ModeOptions(**draft.options),
+        _persist(draft.persist, draft.vip[0].version),
+        draft.timeouts,
+        draft.label,
+    )
+
+
+def _on_service_port(backend: Backend, port: int) -> Backend:
+    """Return the backend by its one name: the service's own port is not spelled out."""
+    return replace(backend, port=SAME_PORT) if backend.port == port else backend
+
+
+def _persist(word: PersistWord | None, version: int) -> Persist | None:
+    if word is None:
+        return None
+    timeout_s, prefix = word
+    if prefix is None:
+        return Persist(timeout_s)
+    return Persist(timeout_s, ipv4_prefix=prefix) if version == 4 else Persist(timeout_s, ipv6_prefix=prefix)
