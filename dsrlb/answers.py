@@ -1,4 +1,4 @@
-"""What the balancer answers itself, since the host does not own the VIP: ARP, neighbours, echo."""
+"""What the balancer answers itself, since the host does not own the VIP: ARP, neighbours, too big."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.state import State, Verdict, stop
 from dsrlb.table import ForwardingTable
 from dsrlb.wire import arp, icmp, ipv6
-from dsrlb.wire.packet import Packet
+from dsrlb.wire.packet import Arrival, Packet
 
 
 def answer_arp(frame: bytes, l3_at: int, ifindex: int, table: ForwardingTable, state: State) -> Verdict:
@@ -42,3 +42,21 @@ def answer_nd(
         return stop(state, Reason.VIP_CONFLICT)
     state.reasons[Reason.ND_REPLY] += 1
     return Action.TX, Reason.ND_REPLY, ifindex, icmp.advertisement(frame, l3_at, packet, mac)
+
+
+def too_big(arrival: Arrival, mtu_bytes: int, state: State, now_s: int) -> Verdict:
+    """Tell the sender of a packet the size that fits, in the name of the VIP, back the way it came.
+
+    Nobody is told about an error, about a later piece (IPv4), or more often than the budget allows.
+    *Source*: RFC 1122, section 3.2.2; RFC 4443, section 2.4 (e) and (f).
+    """
+    frame, ifindex, l3_at, packet, _ = arrival
+    is_piece = packet.fragment is not None and not packet.fragment.is_first
+    is_error = packet.protocol in (icmp.ICMP, icmp.ICMPV6)  # an echo request never gets here
+    may_tell = not is_error and not (is_piece and packet.src.startswith(V4_MAPPED))
+    if not may_tell or not state.told.spend(packet.src, now_s):
+        return stop(state, Reason.TOO_BIG_DROPPED)
+    link = frame[6:12] + frame[:6] + frame[12:l3_at]
+    state.reasons[Reason.TOO_BIG_ANSWERED] += 1
+    answer = icmp.too_big(link, frame[l3_at : packet.end], mtu_bytes)
+    return Action.TX, Reason.TOO_BIG_ANSWERED, ifindex, answer

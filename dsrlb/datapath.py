@@ -9,7 +9,7 @@ counted under exactly one (a held fragment under FRAGMENT_HELD until its fate is
 
 from __future__ import annotations
 
-from dsrlb.answers import answer_arp, answer_nd
+from dsrlb.answers import answer_arp, answer_nd, too_big
 from dsrlb.flows import Route
 from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.modes.base import NO_LIMIT, Job, TooBig
@@ -106,10 +106,10 @@ def _forward(arrival: Arrival, table: ForwardingTable, state: State, now_s: int)
     if fragment is not None:
         for piece in state.fragments.remember(fragment.key, (service.key, target.key), now_s):
             state.reasons[Reason.FRAGMENT_HELD] -= 1
-            state.released.append(_send(piece, service, target, state, Reason.FRAGMENT_FORWARDED))
+            state.released.append(_send(piece, service, target, state, Reason.FRAGMENT_FORWARDED, now_s))
     if not flags or not flags & l4.SYN:  # a connection may never get further than its SYN
         _remember_route(key, service, target, table, state)
-    return _send(arrival, service, target, state, _FORWARDED)
+    return _send(arrival, service, target, state, _FORWARDED, now_s)
 
 
 def _remember_route(
@@ -138,7 +138,7 @@ def find_service(table: ForwardingTable, vip: bytes, dport: bytes, protocol: int
 
 
 def _send(
-    arrival: Arrival, service: CompiledService, target: Target, state: State, reason: Reason
+    arrival: Arrival, service: CompiledService, target: Target, state: State, reason: Reason, now_s: int
 ) -> Verdict:
     """Rewrite a frame for its backend and count it; pieces behind the first go to ``state.released``."""
     frame, ifindex, l3_at, packet, offload = arrival
@@ -149,7 +149,7 @@ def _send(
     job = Job(frame, l3_at, packet, target.address, target.port, hop, service.options, mtu_bytes, offload)
     outcome = service.mode.forward(job)
     if isinstance(outcome, TooBig):
-        return stop(state, Reason.TOO_BIG_DROPPED)
+        return too_big(arrival, outcome.mtu_bytes, state, now_s)
     if isinstance(outcome, Reason):
         return stop(state, outcome)
     state.reasons[reason] += 1
@@ -178,7 +178,7 @@ def _later_fragment(
     target = service.by_key.get(owner[1]) if service is not None else None
     if service is None or target is None:
         return stop(state, _NO_BACKEND)
-    return _send(arrival, service, target, state, Reason.FRAGMENT_FORWARDED)
+    return _send(arrival, service, target, state, Reason.FRAGMENT_FORWARDED, now_s)
 
 
 def _icmp(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict:
@@ -213,4 +213,4 @@ def _steer(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -
         if not service.slots:
             return stop(state, _NO_BACKEND)
         target = pick_by_hash(service, key)
-    return _send(arrival, service, target, state, Reason.ICMP_STEERED)
+    return _send(arrival, service, target, state, Reason.ICMP_STEERED, now_s)

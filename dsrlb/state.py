@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dsrlb.budget import Budget
 from dsrlb.flows import BackendCount, FlowTable, Route
 from dsrlb.fragments import FragmentTable
 from dsrlb.model import PASS_REASONS, Action, Reason
@@ -27,6 +28,7 @@ class State:
     reasons: list[int] = field(default_factory=lambda: [0] * len(Reason))
     backends: dict[tuple[bytes, bytes], BackendCount] = field(default_factory=dict)
     routes: dict[tuple[bytes, bytes], Route] = field(default_factory=dict)  # by service key, backend key
+    told: Budget = field(default_factory=Budget)  # errors sent to clients
     released: list[Verdict] = field(default_factory=list)  # held pieces that the caller is to send now
 
 

@@ -6,30 +6,51 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from packets import BACKEND_MACS, BACKENDS, BALANCER_MAC, IFINDEX, VIP, VIP6, mac_bytes
+from packets import (
+    BACKEND_MACS,
+    BACKENDS,
+    BALANCER_IP,
+    BALANCER_IP6,
+    BALANCER_MAC,
+    IFINDEX,
+    VIP,
+    VIP6,
+    mac_bytes,
+)
 
 from dsrlb.config import parse_backend, parse_vip
 from dsrlb.datapath import process
-from dsrlb.model import Action, Backend, Hop, Reason, Service
+from dsrlb.model import Action, Backend, Hop, ModeOptions, Reason, Service, wire_address
 from dsrlb.state import State, Verdict
 from dsrlb.table import ForwardingTable, compile_table
 
 ALL_VIPS = (f"{VIP}:80", f"{VIP}:53/udp", f"[{VIP6}]:80", f"[{VIP6}]:53/udp")
 ALL_BACKENDS = tuple(f"{address},mac={mac}" for address, mac in zip(BACKENDS, BACKEND_MACS, strict=True))
+DEFAULTS = ModeOptions()
 BALANCER = mac_bytes(BALANCER_MAC)
 
 
 def services(
-    vips: Iterable[str] = ALL_VIPS, backends: Iterable[str] = ALL_BACKENDS, scheduler: str = "maglev"
+    vips: Iterable[str] = ALL_VIPS,
+    backends: Iterable[str] = ALL_BACKENDS,
+    scheduler: str = "maglev",
+    mode: str = "l2dsr",
+    options: ModeOptions = DEFAULTS,
 ) -> tuple[Service, ...]:
     """Return one service for each VIP text, with the backends of these texts behind it."""
     behind = tuple(parse_backend(text) for text in backends)
-    return tuple(Service(*parse_vip(vip), "l2dsr", scheduler, behind) for vip in vips)
+    return tuple(Service(*parse_vip(vip), mode, scheduler, behind, options) for vip in vips)
 
 
-def hops(behind: Iterable[Backend], ifindex: int = IFINDEX) -> dict[Any, Hop | None]:
+def hops(behind: Iterable[Backend], ifindex: int = IFINDEX, mtu_bytes: int = 1500) -> dict[Any, Hop | None]:
     """Return the next hops of backends by the MACs given with them; without one there is no hop."""
-    return {one.address: None if one.mac is None else Hop(ifindex, BALANCER, one.mac) for one in behind}
+    own = {4: wire_address(ip_address(BALANCER_IP)), 6: wire_address(ip_address(BALANCER_IP6))}
+    return {
+        one.address: None
+        if one.mac is None
+        else Hop(ifindex, BALANCER, one.mac, mtu_bytes, own[one.address.version])
+        for one in behind
+    }
 
 
 def table(
@@ -37,11 +58,15 @@ def table(
     backends: Iterable[str] = ALL_BACKENDS,
     scheduler: str = "maglev",
     interfaces: Mapping[int, bytes | None] | None = None,
+    mode: str = "l2dsr",
+    options: ModeOptions = DEFAULTS,
+    mtu_bytes: int = 1500,
 ) -> ForwardingTable:
     """Return the forwarding table of a balancer with one interface."""
-    made = services(vips, backends, scheduler)
+    made = services(vips, backends, scheduler, mode, options)
     behind = [backend for service in made for backend in service.backends]
-    return compile_table(made, hops(behind), {IFINDEX: BALANCER} if interfaces is None else interfaces)
+    here = {IFINDEX: BALANCER} if interfaces is None else interfaces
+    return compile_table(made, hops(behind, mtu_bytes=mtu_bytes), here)
 
 
 def feed(

@@ -5,7 +5,8 @@
     client 198.18.0.2 ---- router .0.1 | .1.1 ---- switch ---- balancer 02:00:c6:12:01:01
            2001:db8::2            MAC ...:01:00       |         VIP 198.18.1.100, 2001:db8:1::100
                                                       +------- backends .1.11 .1.12 .1.13
-                                                               MAC ...:01:02, :03, :04
+                            |                                  MAC ...:01:02, :03, :04
+                            +--- far server 198.18.21.2, 2001:db8:21::2
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scapy.layers.inet import (
     IP,
     TCP,
     UDP,
+    IPOption_LSRR,
     IPOption_NOP,
     IPOption_RR,
     IPOption_Timestamp,
@@ -45,8 +47,10 @@ CLIENT, CLIENT6 = "198.18.0.2", "2001:db8::2"
 ROUTER, ROUTER6 = "198.18.1.1", "2001:db8:1::1"
 VIP, VIP6 = "198.18.1.100", "2001:db8:1::100"
 OTHER_VIP = "198.18.1.101"
+BALANCER_IP, BALANCER_IP6 = "198.18.1.10", "2001:db8:1::10"
 BACKENDS = ("198.18.1.11", "198.18.1.12", "198.18.1.13")
 BACKENDS6 = ("2001:db8:1::11", "2001:db8:1::12", "2001:db8:1::13")
+FAR, FAR6 = "198.18.21.2", "2001:db8:21::2"  # a server behind the router
 STRANGER, STRANGER6 = "198.18.1.66", "2001:db8:1::66"
 
 ROUTER_MAC = "02:00:c6:12:01:00"
@@ -77,6 +81,7 @@ __all__ = [
     "ICMPv6ND_NS",
     "ICMPv6PacketTooBig",
     "ICMPv6TimeExceeded",
+    "IPOption_LSRR",
     "IPOption_NOP",
     "IPOption_RR",
     "IPOption_Timestamp",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dsrlb.model import Address, Hop, HostStep, ModeOptions, Reason
+from dsrlb.model import V4_MAPPED, Address, Hop, HostStep, ModeOptions, Reason, wire_address
 from dsrlb.wire.offload import Offload
 from dsrlb.wire.packet import Packet
 
@@ -59,3 +59,14 @@ class Mode:
     options: frozenset[str]  # the fields of ModeOptions that it heeds
     sees_replies: bool  # True: what servers answer passes the balancer
     host_steps: Callable[[Address], tuple[HostStep, ...]]  # VIP -> what a real server needs, in order
+
+
+def outer_source(options: ModeOptions, hop: Hop, address: bytes) -> bytes | None:
+    """Return the 16-byte source of packets that the balancer itself sends to a backend.
+
+    That is the address asked for, for backends of its family, else the host's own on the way.
+    """
+    asked = wire_address(options.source) if options.source is not None else None
+    if asked is not None and asked.startswith(V4_MAPPED) == address.startswith(V4_MAPPED):
+        return asked
+    return hop.source

@@ -25,6 +25,9 @@ ECHO_REQUEST = {ICMP: 8, ICMPV6: 128}
 ECHO_REPLY = {ICMP: 0, ICMPV6: 129}
 # unreachable, time exceeded, parameter problem / unreachable, too big, time exceeded, parameter problem
 ERRORS = {ICMP: frozenset((3, 11, 12)), ICMPV6: frozenset((1, 2, 3, 4))}
+UNREACHABLE, FRAGMENTATION_NEEDED = 3, 4  # ICMP type, its code
+TOO_BIG = 2  # ICMPv6 type
+ERROR_BYTES = {ICMP: 576, ICMPV6: 1280}  # the longest packet that an error may be: it must get through
 NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
 NEIGHBOUR_MESSAGES = (b"\x87", b"\x88")
 ND_BYTES = 24
@@ -58,6 +61,33 @@ def _icmpv6(src: bytes, dst: bytes, kind: bytes, body: bytes, hop_limit: int) ->
     length = len(body) + 4
     total = checksum(pseudo_header(src, dst, length, ICMPV6) + kind + b"\0\0" + body)
     return ipv6.header(src, dst, ICMPV6, length, hop_limit) + kind + total + body
+
+
+def too_big(link: bytes, packet: bytes, mtu_bytes: int) -> bytes:
+    """Return the frame that tells the sender of a whole IP packet which size fits, from its destination.
+
+    ``link``: what comes before the IP header.  *Source*: RFC 1191, section 4; RFC 4443, section 3.2.
+    """
+    word = mtu_bytes.to_bytes(4, "big")
+    if packet[0] >> 4 == 6:
+        return link + error(packet[24:40], packet[8:24], bytes((TOO_BIG, 0)), word, packet)
+    src, dst = V4_MAPPED + packet[16:20], V4_MAPPED + packet[12:16]
+    return link + error(src, dst, bytes((UNREACHABLE, FRAGMENTATION_NEEDED)), word, packet)
+
+
+def error(src: bytes, dst: bytes, kind: bytes, word: bytes, about: bytes) -> bytes:
+    """Return the IP packet of an error: type and code, the four bytes behind the checksum, then the quote.
+
+    Quoted is as much of the packet it is ``about`` as an error may hold.  Addresses are 16 bytes.
+    *Source*: RFC 1812, section 4.3.2.3; RFC 4443, section 2.4 (c).
+    """
+    if not src.startswith(V4_MAPPED):
+        quote = about[: ERROR_BYTES[ICMPV6] - ipv6.HEADER_BYTES - HEADER_BYTES]
+        return _icmpv6(src, dst, kind, word + quote, hop_limit=64)
+    body = word + about[: ERROR_BYTES[ICMP] - ipv4.HEADER_BYTES - HEADER_BYTES]
+    head = ipv4.header(src, dst, ICMP, len(body) + 4)
+    head = head[:10] + checksum(head) + head[12:]
+    return head + kind + checksum(kind + b"\0\0" + body) + body
 
 
 def quoted_flow(frame: bytes, packet: Packet) -> tuple[bytes, bytes, int] | None:

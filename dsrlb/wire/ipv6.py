@@ -21,6 +21,9 @@ OPTION_HEADERS = frozenset((HOP_BY_HOP, ROUTING, DESTINATION))
 EXTENSIONS = OPTION_HEADERS | {FRAGMENT}
 MAX_EXTENSIONS = 8  # a longer chain is nobody's honest traffic
 
+LEAST_MTU_BYTES = 1280  # of any link (RFC 8200, section 5)
+FRAGMENT_HEADER_BYTES = 8
+
 _UNSPECIFIED, _LOOPBACK = bytes(16), bytes(15) + b"\x01"
 
 
@@ -80,3 +83,21 @@ def is_martian(src: bytes) -> bool:
 def header(src: bytes, dst: bytes, next_header: int, payload_bytes: int, hop_limit: int = 64) -> bytes:
     """Return a 40-byte header."""
     return b"\x60\0\0\0" + payload_bytes.to_bytes(2, "big") + bytes((next_header, hop_limit)) + src + dst
+
+
+def fragment(packet: bytes, mtu_bytes: int, ident: bytes) -> list[bytes]:
+    """Return the pieces of a whole packet without extension headers, none longer than ``mtu_bytes``.
+
+    Only a packet's source may cut it, so this is for packets of our own.  ``ident``: four bytes.
+    *Source*: RFC 8200, section 4.5.
+    """
+    front, payload = packet[:4], packet[HEADER_BYTES:]
+    room = (mtu_bytes - HEADER_BYTES - FRAGMENT_HEADER_BYTES) & ~7
+    pieces = []
+    for at in range(0, len(payload), room):
+        part = payload[at : at + room]
+        place = (at | (at + room < len(payload))).to_bytes(2, "big")
+        length = (FRAGMENT_HEADER_BYTES + len(part)).to_bytes(2, "big")
+        head = front + length + bytes((FRAGMENT,)) + packet[7:HEADER_BYTES]
+        pieces.append(head + packet[6:7] + b"\0" + place + ident + part)
+    return pieces

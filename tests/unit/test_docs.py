@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
+import balancer
 import click
 import pytest
 
@@ -153,26 +154,32 @@ def test_a_script_that_the_readme_names_is_there(script: str) -> None:
     assert (ROOT / script).is_file()
 
 
-def hex_block(kind: str) -> bytes:
-    """Return the bytes of the architecture page's hexadecimal block of this kind."""
-    page = (ROOT / "docs/ARCHITECTURE.md").read_text()
+def hex_block(kind: str, name: str = "docs/ARCHITECTURE.md") -> bytes:
+    """Return the bytes of a page's hexadecimal block of this kind."""
+    page = (ROOT / name).read_text()
     found = re.search(rf"^ *```hex {kind}\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
     assert found is not None
     return b"".join(bytes.fromhex(re.split(r" {3,}", line.strip())[0]) for line in found[1].splitlines())
 
 
 def test_the_worked_example_is_what_the_data_path_does() -> None:
-    ifindex, balancer = 3, bytes.fromhex("0200c6120110")
+    ifindex, own_mac = 3, bytes.fromhex("0200c6120110")
     backends = tuple(Backend(ip_address(f"198.18.1.{number}")) for number in (11, 12, 13))
     hops = {
-        one.address: Hop(ifindex, balancer, bytes.fromhex(f"0200c61201{str(one.address)[-2:]}"))
+        one.address: Hop(ifindex, own_mac, bytes.fromhex(f"0200c61201{str(one.address)[-2:]}"))
         for one in backends
     }
     service = Service(ip_address("198.18.1.100"), 80, "tcp", "l2dsr", "maglev", backends)
-    table = compile_table([service], hops, {ifindex: balancer})
+    table = compile_table([service], hops, {ifindex: own_mac})
     assert process(hex_block("in"), ifindex, table, State(), now_s=0) == (
         Action.TX,
         Reason.FORWARDED,
         ifindex,
         hex_block("out"),
     )
+
+
+def test_the_wrapped_packet_on_the_page_of_l3dsr_is_what_the_data_path_makes() -> None:
+    name = "docs/modes/l3dsr.md"
+    table = balancer.table(["198.18.1.100:80"], ["198.18.21.2,mac=02:00:c6:12:01:00"], mode="l3dsr")
+    assert balancer.one(hex_block("in", name), table)[3] == hex_block("out", name)
