@@ -229,6 +229,8 @@ L3DSR = Mode(
     overhead_bytes=overhead_bytes,
     needs_same_link=False,
     translates_ports=False,
+    crosses_families=True,
+    options=frozenset(("encap", "encap_port", "source", "clamp_mss")),
     sees_replies=False,
     host_steps=host_steps,
 )
