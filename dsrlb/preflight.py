@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dsrlb import modes
 from dsrlb.config import Config
 from dsrlb.errors import ConfigError
-from dsrlb.host.links import Link, default_interface, link, link_at, local_owners
+from dsrlb.host.links import Link, default_interface, link, link_at, own_addresses
 from dsrlb.host.neighbours import Route, routes_to
 from dsrlb.host.ownership import find_owner
 from dsrlb.model import Address, Backend, person_mac
@@ -51,6 +51,7 @@ def survey(config: Config, *, force: bool = False) -> Ground:
         found += vips_owned_here(vips)
     ways, lost = find_ways(config, links)
     found += lost.values()
+    found += _own_macs(config, [*links, *(way.link for way in ways.values())])
     if found:
         raise ConfigError(*dict.fromkeys(found))
     backends = {backend.address: backend for service in config.services for backend in service.backends}
@@ -75,10 +76,10 @@ def find_ways(config: Config, links: Sequence[Link]) -> tuple[dict[Address, Way]
 
 def vips_owned_here(vips: Sequence[Address]) -> Iterator[str]:
     """Yield a sentence for each VIP that is configured on this host."""
-    for vip, owner in local_owners(vips).items():
+    for own in own_addresses(vips):
         yield (
-            f"VIP {vip} is configured on this host ({owner}), whose own stack would answer its clients; "
-            f"take it off, dsrlb owns it without: ip addr del {vip}/{vip.max_prefixlen} dev {owner}."
+            f"VIP {own.address} is configured on this host ({own.interface}), whose own stack would answer "
+            f"its clients; take it off, dsrlb owns it without: ip addr del {own}."
         )
 
 
@@ -126,11 +127,25 @@ def _broadcast_vips(vips: Sequence[Address], links: Sequence[Link]) -> Iterator[
                 yield f"VIP {vip} is the broadcast or network address of {network} on {name}; take a host's."
 
 
+def _own_macs(config: Config, links: Sequence[Link]) -> Iterator[str]:
+    """Yield a sentence for each backend whose given MAC is that of an interface frames would leave by."""
+    names = {one.mac: one.name for one in links}
+    for service in config.services:
+        for backend in service.backends:
+            if backend.mac in names:
+                yield (
+                    f"Backend {backend.address}: mac={person_mac(backend.mac)} is this host's own "
+                    f"({names[backend.mac]}); give the server's, or leave it out and it is found."
+                )
+
+
 def _way_to(backend: Backend, route: Route | None, links: Sequence[Link], same_link: bool) -> Way | str:
     """Return the way to a backend, or why the mode cannot reach it."""
     address = backend.address
     if route is not None and route.is_local:
         return f"Backend {address} is this host itself; name another machine."
+    if route is not None and route.is_broadcast:
+        return f"Backend {address} is the broadcast address of {route.ifname}'s network; give a server's own."
     if backend.mac is not None and (route is None or route.gateway is not None) and links:
         # Whoever gives a MAC vouches that it is on the segment.
         return Way(links[0], address, links[0].mtu_bytes, route.source if route else None)

@@ -12,6 +12,7 @@ from typing import Literal
 from dsrlb.errors import UsageError
 from dsrlb.model import ANY_PORT, SAME_PORT, Address, Backend
 
+BROADCAST = ip_address("255.255.255.255")
 MAX_WEIGHT = 65_535
 MAX_TIMEOUT_S = 31 * 86_400  # as ipvsadm's
 Vip = tuple[Address, int, Literal["tcp", "udp"]]
@@ -38,7 +39,9 @@ def _unusable_kind(address: Address) -> str | None:
     if address.is_unspecified or (isinstance(address, IPv4Address) and address.packed[0] == 0):
         return "an unspecified address"
     if isinstance(address, IPv4Address):
-        return "a reserved or broadcast address" if address.packed[0] >= 240 else None
+        if address == BROADCAST:
+            return "the broadcast address"
+        return "a reserved address" if address.packed[0] >= 240 else None
     if address.ipv4_mapped is not None:
         return "an IPv4-mapped address"
     return "a scoped address" if address.scope_id else None
@@ -123,6 +126,13 @@ def _whole_number(text: str, greatest: int) -> int | None:
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(greatest)) or int(text) > greatest:
         return None
     return int(text)
+
+
+def parse_interface(text: str) -> str:
+    """Return the name of an interface; whether there is one is for the host to say."""
+    if not text.strip():
+        raise UsageError("interface '' is no name; name one that `ip link` lists")
+    return text
 
 
 def parse_weight(value: str, where: str) -> int:

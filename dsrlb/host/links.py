@@ -34,6 +34,18 @@ class Link:
     vlan_of: int | None = None  # ifindex of the interface whose tagged frames these are
 
 
+@dataclass(frozen=True)
+class OwnAddress:
+    """An address of this host as it is configured; the text of it is what ``ip addr`` takes."""
+
+    address: Address
+    prefix_length: int
+    interface: str
+
+    def __str__(self) -> str:
+        return f"{self.address}/{self.prefix_length} dev {self.interface}"
+
+
 def default_interface() -> str:
     """Return the interface of the default route, IPv4's first, then IPv6's.
 
@@ -93,15 +105,16 @@ def is_up(flags: int) -> bool:
     return flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING
 
 
-def local_owners(addresses: Iterable[Address]) -> dict[Address, str]:
-    """Return the interface for each of the addresses that is configured on this host."""
+def own_addresses(addresses: Iterable[Address]) -> list[OwnAddress]:
+    """Return those of the addresses that are configured on this host, once for each interface."""
+    wanted = {str(address): address for address in addresses}
+    found = []
     with IPRoute() as ipr:
-        here = {_local(message): message["index"] for message in ipr.get_addr()}
-    owners: dict[Address, str] = {}
-    for address in addresses:
-        with contextlib.suppress(KeyError, OSError):  # not here; or its interface has just gone
-            owners[address] = socket.if_indextoname(here[str(address)])
-    return owners
+        for message in ipr.get_addr():
+            with contextlib.suppress(KeyError, OSError):  # not asked for; or its interface has just gone
+                address, name = wanted[_local(message)], socket.if_indextoname(message["index"])
+                found.append(OwnAddress(address, message["prefixlen"], name))
+    return found
 
 
 def _ethernet(known: dict[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ NUD_NONE, NUD_INCOMPLETE, NUD_REACHABLE, NUD_STALE = 0x00, 0x01, 0x02, 0x04
 NUD_DELAY, NUD_PROBE, NUD_FAILED, NUD_NOARP, NUD_PERMANENT = 0x08, 0x10, 0x20, 0x40, 0x80
 NUD_USABLE = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP
 
-RTN_UNICAST, RTN_LOCAL = 1, 2  # linux/rtnetlink.h
+RTN_UNICAST, RTN_LOCAL, RTN_BROADCAST = 1, 2, 3  # linux/rtnetlink.h
 NLM_F_REQUEST, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x10, 0x300  # linux/netlink.h
 NLMSG_ERROR, NLMSG_DONE, RTM_NEWNEIGH, RTM_GETNEIGH = 2, 3, 28, 30
 NDA_DST, NDA_LLADDR, NDA_CACHEINFO, NDA_IFINDEX = 1, 2, 3, 8
@@ -38,6 +38,7 @@ class Route:
     gateway: Address | None
     source: Address | None
     is_local: bool  # the address is this host's own
+    is_broadcast: bool = False
     mtu_bytes: int | None = None  # None: the interface's own
 
 
@@ -74,7 +75,7 @@ def _route_to(ipr: IPRoute, address: Address) -> Route | None:
         if error.code in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES):
             return None  # no route; or an unreachable, blackhole or prohibit route
         raise DsrlbError(f"The kernel gave no answer about the route to {address}: {error}.") from error
-    if message["type"] not in (RTN_UNICAST, RTN_LOCAL):
+    if message["type"] not in (RTN_UNICAST, RTN_LOCAL, RTN_BROADCAST):
         return None
     ifindex = message.get_attr("RTA_OIF")
     gateway = message.get_attr("RTA_GATEWAY") or (message.get_attr("RTA_VIA") or {}).get("addr")
@@ -85,6 +86,7 @@ def _route_to(ipr: IPRoute, address: Address) -> Route | None:
         gateway=ip_address(gateway) if gateway else None,
         source=ip_address(source) if source else None,
         is_local=message["type"] == RTN_LOCAL,
+        is_broadcast=message["type"] == RTN_BROADCAST,
         mtu_bytes=_mtu_bytes(message),
     )
 

@@ -265,8 +265,10 @@ def test_links_and_routes_are_told_as_they_are(lab):
         assert (here.mac, here.mtu_bytes, here.up) == (LB_MAC, 1500, True)
         assert [str(address) for address in here.ipv4] == ["198.18.40.1/24"]
         assert "2001:db8:40::1/64" in [str(address) for address in here.ipv6]
+        broadcast = ip_address("198.18.40.255")
         own = [ip_address("198.18.40.1"), ip_address("2001:db8:40::1")]
-        assert links.local_owners([*own, SERVER_V4]) == dict.fromkeys(own, "e0")
+        found = links.own_addresses([*own, SERVER_V4])
+        assert {str(one) for one in found} == {"198.18.40.1/24 dev e0", "2001:db8:40::1/64 dev e0"}
         ip("-n", LB, "route", "add", "198.18.50.0/24", "via", "198.18.40.21")
         others = [ip_address(text) for text in ("198.18.50.9", "198.18.40.1", "198.19.0.1", "2001:db8:99::1")]
         routes = neighbours.routes_to([SERVER_V6, *others])
@@ -274,6 +276,7 @@ def test_links_and_routes_are_told_as_they_are(lab):
         assert (direct.ifname, direct.gateway) == ("e0", None)
         assert (routed.gateway, routed.source) == (SERVER_V4, ip_address("198.18.40.1"))
         assert routes[others[1]].is_local
+        assert neighbours.routes_to([broadcast])[broadcast].is_broadcast
         assert routes[others[2]] is None
         assert routes[others[3]] is None
         with pytest.raises(ConfigError, match="e0, lo"):

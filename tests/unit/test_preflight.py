@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_interface
 
+from dsrlb.config import Config
 from dsrlb.host.links import Link
-from dsrlb.preflight import _broadcast_vips, _doubled
+from dsrlb.host.neighbours import Route
+from dsrlb.model import Backend, Service
+from dsrlb.preflight import _broadcast_vips, _doubled, _own_macs, _way_to
 
 
 def link(ifindex: int, name: str, *ipv4: str, vlan_of: int | None = None) -> Link:
@@ -25,3 +28,20 @@ def test_broadcast_and_network_addresses_are_no_vips() -> None:
     right = [ip_address(text) for text in ("198.18.1.100", "198.18.2.255", "198.18.3.1", "2001:db8::ff")]
     refused = [sentence.split()[1] for sentence in _broadcast_vips(wrong + right, links)]
     assert refused == list(map(str, wrong))
+
+
+def test_a_broadcast_address_is_no_backend_whatever_its_mac() -> None:
+    route = Route(2, "eth0", None, None, is_local=False, is_broadcast=True)
+    for mac in (None, bytes.fromhex("0200c6120111")):
+        told = _way_to(Backend(ip_address("198.18.1.255"), 1, mac), route, [link(2, "eth0")], True)
+        assert "broadcast address of eth0's network" in str(told)
+
+
+def test_a_backend_with_the_mac_of_the_interface_it_is_reached_by_is_refused() -> None:
+    own, other = bytes(6), bytes.fromhex("0200c6120111")
+    backends = tuple(
+        Backend(ip_address(f"198.18.1.{n}"), 1, mac) for n, mac in ((11, other), (12, own), (13, None))
+    )
+    services = (Service(ip_address("198.18.1.100"), 80, "tcp", "l2dsr", "rr", backends),)
+    (told,) = _own_macs(Config(services), [link(2, "eth0")])
+    assert told.startswith("Backend 198.18.1.12") and "eth0" in told
