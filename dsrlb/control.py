@@ -16,8 +16,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
-import click
-
 from dsrlb import table as tables
 from dsrlb.config import Config
 from dsrlb.engines.packet import PacketEngine
@@ -26,6 +24,7 @@ from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.host import guard, ownership
 from dsrlb.host.links import Link, link_at
 from dsrlb.host.notify import READY, STOPPING, notify
+from dsrlb.host.output import print_lines
 from dsrlb.host.privileges import require_network
 from dsrlb.host.resolver import Resolver
 from dsrlb.host.watch import Event, Watch
@@ -38,6 +37,7 @@ PROBE_EVERY_S = 2.0
 ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it flaps
 REPORT_CONFLICT_EVERY_S = 10.0  # RFC 5227 section 1.1, DEFEND_INTERVAL
 ANNOUNCE_AGAIN_AFTER_S = 1.0
+COMPLAIN_AFTER_S = 60.0  # a failure that had stayed away that long is told again
 
 log = logging.getLogger("dsrlb")
 
@@ -78,7 +78,7 @@ class _Loop:
         self.ways = dict(ground.ways)
         self.lost: dict[Address, str] = {}  # backends without a way, and why
         self.owned_here: list[str] = []
-        self.complaint = ""
+        self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.links = {one.ifindex: one for one in ground.links}
         self.routes_changed = False
         self.resolver = Resolver(self.to_resolve())
@@ -146,6 +146,7 @@ class _Loop:
             with suppress(queue.Empty):
                 event = self.events.get(timeout=max(0.0, min(tick.due for tick in ticks) - time.monotonic()))
                 if event[0] == "stop":
+                    self.engine.stop()
                     return self.print_counters()
                 if event[0] == "failure":
                     raise DsrlbError(f"The packet engine failed: {event[1]}; please report this.")
@@ -154,15 +155,16 @@ class _Loop:
                 self.attempt(tick.run_if_due)
 
     def attempt(self, do: Callable[[], None]) -> None:
-        """Do it; what fails is told once, and the engine forwards on with the last good table."""
+        """Do it; what goes on failing is told once, and the engine forwards on with the last good table."""
         try:
             do()
         except Exception as error:
-            sentence = f"{type(error).__name__}: {error}"
-            if sentence != self.complaint:
+            now, sentence = time.monotonic(), f"{type(error).__name__}: {error}"
+            lately = {one: at for one, at in self.complaints.items() if now - at < COMPLAIN_AFTER_S}
+            if sentence not in lately:
                 log.warning("looking at the host failed (%s); forwarding goes on as it was", sentence)
                 log.debug("traceback", exc_info=True)
-            self.complaint = sentence
+            self.complaints = {**lately, sentence: now}
 
     def react(self, event: Event) -> None:
         """Do what an event asks for; most ask for a look."""
@@ -297,9 +299,9 @@ class _Loop:
         self.events.put(("failure", repr(error)))
 
     def print_counters(self) -> None:
-        """Print the counters on stdout."""
-        for line in lines(self.engine.state, self.engine.table):
-            click.echo(line)
+        """Print the counters on stdout; that nobody reads them is no failure."""
+        if fault := print_lines(lines(self.engine.state, self.engine.table)):
+            log.warning("the counters could not be printed: %s", fault)
 
 
 def _hop(way: Way, mac: bytes | None) -> Hop | None:

@@ -28,7 +28,7 @@ BATCH_FRAMES = 256
 EXPIRE_EVERY_S = 1.0
 _TX, _VIP_CONFLICT = Action.TX, Reason.VIP_CONFLICT  # an enum's attribute costs 80 ns a frame
 # Frames made by the data path itself, complete with their checksums.
-_ANSWERS = frozenset((Reason.ECHO_REPLY, Reason.ARP_REPLY, Reason.ND_REPLY, Reason.TOO_BIG_ANSWERED))
+_ANSWERS = frozenset((Reason.ECHO_REPLY, Reason.ARP_REPLY, Reason.ND_REPLY))
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +79,15 @@ class PacketEngine:
         """Begin to forward."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop, and release every socket."""
+    def stop(self) -> None:
+        """Forward no more; the counters are final then."""
         if self._thread.is_alive():
             os.write(self._wake_write, b"x")
             self._thread.join()
+
+    def close(self) -> None:
+        """Stop, and release every socket."""
+        self.stop()
         for way in self._ways.values():
             way.close()
         if self._ways:
@@ -107,12 +111,13 @@ class PacketEngine:
         while True:
             for fd, _ in poller.poll(1000 * EXPIRE_EVERY_S):
                 if fd == self._wake_read:
-                    return
+                    return self._count_ring_drops()
                 self._forward_batch(*by_fd[fd])
             now = time.monotonic()
             if now >= next_expiry:
                 next_expiry = now + EXPIRE_EVERY_S
                 self._count_ring_drops()
+                self._close_lost_ways()
                 expire(self.state, int(now))
 
     def _forward_batch(self, ifindex: int, source: PacketSocket) -> None:
@@ -128,16 +133,22 @@ class PacketEngine:
             elif reason is _VIP_CONFLICT:
                 self._on_conflict(frame, ifindex)
             if released:
-                for action, _, out_ifindex, piece in released:
-                    if action >= _TX:
-                        queues[out_ifindex].append((NO_VNET, piece))  # pieces carry no offload
+                for _, _, out_ifindex, piece in released:
+                    queues[out_ifindex].append((NO_VNET, piece))  # pieces carry no offload
                 released.clear()
         for out_ifindex, frames in queues.items():
-            self._count_failures(ways[out_ifindex].send_all(frames))
+            way = ways.get(out_ifindex)  # None: the interface was deleted
+            self._count_failures(way.send_all(frames) if way else Sent(0, 0, len(frames)))
 
     def _count_failures(self, outcome: Sent) -> None:
         self.state.reasons[Reason.SEND_TOO_BIG] += outcome.too_big
         self.state.reasons[Reason.SEND_FAILED] += outcome.failed
+
+    def _close_lost_ways(self) -> None:
+        """Give back the sockets of deleted interfaces that took no frames; here, where nothing else sends."""
+        for ifindex, way in list(self._ways.items()):
+            if isinstance(way, WayOut) and not way.present():
+                self._ways.pop(ifindex).close()
 
     def _count_ring_drops(self) -> None:
         # Cumulative at the source, so set, not added.

@@ -28,6 +28,10 @@ class WayOut:
         """Send (vnet header, frame) pairs in order, and tell what became of them."""
         return self._batch.send_all(frames)
 
+    def present(self) -> bool:
+        """Tell whether the interface still exists (it may be down)."""
+        return bool(self._socket.getsockname()[0])
+
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()

@@ -19,6 +19,7 @@ from dsrlb.errors import DsrlbError, HostError
 from dsrlb.host import frames
 from dsrlb.host.links import Link
 from dsrlb.model import Address
+from dsrlb.wire.ethernet import skip_tags
 
 PROBES = 3  # RFC 5227 section 1.1, PROBE_NUM; sent closer together than its one second
 ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
@@ -72,13 +73,15 @@ def probe(vips: Iterable[Address], link: Link) -> None:
 
 
 def claimant(frame: bytes, vip: Address) -> bytes | None:
-    """Return the MAC of the machine that claims the VIP with this frame, or None.
+    """Return the MAC of the machine that claims the VIP with this frame, or None; VLAN tags are skipped.
 
     ::
 
         ARP   14: header (6)  20: op (2)    22: sender MAC (6)  28: sender IP (4)  38: target IP (4)
         NA    14: IPv6 (40)   54: type 136  62: target (16)     sender: Ethernet source
     """
+    _, payload_at = skip_tags(frame)
+    frame = frame[:12] + frame[payload_at - 2 :]
     if isinstance(vip, IPv4Address):
         is_claim = frame[12:14] == b"\x08\x06" and frame[28:32] == vip.packed and len(frame) >= 42
         return frame[22:28] if is_claim else None

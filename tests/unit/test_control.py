@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from ipaddress import ip_address
 from types import SimpleNamespace
 
+import pytest
+
+from dsrlb import control
 from dsrlb.control import _Loop
 from dsrlb.host import frames
 from dsrlb.model import person_mac
@@ -41,3 +45,26 @@ def test_each_vip_s_first_claim_is_told_and_the_balancer_s_own_is_not() -> None:
         hear(heard, mac, vip)
     told = [heard.events.get() for _ in range(2)]
     assert told == [("claim", str(vip), person_mac(mac), "e0") for vip in (VIP, OTHER)]
+
+
+def test_a_failure_that_goes_on_is_told_once_and_one_that_comes_back_is_told_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop, clock = SimpleNamespace(complaints={}), SimpleNamespace(now=0.0)
+    monkeypatch.setattr(control.time, "monotonic", lambda: clock.now)
+
+    def look(error: Exception | None) -> None:
+        if error:
+            raise error
+
+    def attempt(error: Exception | None) -> int:
+        clock.now += 1
+        caplog.clear()
+        _Loop.attempt(loop, lambda: look(error))  # type: ignore[arg-type]  # a stand-in
+        return len([one for one in caplog.records if one.levelno == logging.WARNING])
+
+    one, other = OSError("no buffer space"), OSError("no such device")
+    assert [attempt(one) for _ in range(100)] == [1] + [0] * 99
+    assert [attempt(one), attempt(other), attempt(one), attempt(other)] == [0, 1, 0, 0]
+    assert [attempt(None) for _ in range(100)] == [0] * 100
+    assert attempt(one) == 1

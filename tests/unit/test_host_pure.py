@@ -130,6 +130,10 @@ def test_the_announcement_of_an_ipv6_vip_overrides_what_is_known():
     assert (na.dst, na[ICMPv6ND_NA].O, na[ICMPv6ND_NA].S) == ("33:33:00:00:00:01", 1, 0)
 
 
+def tagged(frame: bytes, tags: str) -> bytes:
+    return frame[:12] + bytes.fromhex(tags) + frame[12:]
+
+
 @pytest.mark.parametrize(
     ("frame", "vip", "mac"),
     [
@@ -140,6 +144,9 @@ def test_the_announcement_of_an_ipv6_vip_overrides_what_is_known():
         (frames.unsolicited_advertisement(OTHER, VIP6), VIP6, OTHER),
         (frames.unsolicited_advertisement(OTHER, IPv6Address("2001:db8::11")), VIP6, None),
         (frames.neighbour_solicitation(OTHER, frames.UNSPECIFIED, VIP6), VIP6, None),
+        (tagged(frames.gratuitous_arp(OTHER, VIP4)[0], "81000005"), VIP4, OTHER),
+        (tagged(frames.unsolicited_advertisement(OTHER, VIP6), "88a8000981000005"), VIP6, OTHER),
+        (tagged(frames.arp_request(OTHER, IPv4Address(0), VIP4), "81000005"), VIP4, None),
         (b"", VIP4, None),
         (frames.unsolicited_advertisement(OTHER, VIP6)[:60], VIP6, None),
     ],
