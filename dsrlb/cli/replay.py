@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from dsrlb.cli.options import Parsed, configured
@@ -11,6 +9,7 @@ from dsrlb.config import Config, parse_mac
 from dsrlb.engines.replay import replay_file
 from dsrlb.engines.report import lines
 from dsrlb.errors import ConfigError
+from dsrlb.frameio.pcap import STANDARD
 
 
 @click.command()
@@ -22,12 +21,13 @@ from dsrlb.errors import ConfigError
     help="The balancer's own MAC: only frames to it are taken, and ARP and neighbour solicitations are "
     "answered.  [default: every unicast frame is taken]",
 )
-@click.argument("captured", metavar="IN.pcap", type=click.Path(path_type=Path))
-@click.argument("sent", metavar="OUT.pcap", type=click.Path(path_type=Path))
-def replay(config: Config, mac: bytes | None, captured: Path, sent: Path) -> None:
+@click.argument("captured", metavar="IN.pcap", type=click.Path())
+@click.argument("sent", metavar="OUT.pcap", type=click.Path())
+def replay(config: Config, mac: bytes | None, captured: str, sent: str) -> None:
     """Run the data path over IN.pcap and write what it sends to OUT.pcap; needs no root.
 
-    Every backend needs its mac=.  Prints the counters.
+    Every backend needs its mac=.  Prints the counters.  IN.pcap may be - for standard input, OUT.pcap - for
+    standard output: the counters go to standard error then.
     """
     behind = [backend for service in config.services for backend in service.backends]
     nameless = dict.fromkeys(str(backend.address) for backend in behind if backend.mac is None)
@@ -37,4 +37,4 @@ def replay(config: Config, mac: bytes | None, captured: Path, sent: Path) -> Non
         )
     state, table = replay_file(config.services, mac, captured, sent)
     for line in lines(state, table):
-        click.echo(line)
+        click.echo(line, err=sent == STANDARD)

@@ -8,8 +8,8 @@ from dataclasses import replace
 import click
 
 from dsrlb import control
-from dsrlb.cli.options import configured
-from dsrlb.config import Config
+from dsrlb.cli.options import Parsed, configured
+from dsrlb.config import Config, parse_interface
 
 
 @click.command()
@@ -18,6 +18,7 @@ from dsrlb.config import Config
     "interfaces",
     multiple=True,
     metavar="IF",
+    type=Parsed("interface", parse_interface),
     help="Where the VIP's frames come in; repeat for more.  [default: the interface of the default route]",
 )
 @configured

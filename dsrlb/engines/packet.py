@@ -28,7 +28,7 @@ BATCH_FRAMES = 256
 EXPIRE_EVERY_S = 1.0
 _TX, _VIP_CONFLICT = Action.TX, Reason.VIP_CONFLICT  # an enum's attribute costs 80 ns a frame
 # Frames made by the data path itself, complete with their checksums.
-_ANSWERS = frozenset((Reason.ECHO_REPLY, Reason.ARP_REPLY, Reason.ND_REPLY))
+_ANSWERS = frozenset((Reason.ECHO_REPLY, Reason.ARP_REPLY, Reason.ND_REPLY, Reason.TOO_BIG_ANSWERED))
 
 log = logging.getLogger(__name__)
 
@@ -133,8 +133,9 @@ class PacketEngine:
             elif reason is _VIP_CONFLICT:
                 self._on_conflict(frame, ifindex)
             if released:
-                for _, _, out_ifindex, piece in released:
-                    queues[out_ifindex].append((NO_VNET, piece))  # pieces carry no offload
+                for action, _, out_ifindex, piece in released:
+                    if action >= _TX:
+                        queues[out_ifindex].append((NO_VNET, piece))  # pieces carry no offload
                 released.clear()
         for out_ifindex, frames in queues.items():
             way = ways.get(out_ifindex)  # None: the interface was deleted

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
+from os.path import samestat
 from pathlib import Path
 
 from dsrlb.datapath import process
 from dsrlb.errors import ConfigError
-from dsrlb.frameio.pcap import read_pcap, write_pcap
+from dsrlb.frameio.pcap import read_pcap, status, write_pcap
 from dsrlb.model import Action, Hop, Service
 from dsrlb.state import State, expire
 from dsrlb.table import ForwardingTable, compile_table
@@ -20,9 +21,9 @@ FORGET_AFTER_S = 3600  # later than any time-out: held pieces are given up and c
 
 
 def replay_file(
-    services: Sequence[Service], mac: bytes | None, source: Path, target: Path
+    services: Sequence[Service], mac: bytes | None, source: str | Path, target: str | Path
 ) -> tuple[State, ForwardingTable]:
-    """Process every frame of ``source`` at its own time, write what is sent to ``target``.
+    """Process every frame of ``source`` at its own time, write what is sent to ``target``; ``"-"`` is a pipe.
 
     Returns the state with its counters, and the table used.  Without a MAC of the balancer's own,
     the source MAC of a forwarded frame is the MAC that it was sent to.  ConfigError: a file that
@@ -39,7 +40,7 @@ def replay_file(
     frames = read_pcap(source)
     first = next(frames, None)  # an unreadable source is told before the target is touched
     with suppress(OSError):  # a target that is not there yet, or that writing will complain of
-        if target.samefile(source):
+        if samestat(status(source, "rb"), status(target, "wb")):
             raise ConfigError(f"{target} is the capture to read as well; write to another file.")
     write_pcap(target, _sent(chain(() if first is None else (first,), frames), mac, table, state))
     return state, table

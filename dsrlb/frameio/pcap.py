@@ -9,6 +9,7 @@ first, and then an error says what is wrong.
 from __future__ import annotations
 
 import logging
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,42 +21,47 @@ from dsrlb.errors import ConfigError
 
 LINKTYPE_ETHERNET = 1
 LINKTYPE_MASK = 0xFFFF  # above: the length of the frame check sequence
+STANDARD = "-"  # as a path: standard input, standard output; Path("-") and "./-" are a file
+_STANDARD_FD = {"rb": 0, "wb": 1}
 SNAPLEN_BYTES = 262144  # libpcap's MAXIMUM_SNAPLEN
 
 
 def read_pcap(path: str | Path) -> Iterator[tuple[float, bytes]]:
     """Yield (timestamp in s, Ethernet frame) for each frame of a capture file, from the first to the last.
 
-    A frame that was cut short when it was captured comes as short as it is.  pcapng without a timestamp
-    (simple packet block) gives 0.0.  A file compressed by gzip is read as well.
+    The path ``"-"`` is standard input.  A frame that was cut short when it was captured comes as short as
+    it is.  pcapng without a timestamp (simple packet block) gives 0.0.  A file compressed by gzip is read as
+    well.
 
     Errors, each after the frames before it: ``ConfigError`` if the file is missing, no capture, not Ethernet,
     or ends in the middle of a frame.
     """
-    with _stream(Path(path), "rb") as opened, _seekable(opened) as stream, _reader(stream, path) as reader:
+    name = "standard input" if path == STANDARD else path
+    with _stream(path, "rb") as opened, _seekable(opened) as stream, _reader(stream, name) as reader:
         whole_until = reader.f.tell()
         for number, (frame, about) in enumerate(_records(reader), 1):
             linktype = getattr(about, "linktype", None)
-            _check_linktype(path, number, reader.linktype if linktype is None else linktype)
+            _check_linktype(name, number, reader.linktype if linktype is None else linktype)
             if len(frame) < getattr(about, "caplen", 0):
                 break
             whole_until = reader.f.tell()
             yield _seconds(reader, about), frame
         is_pcapng = not hasattr(reader, "linktype")
         if not (_whole_blocks(reader) if is_pcapng else reader.f.tell() == whole_until):
-            raise ConfigError(f"{path} ends in the middle of a frame or is damaged; capture it again.")
+            raise ConfigError(f"{name} ends in the middle of a frame or is damaged; capture it again.")
 
 
 def write_pcap(path: str | Path, frames: Iterable[tuple[float, bytes]]) -> int:
     """Write (timestamp in s, Ethernet frame) pairs to a pcap file, microseconds; return how many.
 
-    The file is a valid capture even without a frame.  Error: ``ConfigError`` if it cannot be written; what
-    ``frames`` raises passes through, and the frames before it are in the file.
+    The path ``"-"`` is standard output.  The file is a valid capture even without a frame.  Error:
+    ``ConfigError`` if it cannot be written; what ``frames`` raises passes through, and the frames before it
+    are in the file.
     """
     from scapy.utils import RawPcapWriter  # late: scapy takes 0.1 s to import, and most commands do without
 
     count = 0
-    with _written(path), _stream(Path(path), "wb") as stream:
+    with _written("standard output" if path == STANDARD else path), _stream(path, "wb") as stream:
         writer = RawPcapWriter(stream, linktype=LINKTYPE_ETHERNET, snaplen=SNAPLEN_BYTES, endianness="<")
         writer.write_header(None)
         for timestamp_s, frame in frames:
@@ -75,9 +81,16 @@ def _written(path: str | Path) -> Iterator[None]:
         raise ConfigError(reason) from error
 
 
-def _stream(path: Path, mode: str) -> IO[bytes]:
+def status(path: str | Path, mode: str) -> os.stat_result:
+    """Return what file a path leads to.  Error: ``OSError``."""
+    return os.fstat(_STANDARD_FD[mode]) if path == STANDARD else Path(path).stat()
+
+
+def _stream(path: str | Path, mode: str) -> IO[bytes]:
     try:
-        return cast("IO[bytes]", path.open(mode))
+        if path == STANDARD:  # a duplicate: closing it tells of a failed write, and closes nobody else's
+            return cast("IO[bytes]", os.fdopen(os.dup(_STANDARD_FD[mode]), mode))
+        return cast("IO[bytes]", Path(path).open(mode))
     except OSError as error:
         doing = "read" if mode == "rb" else "written"
         raise ConfigError(f"{path} cannot be {doing}: {error.strerror}; check the path.") from error
