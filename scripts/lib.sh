@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by demo, test and check: what they need is installed here.  Sourced by bash, with ROOT set.
 
 VENV=$ROOT/.venv
@@ -34,10 +35,20 @@ arping      iputils-arping
 busybox     busybox
 '
 
-missing_packages() {
+# What only tests need, and not every distribution has.
+TEST_TOOLS='
+shellcheck  shellcheck
+vagrant     vagrant vagrant-libvirt
+'
+
+packages_of() { # TOOLS: prints the packages of those that are not there
     while read -r tool package; do
         [ -z "$tool" ] || command -v "$tool" >/dev/null || echo "$package"
-    done <<<"$TOOLS"
+    done <<<"$1"
+}
+
+missing_packages() {
+    packages_of "$TOOLS"
     # Debian splits venv off python3; a Python without it is of no use here.
     if ! command -v python3 >/dev/null || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         echo python3-venv
@@ -59,23 +70,35 @@ release_services() {
     if [ -f "$POLICY" ] && grep -qxF "$POLICY_MARK" "$POLICY"; then rm -f "$POLICY"; fi
 }
 
-install_packages() {
-    local packages log
+apt_get() { # as apt-get, into the log
+    apt-get "$@" >"$log" 2>&1 </dev/null && return 0
+    tail -n 15 "$log" >&2
+    fail 1 "apt-get $* failed (its log: $log)"
+}
+
+install_packages() { # with FOR_TESTS set, the tests' tools as well, but for those that apt does not have
+    local packages wanted log one
     packages=$(missing_packages | tr '\n' ' ')
-    [ -n "$packages" ] || return 0
-    command -v apt-get >/dev/null ||
+    wanted=$(packages_of "${FOR_TESTS:+$TEST_TOOLS}" | tr '\n' ' ')
+    [ -n "$packages$wanted" ] || return 0
+    if ! command -v apt-get >/dev/null; then
+        [ -n "$packages" ] || return 0
         fail 4 "this machine has no apt-get: install what corresponds to Debian's $packages, then run it again"
-    say "installing with apt: $packages"
+    fi
     log=$(mktemp)
     trap release_services EXIT
     trap 'exit 130' INT TERM
     hold_services
     export DEBIAN_FRONTEND=noninteractive
-    # shellcheck disable=SC2086  # a list of words
-    { apt-get update -q && apt-get install -qy --no-install-recommends $packages; } >"$log" 2>&1 </dev/null || {
-        tail -n 15 "$log" >&2
-        fail 1 "apt-get could not install $packages (its log: $log)"
-    }
+    apt_get update -q
+    for one in $wanted; do
+        if apt-cache show "$one" >/dev/null 2>&1; then packages="$packages$one "; else say "apt has no $one"; fi
+    done
+    if [ -n "$packages" ]; then
+        say "installing with apt: $packages"
+        # shellcheck disable=SC2086  # a list of words
+        apt_get install -qy --no-install-recommends $packages
+    fi
     release_services
     trap - EXIT INT TERM
     rm -f "$log"

@@ -12,7 +12,7 @@ from dsrlb.lab.topology import NAMESPACES, Lab
 INODES = (
     "inodes"  # file in the run directory: the servers' namespaces by number, for when their names are gone
 )
-_ROLE = r"(client|router|switch2?|lb|rs[0-9]+)"
+_ROLE = r"(client|router|switch[0-9]*|lb|rs[0-9]+)"
 
 
 def present(prefix: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,8 +14,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def shell_scripts() -> list[Path]:
-    found = [path for path in (ROOT / "scripts").iterdir() if path.is_file() and path.suffix in ("", ".sh")]
-    return sorted(path for path in [*found, ROOT / ".ci/run"] if "python" not in first_line(path))
+    folders = ROOT / "scripts", ROOT / "vagrant", ROOT / "vagrant/provision"
+    found = [path for folder in folders for path in folder.iterdir() if path.suffix in ("", ".sh")]
+    scripts = [path for path in found if path.is_file() and path.name != "Vagrantfile"]
+    return sorted(path for path in [*scripts, ROOT / ".ci/run"] if "python" not in first_line(path))
 
 
 def first_line(path: Path) -> str:
@@ -22,16 +25,34 @@ def first_line(path: Path) -> str:
 
 
 def shell_of(path: Path) -> str:
-    return "sh" if first_line(path) == "#!/bin/sh" else "bash"
+    return "sh" if first_line(path) in ("#!/bin/sh", "# shellcheck shell=sh") else "bash"
 
 
-@pytest.mark.parametrize("script", shell_scripts(), ids=lambda path: path.name)
+each_script = pytest.mark.parametrize("script", shell_scripts(), ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@each_script
+def test_shellcheck_has_nothing_to_say(script: Path) -> None:
+    if shutil.which("shellcheck") is None:
+        assert os.environ.get("CI") != "true", "scripts/test installs shellcheck"
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run(
+        ["shellcheck", "--external-sources", str(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@each_script
 def test_a_script_parses(script: Path) -> None:
     done = subprocess.run([shell_of(script), "-n", str(script)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("script", shell_scripts(), ids=lambda path: path.name)
+@each_script
 def test_a_script_is_executable_unless_it_is_a_part_of_others(script: Path) -> None:
     assert os.access(script, os.X_OK) == first_line(script).startswith("#!")
 
