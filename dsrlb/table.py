@@ -67,6 +67,7 @@ class ForwardingTable:
     services: Mapping[bytes, CompiledService]
     vips: frozenset[bytes]
     interfaces: Mapping[int, bytes | None]
+    wrapped: frozenset[bytes] = frozenset()  # VIPs of services whose mode puts bytes before packets
     edition: object = field(default_factory=object, compare=False, repr=False)  # no two tables share one
 
 
@@ -94,8 +95,20 @@ def compile_table(
     A backend without a hop gets no slot, and keeps its place for the flows that are its own.
     """
     compiled = {one.key: one for one in (_compile_service(service, hops) for service in services)}
-    vips = frozenset(wire_address(service.vip) for service in services)
-    return ForwardingTable(compiled, vips, dict(interfaces))
+    return _assemble(compiled, dict(interfaces))
+
+
+def _assemble(
+    services: Mapping[bytes, CompiledService], interfaces: Mapping[int, bytes | None]
+) -> ForwardingTable:
+    return ForwardingTable(
+        services,
+        vips=frozenset(key[:16] for key in services),
+        interfaces=interfaces,
+        wrapped=frozenset(
+            key[:16] for key, one in services.items() if one.mode.overhead_bytes(one.options, 4)
+        ),
+    )
 
 
 def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> CompiledService:
@@ -146,4 +159,4 @@ def apply(change: TableDiff, old: ForwardingTable) -> ForwardingTable:
     services = {key: one for key, one in old.services.items() if key not in change.removed}
     services.update(change.put)
     interfaces = old.interfaces if change.interfaces is None else change.interfaces
-    return ForwardingTable(services, frozenset(key[:16] for key in services), interfaces)
+    return _assemble(services, interfaces)

@@ -12,12 +12,13 @@ import select
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from dsrlb.datapath import process
-from dsrlb.frameio.af_packet import Frame, PacketSocket
+from dsrlb.frameio.af_packet import PacketSocket
+from dsrlb.frameio.segments import completed
 from dsrlb.frameio.sendmmsg import Sent
-from dsrlb.frameio.vnet import NO_VNET
+from dsrlb.frameio.vnet import NO_VNET, Frame, offload_of
 from dsrlb.frameio.way_out import WayOut
 from dsrlb.host.links import Link
 from dsrlb.model import V4_MAPPED, Action, Reason
@@ -126,10 +127,14 @@ class PacketEngine:
         now_s = int(time.monotonic())
         released = state.released
         queues: defaultdict[int, list[Frame]] = defaultdict(list)  # by the interface to leave by
-        for offload, frame in source.receive(BATCH_FRAMES):
-            action, reason, out_ifindex, out = process(frame, ifindex, table, state, now_s)
+        frames: Iterable[Frame] = source.receive(BATCH_FRAMES)
+        if table.wrapped:
+            frames = completed(frames, table.wrapped)
+        for vnet, frame in frames:
+            offload = None if vnet is NO_VNET else offload_of(vnet)
+            action, reason, out_ifindex, out = process(frame, ifindex, table, state, now_s, offload)
             if action >= _TX:
-                queues[out_ifindex].append((NO_VNET if reason in _ANSWERS else offload, out))
+                queues[out_ifindex].append((NO_VNET if reason in _ANSWERS else vnet, out))
             elif reason is _VIP_CONFLICT:
                 self._on_conflict(frame, ifindex)
             if released:
@@ -137,9 +142,9 @@ class PacketEngine:
                     if action >= _TX:
                         queues[out_ifindex].append((NO_VNET, piece))  # pieces carry no offload
                 released.clear()
-        for out_ifindex, frames in queues.items():
+        for out_ifindex, waiting in queues.items():
             way = ways.get(out_ifindex)  # None: the interface was deleted
-            self._count_failures(way.send_all(frames) if way else Sent(0, 0, len(frames)))
+            self._count_failures(way.send_all(waiting) if way else Sent(0, 0, len(waiting)))
 
     def _count_failures(self, outcome: Sent) -> None:
         self.state.reasons[Reason.SEND_TOO_BIG] += outcome.too_big

@@ -27,7 +27,7 @@ from types import TracebackType
 from dsrlb.errors import ConfigError, HostError
 from dsrlb.frameio.filter import ETHERTYPE_VLAN, Program, coarse_filter, vip_filter
 from dsrlb.frameio.sendmmsg import SendBatch, Sent
-from dsrlb.frameio.vnet import CHECKED_ONLY, NO_VNET, VNET_BYTES, clean, tagged
+from dsrlb.frameio.vnet import CHECKED_ONLY, NO_VNET, VNET_BYTES, Frame, clean, tagged
 from dsrlb.model import V4_MAPPED
 
 SLOT_BYTES = 2048  # 1972 for the frame: MTU 1500 with room for tags
@@ -46,8 +46,6 @@ PACKET_VERSION, PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING = 10, 15, 23
 PACKET_MR_MULTICAST, TPACKET_V2, ETH_P_ALL = 0, 1, 3
 OPTIONS = {PACKET_VERSION: TPACKET_V2, PACKET_VNET_HDR: 1, PACKET_COPY_THRESH: 1, PACKET_IGNORE_OUTGOING: 1}
 SO_ATTACH_FILTER, SO_SNDBUFFORCE, SO_RCVBUFFORCE = 26, 32, 33
-
-Frame = tuple[bytes, bytes]  # vnet header, frame
 
 
 class PacketSocket:

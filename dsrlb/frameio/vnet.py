@@ -17,11 +17,17 @@ Python::
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
+
+from dsrlb.wire.offload import Offload
+
+Frame = tuple[bytes, bytes]  # vnet header, frame
 
 VNET = struct.Struct("=BBHHHH")
 VNET_BYTES = VNET.size
 NO_VNET = bytes(VNET_BYTES)  # nothing left to do: checksums complete, not GSO
 NEEDS_CSUM, DATA_VALID = 1, 2  # VIRTIO_NET_HDR_F_*
+GSO_TCPV4, GSO_UDP, GSO_TCPV6, GSO_UDP_L4, GSO_ECN = 1, 3, 4, 5, 0x80  # VIRTIO_NET_HDR_GSO_*
 CHECKED_ONLY = bytes((DATA_VALID,)) + bytes(VNET_BYTES - 1)  # what a NIC that verifies checksums gives
 
 
@@ -31,6 +37,15 @@ def clean(vnet: bytes) -> bytes:
     if not flags and not vnet[1]:
         return NO_VNET
     return vnet if vnet[0] == flags else bytes((flags,)) + vnet[1:]
+
+
+@lru_cache(maxsize=1024)  # traffic has few of them, as it has few sizes
+def offload_of(vnet: bytes) -> Offload | None:
+    """Return what a vnet header says in the data path's words; None if the frame is complete."""
+    flags, gso_type, _, segment_bytes, _, _ = VNET.unpack(vnet)
+    if not flags & NEEDS_CSUM and not gso_type:
+        return None
+    return Offload(bool(flags & NEEDS_CSUM), segment_bytes if gso_type else 0)
 
 
 def tagged(vnet: bytes, frame: bytes, tpid: int, tci: int) -> tuple[bytes, bytes]:
