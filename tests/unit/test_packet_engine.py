@@ -11,6 +11,7 @@ import pytest
 from dsrlb.engines import packet
 from dsrlb.engines.packet import PacketEngine
 from dsrlb.frameio.sendmmsg import Sent
+from dsrlb.frameio.vnet import NO_VNET
 from dsrlb.frameio.way_out import WayOut
 from dsrlb.model import Action, Reason
 
@@ -69,7 +70,7 @@ def test_a_deleted_interface_that_frames_only_left_by_gives_its_socket_back(
 ) -> None:
     monkeypatch.setattr(packet, "process", lambda *_: (Action.REDIRECT, Reason.FORWARDED, 3, b"frame"))
     engine.add_way_out(SimpleNamespace(ifindex=3, name="x0"))  # type: ignore[arg-type]
-    way, source = engine._ways[3], SimpleNamespace(receive=lambda _: [(b"", b"frame")])
+    way, source = engine._ways[3], SimpleNamespace(receive=lambda _: [(NO_VNET, b"frame")])
     assert isinstance(way, Way)
     engine._close_lost_ways()
     engine._forward_batch(2, source)  # type: ignore[arg-type]
