@@ -1,10 +1,14 @@
 """The flow table: which backend a flow belongs to, for as long as it lives.
 
 The balancer of a DSR mode sees one direction only, from client to server, so a connection's
-state is what the client's own packets say of it.  Time-outs are IPVS's.
+state is what the client's own packets say of it; where servers' packets pass as well, a FIN or RST
+of theirs counts too.  Time-outs are each service's own; the defaults are IPVS's.
 
-*Source*: net/netfilter/ipvs/ip_vs_proto_tcp.c (``tcp_timeouts``, ``tcp_states`` table for
-input only), ip_vs_proto_udp.c (``udp_timeouts``).
+Every record is counted, live, for its backend: as *active* (established; any UDP) or *inactive*
+(opening, closing, closed), which is what least connection goes by.
+
+*Source*: net/netfilter/ipvs/ip_vs_proto_tcp.c (``tcp_timeouts``, ``tcp_states`` tables,
+``set_tcp_state``), ip_vs_proto_udp.c (``udp_timeouts``; a UDP entry stays active until it expires).
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from dsrlb.model import Hop
+from dsrlb.model import Hop, Timeouts
 from dsrlb.ports import SourcePorts
 from dsrlb.wire.l4 import ACK, FIN, RST, SYN
 
@@ -31,24 +35,32 @@ class FlowState(IntEnum):
     CLOSED = 4
 
 
-TIMEOUT_S = {
-    FlowState.UDP: 300,
-    FlowState.SYN_RECEIVED: 60,
-    FlowState.ESTABLISHED: 900,
-    FlowState.FIN_WAIT: 120,
-    FlowState.CLOSED: 10,
-}
-_TIMEOUTS = tuple(TIMEOUT_S[state] for state in FlowState)
+def by_state(timeouts: Timeouts) -> tuple[int, ...]:
+    """Return the time-outs, in seconds, in the order of ``FlowState``."""
+    return timeouts.udp_s, timeouts.syn_s, timeouts.established_s, timeouts.fin_s, timeouts.closed_s
+
+
+TIMEOUT_S = by_state(Timeouts())
 _UDP, _SYN, _ESTABLISHED, _FIN, _CLOSED = map(int, FlowState)
+_ACTIVE = (_UDP, _ESTABLISHED)
 
 
 @dataclass(slots=True)
 class BackendCount:
-    """What one backend of one service was sent."""
+    """What one backend of one service was sent, and how many flows it has on record now."""
 
     packets: int = 0
     octets: int = 0
     flows: int = 0
+    active: int = 0
+    inactive: int = 0
+
+    def tally(self, state: int, change: int) -> None:
+        """Count a flow in this state in (1) or out (-1)."""
+        if state in _ACTIVE:
+            self.active += change
+        else:
+            self.inactive += change
 
 
 @dataclass(slots=True)
@@ -81,18 +93,34 @@ class Translation:
 class Flow:
     """A flow's record: its backend, its state, when it was last seen (whole seconds)."""
 
-    __slots__ = ("backend", "route", "seen_s", "state", "translation")
+    __slots__ = ("backend", "count", "route", "seen_s", "state", "timeouts_s", "translation")
 
-    def __init__(self, backend: bytes, state: int, seen_s: int) -> None:
+    def __init__(
+        self,
+        backend: bytes,
+        state: int,
+        seen_s: int,
+        count: BackendCount,
+        timeouts_s: tuple[int, ...] = TIMEOUT_S,
+    ) -> None:
         self.backend = backend
         self.state = state
         self.seen_s = seen_s
+        self.count = count  # of its backend: where it is counted while it is in the table
+        self.timeouts_s = timeouts_s  # by state
         self.route: Route | None = None
         self.translation: Translation | None = None
 
     def is_over(self, now_s: int) -> bool:
         """Return whether the flow has been silent for longer than its state allows."""
-        return now_s - self.seen_s > _TIMEOUTS[self.state]
+        return now_s - self.seen_s > self.timeouts_s[self.state]
+
+    def enter(self, state: int) -> None:
+        """Change the state of a flow in the table, and the live counts with it."""
+        if state != self.state:
+            self.count.tally(self.state, -1)
+            self.count.tally(state, 1)
+            self.state = state
 
 
 def first_state(flags: int | None) -> int:
@@ -106,10 +134,16 @@ def first_state(flags: int | None) -> int:
     return next_state(_SYN, flags & ~ACK)
 
 
-def next_state(state: int, flags: int) -> int:
-    """Return the state after a packet from the client with these TCP flags."""
+def next_state(state: int, flags: int, from_server: bool = False) -> int:
+    """Return the state after a packet with these TCP flags, from the client or from the server.
+
+    A server's packets can end a connection, never prove one: its SYN with ACK answers any SYN, a
+    forged one too.
+    """
     if flags & RST:
         return _CLOSED
+    if from_server:
+        return _FIN if flags & FIN and state < _FIN else state
     if state == _CLOSED and flags & (ACK | FIN) == ACK:  # the reset was forged or late: probation
         return _SYN
     if state >= _FIN:
@@ -142,16 +176,23 @@ class FlowTable:
     def __iter__(self) -> Iterator[tuple[bytes, Flow]]:
         return iter(list(self._flows.items()))
 
-    def insert(self, key: bytes, backend: bytes, state: int, now_s: int) -> bool:
-        """Record a flow; return whether there was room for it."""
-        if len(self._flows) >= self.max_flows and key not in self._flows:
+    def insert(self, key: bytes, flow: Flow) -> bool:
+        """Record a flow, in place of another of its key; return whether there was room for it."""
+        former = self._flows.get(key)
+        if former is not None:
+            self._end(former)
+        elif len(self._flows) >= self.max_flows:
             self.refused += 1
             return False
-        before = self._flows.get(key)
-        if before is not None:
-            self._end(before)
-        self._flows[key] = Flow(backend, state, now_s)
+        self._flows[key] = flow
+        flow.count.tally(flow.state, 1)
         return True
+
+    def forget(self, key: bytes) -> None:
+        """Drop a flow's record, if there is one."""
+        flow = self._flows.pop(key, None)
+        if flow is not None:
+            self._end(flow)
 
     def translate(self, flow: Flow, translation: Translation) -> None:
         """Give a recorded flow its second name, which no other flow may have."""
@@ -160,6 +201,7 @@ class FlowTable:
 
     def _end(self, flow: Flow) -> None:
         """Give back what a flow holds beside its own record."""
+        flow.count.tally(flow.state, -1)
         translation = flow.translation
         if translation is not None:
             del self.replies[translation.reply_key]
@@ -174,7 +216,8 @@ class FlowTable:
             if key is None:
                 self._sweep = iter(list(self._flows))
                 break
-            if self._flows[key].is_over(now_s):
-                self._end(self._flows.pop(key))
+            flow = self._flows.get(key)
+            if flow is not None and flow.is_over(now_s):
+                self.forget(key)
                 gone += 1
         return gone

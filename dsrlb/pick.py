@@ -5,14 +5,15 @@ A known flow keeps its backend.  A new one is picked by the service's cursor, an
 
 from __future__ import annotations
 
-from dsrlb.flows import BackendCount, FlowTable, begins_anew, first_state, next_state
+from dsrlb.flows import BackendCount, Flow, FlowTable, begins_anew, first_state, next_state
+from dsrlb.least import Race, pick_least, prepare
 from dsrlb.schedulers.base import Cursor
 from dsrlb.state import State
 from dsrlb.table import CompiledService, Target
 from dsrlb.wire import l4
 from dsrlb.wire.flowhash import client_hash, flow_hash
 
-_COUNTER, _CLIENT_HASH = Cursor.COUNTER, Cursor.CLIENT_HASH
+_COUNTER, _LEAST, _CLIENT_HASH = Cursor.COUNTER, Cursor.LEAST, Cursor.CLIENT_HASH
 
 
 def pick_backend(
@@ -28,9 +29,9 @@ def pick_backend(
     if flow is not None and not flow.is_over(now_s) and not (flags and begins_anew(flow.state, flags)):
         target = service.by_key.get(flow.backend)
         if target is not None and target.hop is not None:
-            flow.seen_s = now_s
+            flow.seen_s, flow.timeouts_s = now_s, service.timeouts_s
             if flags is not None:
-                flow.state = next_state(flow.state, flags)
+                flow.enter(next_state(flow.state, flags))
             return target
         if target is not None and flags is not None and not flags & l4.SYN:
             return None
@@ -44,16 +45,34 @@ def _pick_anew(
     if not service.slots:
         return None
     opens = flags is None or flags & (l4.SYN | l4.ACK) == l4.SYN
-    if service.cursor is _COUNTER and opens and _has_room(state.flows, key):
-        turn = state.turns.get(service.key, 0) % len(service.slots)
-        state.turns[service.key] = turn + 1
-        target = service.targets[service.slots[turn]]
+    if service.cursor in (_COUNTER, _LEAST) and opens and _has_room(state.flows, key):
+        target = _pick_once(service, key, state)
     else:
-        # A counter cannot repeat its pick, so what has no record to come is picked by hash.
+        # Neither of these can repeat its pick, so what has no record to come is picked by hash.
         target = pick_by_hash(service, key)
-    if state.flows.insert(key, target.key, first_state(flags), now_s):
-        count_of(state, service, target).flows += 1
+    count = count_of(state, service, target)
+    if state.flows.insert(key, Flow(target.key, first_state(flags), now_s, count, service.timeouts_s)):
+        count.flows += 1
     return target
+
+
+def _pick_once(service: CompiledService, key: bytes, state: State) -> Target:
+    """Pick for a flow that opens: the backend whose turn it is, or the one with the least load."""
+    if service.cursor is _LEAST:
+        race = _race(service, state)
+        return service.targets[pick_least(race, service.slots, flow_hash(key))]
+    turn = state.turns.get(service.key, 0) % len(service.slots)
+    state.turns[service.key] = turn + 1
+    return service.targets[service.slots[turn]]
+
+
+def _race(service: CompiledService, state: State) -> Race:
+    """Return what is remembered of a service's least cursor, prepared for its backends of now."""
+    race = state.races.setdefault(service.key, Race())
+    if race.entry is not service:
+        counts = tuple(count_of(state, service, target) for target in service.targets)
+        prepare(race, service, tuple(target.key for target in service.targets), service.shares, counts)
+    return race
 
 
 def _has_room(flows: FlowTable, key: bytes) -> bool:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 
-from dsrlb.flows import TIMEOUT_S, FlowState
+from dsrlb.flows import FlowState
 from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.modes.base import NO_LIMIT
 from dsrlb.state import State, Verdict
@@ -35,7 +35,6 @@ _PLAIN = b"\x08\0\x45"  # IPv4 in Ethernet, header of five words
 _TCP_TAIL, _UDP_TAIL = bytes((TCP, 0, 0, 0)), bytes((UDP, 0, 0, 0))  # of a flow key, see wire/l4.py
 _CHANGES_STATE = SYN | FIN | RST
 _ESTABLISHED, _UDP_STATE = int(FlowState.ESTABLISHED), int(FlowState.UDP)
-_TCP_TIMEOUT_S, _UDP_TIMEOUT_S = TIMEOUT_S[FlowState.ESTABLISHED], TIMEOUT_S[FlowState.UDP]
 _TX, _REDIRECT, _FORWARDED = Action.TX, Action.REDIRECT, Reason.FORWARDED
 _fields, _checked, _FIELDS_BYTES = _FIELDS.unpack_from, _CHECKED.unpack_from, _FIELDS.size
 
@@ -58,13 +57,13 @@ def forward_known(
     if protocol == TCP:
         if flags & _CHANGES_STATE or not 20 <= offset >> 4 << 2 <= length - 20:
             return None
-        tail, wanted, timeout_s = _TCP_TAIL, _ESTABLISHED, _TCP_TIMEOUT_S
+        tail, wanted = _TCP_TAIL, _ESTABLISHED
     elif protocol == UDP and 8 <= udp_bytes <= length - 20:
-        tail, wanted, timeout_s = _UDP_TAIL, _UDP_STATE, _UDP_TIMEOUT_S
+        tail, wanted = _UDP_TAIL, _UDP_STATE
     else:
         return None
     flow = state.flows.get(V4_MAPPED + src + V4_MAPPED + dst + ports + tail)
-    if flow is None or flow.state != wanted or now_s - flow.seen_s > timeout_s:
+    if flow is None or flow.state != wanted or now_s - flow.seen_s > flow.timeouts_s[wanted]:
         return None
     route = flow.route
     if route is None or route.edition is not table.edition or mac != table.interfaces.get(ifindex):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from dsrlb.budget import Budget
 from dsrlb.flows import BackendCount, FlowTable, Route
 from dsrlb.fragments import FragmentTable
+from dsrlb.least import Race
 from dsrlb.model import PASS_REASONS, Action, Reason
 
 # What happens, why, out of which interface, and the frame to send.
@@ -25,6 +26,7 @@ class State:
     flows: FlowTable = field(default_factory=FlowTable)
     fragments: FragmentTable = field(default_factory=FragmentTable)
     turns: dict[bytes, int] = field(default_factory=dict)  # service key -> place of its counter cursor
+    races: dict[bytes, Race] = field(default_factory=dict)  # service key -> its least cursor
     reasons: list[int] = field(default_factory=lambda: [0] * len(Reason))
     backends: dict[tuple[bytes, bytes], BackendCount] = field(default_factory=dict)
     routes: dict[tuple[bytes, bytes], Route] = field(default_factory=dict)  # by service key, backend key

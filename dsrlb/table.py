@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from dsrlb import modes, schedulers
+from dsrlb.flows import by_state
 from dsrlb.model import (
     PROTOCOL_NUMBERS,
     SAME_PORT,
@@ -21,7 +22,6 @@ from dsrlb.model import (
     ModeOptions,
     Persist,
     Service,
-    Timeouts,
     backend_key,
     service_key,
     wire_address,
@@ -50,11 +50,12 @@ class CompiledService:
     cursor: Cursor
     slots: memoryview  # of unsigned 16-bit indices into targets; empty: no backend can take traffic
     targets: tuple[Target, ...]
+    shares: tuple[int, ...]  # of new flows, for each target; 0: it gets none
     by_key: Mapping[bytes, Target]
     mode: Mode
     options: ModeOptions
     persist: Persist | None
-    timeouts: Timeouts
+    timeouts_s: tuple[int, ...]  # by flows.FlowState
 
 
 @dataclass(frozen=True)
@@ -114,18 +115,19 @@ def _assemble(
 def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> CompiledService:
     targets = tuple(_target(one, hops) for one in sorted(service.backends, key=backend_key))
     scheduler = schedulers.BY_NAME[service.scheduler]
-    weights = tuple(target.weight if target.hop is not None else 0 for target in targets)
+    shares = tuple(_share(target, scheduler.weighted) for target in targets)
     return CompiledService(
         key=service_key(wire_address(service.vip), service.port, PROTOCOL_NUMBERS[service.protocol]),
         name=service.name,
         cursor=scheduler.cursor,
-        slots=_slots(service.scheduler, tuple(target.key for target in targets), weights),
+        slots=_slots(service.scheduler, tuple(target.key for target in targets), shares),
         targets=targets,
+        shares=shares,
         by_key={target.key: target for target in targets},
         mode=modes.BY_NAME[service.mode],
         options=service.options,
         persist=service.persist,
-        timeouts=service.timeouts,
+        timeouts_s=by_state(service.timeouts),
     )
 
 
@@ -137,6 +139,12 @@ def _target(backend: Backend, hops: Mapping[Address, Hop | None]) -> Target:
         port=backend.port.to_bytes(2, "big") if backend.port != SAME_PORT else b"",
         weight=backend.weight,
     )
+
+
+def _share(target: Target, weighted: bool) -> int:
+    if target.hop is None:
+        return 0
+    return target.weight if weighted else min(target.weight, 1)
 
 
 @lru_cache(maxsize=256)  # services often share their backends, and most recompilations change no weight

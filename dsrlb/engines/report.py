@@ -4,24 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dsrlb.flows import BackendCount
 from dsrlb.model import Reason, person_address
+from dsrlb.schedulers.base import Cursor
 from dsrlb.state import State
-from dsrlb.table import ForwardingTable
+from dsrlb.table import CompiledService, ForwardingTable, Target
+
+_RECORDS_ALL = (Cursor.COUNTER, Cursor.LEAST)  # the counts of the flows on record are those of all flows
 
 
 def lines(state: State, table: ForwardingTable) -> Iterator[str]:
-    """Yield the counters that are not zero by Reason, then packets, bytes and flows of each backend."""
+    """Yield the counters that are not zero by Reason, then those of each backend of each service."""
     counts = [(reason.word, state.reasons[reason]) for reason in Reason if state.reasons[reason]]
     yield f"{'reason':<24} {'frames':>12}"
     yield from (f"{word:<24} {count:>12}" for word, count in counts)
     if state.flows.refused:
         yield f"{'(flow table full)':<24} {state.flows.refused:>12}"
     yield ""
-    yield f"{'service':<32} {'backend':<24} {'packets':>12} {'bytes':>14} {'flows':>10}"
+    yield (
+        f"{'service':<32} {'backend':<24} {'packets':>12} {'bytes':>14} {'flows':>10} {'active':>8}"
+        f" {'inactive':>8}"
+    )
     for service in table.services.values():
         for target in service.targets:
-            count = state.backends.get((service.key, target.key))
-            packets, octets, flows = (count.packets, count.octets, count.flows) if count else (0, 0, 0)
-            note = "" if target.hop is not None else "  (unresolved)"
-            backend = person_address(target.key)
-            yield f"{service.name:<32} {backend:<24} {packets:>12} {octets:>14} {flows:>10}{note}"
+            yield _of_backend(service, target, state.backends.get((service.key, target.key), BackendCount()))
+
+
+def _of_backend(service: CompiledService, target: Target, count: BackendCount) -> str:
+    is_live = service.cursor in _RECORDS_ALL
+    active, inactive = (str(count.active), str(count.inactive)) if is_live else ("-", "-")
+    note = "" if target.hop is not None else "  (unresolved)"
+    return (
+        f"{service.name:<32} {_written(target):<24} {count.packets:>12} {count.octets:>14} {count.flows:>10}"
+        f" {active:>8} {inactive:>8}{note}"
+    )
+
+
+def _written(target: Target) -> str:
+    host = person_address(target.address)
+    if not target.port:
+        return host
+    return f"{f'[{host}]' if ':' in host else host}:{int.from_bytes(target.port, 'big')}"

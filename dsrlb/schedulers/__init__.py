@@ -7,11 +7,13 @@ from types import MappingProxyType
 
 from dsrlb.schedulers.base import Scheduler
 from dsrlb.schedulers.hash import HASH
+from dsrlb.schedulers.lc import LC
 from dsrlb.schedulers.maglev import MAGLEV
 from dsrlb.schedulers.rr import RR
+from dsrlb.schedulers.wlc import WLC
 from dsrlb.schedulers.wrr import WRR
 
-SCHEDULERS: tuple[Scheduler, ...] = (RR, WRR, HASH, MAGLEV)
+SCHEDULERS: tuple[Scheduler, ...] = (RR, WRR, LC, WLC, HASH, MAGLEV)
 BY_NAME: Mapping[str, Scheduler] = MappingProxyType({scheduler.name: scheduler for scheduler in SCHEDULERS})
 
-__all__ = ["BY_NAME", "HASH", "MAGLEV", "RR", "SCHEDULERS", "WRR"]
+__all__ = ["BY_NAME", "HASH", "LC", "MAGLEV", "RR", "SCHEDULERS", "WLC", "WRR"]

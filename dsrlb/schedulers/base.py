@@ -1,7 +1,8 @@
 """What every scheduler is: a compiler from weights to slots, and the cursor that reads them.
 
-A *slot* holds the index of a backend.  The data path picks a slot by a *cursor*:
-``hash`` (a hash of the flow or of the client) or ``counter`` (the next one, in turn).
+A *slot* holds the index of a backend.  The data path picks a slot by a *cursor*: a hash (of the
+flow or of the client), a *counter* (the next one, in turn), or the *least* load (live counts of
+connections).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Cursor(Enum):
     FLOW_HASH = "flow-hash"  # hash of source, destination, ports, protocol
     CLIENT_HASH = "client-hash"  # hash of the source address alone
     COUNTER = "counter"  # one after the other
+    LEAST = "least"  # the backend with the fewest connections for its share; by flow hash what has no record
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,4 @@ class Scheduler:
     summary: str
     cursor: Cursor
     compile: Callable[[Sequence[bytes], Sequence[int]], Slots]
+    weighted: bool = True  # False: a weight above 0 is as good as any other

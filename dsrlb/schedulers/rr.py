@@ -18,4 +18,4 @@ def compile_slots(identities: Sequence[bytes], weights: Sequence[int]) -> Slots:
     return np.array(live_backends(weights), np.uint16)
 
 
-RR = Scheduler("rr", "each backend in turn", Cursor.COUNTER, compile_slots)
+RR = Scheduler("rr", "each backend in turn", Cursor.COUNTER, compile_slots, weighted=False)

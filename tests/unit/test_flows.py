@@ -7,14 +7,17 @@ import pytest
 from dsrlb import flows
 from dsrlb.flows import (
     TIMEOUT_S,
+    BackendCount,
     Flow,
     FlowState,
     FlowTable,
     Translation,
     begins_anew,
+    by_state,
     first_state,
     next_state,
 )
+from dsrlb.model import Timeouts
 from dsrlb.ports import COUNT
 from dsrlb.wire.l4 import ACK, FIN, RST, SYN
 
@@ -63,13 +66,38 @@ def test_the_client_s_packets_tell_how_far_a_flow_has_come(
 
 @pytest.mark.parametrize("state", FlowState)
 def test_a_flow_is_over_when_it_has_been_silent_for_longer_than_its_state_allows(state: FlowState) -> None:
-    flow = Flow(SERVER, state, seen_s=1000)
+    flow = record(state, 1000)
     assert not flow.is_over(1000 + TIMEOUT_S[state])
     assert flow.is_over(1001 + TIMEOUT_S[state])
 
 
-def test_the_time_outs_are_those_of_ipvs() -> None:
-    assert TIMEOUT_S == {UDP: 300, SYN_RECEIVED: 60, ESTABLISHED: 900, FIN_WAIT: 120, CLOSED: 10}
+def test_the_time_outs_are_those_of_ipvs_unless_a_service_says_otherwise() -> None:
+    ipvs = {UDP: 300, SYN_RECEIVED: 60, ESTABLISHED: 900, FIN_WAIT: 120, CLOSED: 10}
+    assert dict(zip(FlowState, TIMEOUT_S, strict=True)) == ipvs
+    own = Flow(SERVER, ESTABLISHED, 1000, BackendCount(), by_state(Timeouts(established_s=5)))
+    assert not own.is_over(1005)
+    assert own.is_over(1006)
+
+
+@pytest.mark.parametrize(
+    ("state", "flags", "then"),
+    [
+        (SYN_RECEIVED, SYN | ACK, SYN_RECEIVED),  # answers a forged SYN as well
+        (SYN_RECEIVED, ACK, SYN_RECEIVED),
+        (SYN_RECEIVED, RST | ACK, CLOSED),  # nobody listens
+        (ESTABLISHED, ACK | PSH, ESTABLISHED),
+        (ESTABLISHED, FIN | ACK, FIN_WAIT),
+        (ESTABLISHED, RST, CLOSED),
+        (FIN_WAIT, ACK, FIN_WAIT),
+        (FIN_WAIT, RST, CLOSED),
+        (CLOSED, ACK, CLOSED),
+        (CLOSED, FIN | ACK, CLOSED),
+    ],
+)
+def test_a_server_s_packets_end_a_connection_and_never_prove_one(
+    state: FlowState, flags: int, then: FlowState
+) -> None:
+    assert next_state(state, flags, from_server=True) == then
 
 
 @pytest.mark.parametrize("state", FlowState)
@@ -85,10 +113,14 @@ def key(number: int) -> bytes:
     return number.to_bytes(40, "big")
 
 
+def record(state: int, now_s: int, server: bytes = SERVER, count: BackendCount | None = None) -> Flow:
+    return Flow(server, state, now_s, BackendCount() if count is None else count)
+
+
 def filled(count: int, state: int = ESTABLISHED, now_s: int = 0, max_flows: int = 100) -> FlowTable:
     table = FlowTable(max_flows)
     for number in range(count):
-        table.insert(key(number), SERVER, state, now_s)
+        table.insert(key(number), record(state, now_s))
     return table
 
 
@@ -100,16 +132,16 @@ def swept(table: FlowTable, now_s: int, most: int = flows.SWEEP_FLOWS) -> int:
 
 def test_a_full_table_refuses_new_flows_and_counts_them_and_keeps_the_old_ones() -> None:
     table = filled(100)
-    assert not table.insert(key(100), SERVER, SYN_RECEIVED, 0)
+    assert not table.insert(key(100), record(SYN_RECEIVED, 0))
     assert (len(table), table.refused, table.get(key(100))) == (100, 1, None)
-    assert table.insert(key(99), bytes(15) + b"\x01", SYN_RECEIVED, 0)  # a known flow may change
+    assert table.insert(key(99), record(SYN_RECEIVED, 0, bytes(15) + b"\x01"))  # a known flow may change
     assert (len(table), table.refused) == (100, 1)
 
 
 def test_expiry_forgets_what_is_over_and_nothing_else() -> None:
     table = filled(60, ESTABLISHED)
     for number in range(60, 100):
-        table.insert(key(number), SERVER, CLOSED, 0)
+        table.insert(key(number), record(CLOSED, 0))
     assert swept(table, TIMEOUT_S[CLOSED]) == 0
     assert swept(table, TIMEOUT_S[CLOSED] + 1) == 40
     assert {number for number in range(100) if table.get(key(number))} == set(range(60))
@@ -128,7 +160,7 @@ def test_one_call_of_expiry_looks_at_a_bounded_number_of_flows(most: int) -> Non
 def test_a_sweep_goes_on_while_flows_come_and_go() -> None:
     table = filled(50, CLOSED)
     table.expire(0, 10)
-    table.insert(key(50), SERVER, ESTABLISHED, 1000)
+    table.insert(key(50), record(ESTABLISHED, 1000))
     assert swept(table, 1000, 10) == 50
     assert [flow_key for flow_key, _ in table] == [key(50)]
 
@@ -136,12 +168,37 @@ def test_a_sweep_goes_on_while_flows_come_and_go() -> None:
 def test_what_is_over_makes_room_again() -> None:
     table = filled(100, CLOSED)
     swept(table, 1000)
-    assert table.insert(key(200), SERVER, UDP, 1000)
+    assert table.insert(key(200), record(UDP, 1000))
+
+
+def test_a_flow_is_counted_for_its_backend_from_the_moment_it_is_recorded_until_it_is_forgotten() -> None:
+    table, one, other = FlowTable(2), BackendCount(), BackendCount()
+
+    def live() -> list[tuple[int, int]]:
+        return [(count.active, count.inactive) for count in (one, other)]
+
+    flow = record(SYN_RECEIVED, 0, count=one)
+    table.insert(key(1), flow)
+    assert live() == [(0, 1), (0, 0)]
+    flow.enter(ESTABLISHED)
+    flow.enter(ESTABLISHED)
+    assert live() == [(1, 0), (0, 0)]
+    flow.enter(FIN_WAIT)
+    table.insert(key(2), record(UDP, 0, count=other))
+    assert not table.insert(key(3), record(UDP, 0, count=one))  # no room
+    assert live() == [(0, 1), (1, 0)]
+    table.insert(key(1), record(ESTABLISHED, 0, count=other))  # the port is used again
+    assert live() == [(0, 0), (2, 0)]
+    table.forget(key(2))
+    table.forget(key(2))
+    assert live() == [(0, 0), (1, 0)]
+    swept(table, TIMEOUT_S[ESTABLISHED] + 1)  # its FIN was lost
+    assert live() == [(0, 0), (0, 0)]
 
 
 def translated(table: FlowTable, key: bytes, reply_key: bytes, has_port: bool = False) -> Flow:
     """Record a flow with a second name."""
-    assert table.insert(key, SERVER, SYN_RECEIVED, 0)
+    assert table.insert(key, record(SYN_RECEIVED, 0))
     flow = table.get(key)
     assert flow is not None
     table.translate(flow, Translation(key, reply_key, 1, bytes(14), has_port))
@@ -152,7 +209,7 @@ def test_a_translated_flow_is_found_by_both_names_until_it_ends() -> None:
     table = FlowTable()
     flow = translated(table, b"request", b"reply")
     assert table.replies == {b"reply": flow}
-    table.insert(b"request", SERVER, SYN_RECEIVED, 5)  # the client uses its port again
+    table.insert(b"request", record(SYN_RECEIVED, 5))  # the client uses its port again
     assert table.replies == {}
     translated(table, b"request", b"another")
     table.expire(0)  # begins a sweep
@@ -166,5 +223,5 @@ def test_a_port_goes_back_when_its_flow_ends() -> None:
     assert table.ports.take(name, 0) is None
     assert taken[0] is not None
     translated(table, b"request", taken[0], has_port=True)
-    table.insert(b"request", SERVER, SYN_RECEIVED, 1)
+    table.insert(b"request", record(SYN_RECEIVED, 1))
     assert table.ports.take(name, 0) == taken[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dsrlb.errors import ConfigError
-from dsrlb.schedulers import BY_NAME, HASH, MAGLEV, RR, SCHEDULERS, WRR
+from dsrlb.schedulers import BY_NAME, HASH, LC, MAGLEV, RR, SCHEDULERS, WLC, WRR
 from dsrlb.schedulers.base import Cursor
 from dsrlb.schedulers.shares import apportion, consistent_slots, permutations, populate, turn_order
 
@@ -34,10 +34,10 @@ def serial_maglev(offsets: Sequence[int], skips: Sequence[int], order: Sequence[
 
 
 def test_each_scheduler_is_listed_once_by_its_name_with_its_cursor() -> None:
-    assert SCHEDULERS == (RR, WRR, HASH, MAGLEV)
-    assert list(BY_NAME) == ["rr", "wrr", "hash", "maglev"]
+    assert SCHEDULERS == (RR, WRR, LC, WLC, HASH, MAGLEV)
+    assert list(BY_NAME) == ["rr", "wrr", "lc", "wlc", "hash", "maglev"]
     assert [s.cursor for s in SCHEDULERS] == [
-        Cursor.COUNTER, Cursor.COUNTER, Cursor.CLIENT_HASH, Cursor.FLOW_HASH,
+        Cursor.COUNTER, Cursor.COUNTER, Cursor.LEAST, Cursor.LEAST, Cursor.CLIENT_HASH, Cursor.FLOW_HASH,
     ]  # fmt: skip
 
 
@@ -54,6 +54,12 @@ def test_more_backends_than_a_slot_can_name_are_refused_in_a_sentence(  # type: 
 ) -> None:
     with pytest.raises(ConfigError, match=r"65536 backends and at most 65535 fit"):
         scheduler.compile(addresses(65536), [1] * 65536)
+
+
+def test_least_connection_falls_back_on_maglev_s_table_and_lc_on_one_without_weights() -> None:
+    weights = [7, 0, 1, 2]
+    assert np.array_equal(WLC.compile(addresses(4), weights), MAGLEV.compile(addresses(4), weights))
+    assert np.array_equal(LC.compile(addresses(4), weights), MAGLEV.compile(addresses(4), [1, 0, 1, 1]))
 
 
 def test_rr_takes_the_backends_in_order_and_only_asks_whether_there_is_a_weight() -> None:

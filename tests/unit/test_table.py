@@ -162,6 +162,8 @@ def test_the_cursors_are_those_that_the_data_path_reads() -> None:
     assert cursors == {
         "rr": Cursor.COUNTER,
         "wrr": Cursor.COUNTER,
+        "lc": Cursor.LEAST,
+        "wlc": Cursor.LEAST,
         "hash": Cursor.CLIENT_HASH,
         "maglev": Cursor.FLOW_HASH,
     }
