@@ -7,6 +7,7 @@
 ``client``   what a client does: requests, upload, download, echo; each in one process in the namespace
 ``dsrlb``    ``dsrlb("serve", "--mode", …)`` runs a command in the balancer's node to its end
 ``guest``    one more machine on the switch, for the tests of one file: the name of its namespace
+``second``   a second interface of the balancer, x0; where it leads differs from test to test
 """
 
 from __future__ import annotations
@@ -91,6 +92,23 @@ def guest(lab: Lab) -> Iterator[str]:
         yield name
     finally:
         run(["ip", "netns", "del", name])
+
+
+@pytest.fixture
+def second(lab: Lab) -> Iterator[Callable[[str, str, str], None]]:
+    """``second(role, own, other)``: an interface x0 of the balancer, and one of another node, on a wire."""
+    lb = lab.namespace("lb")
+
+    def add(role: str, own: str, other: str) -> None:
+        there = lab.namespace(role)
+        run(["ip", "link", "add", "x0", "netns", lb, "type", "veth", "peer", "name", "x1", "netns", there])
+        for namespace, device, address in ((lb, "x0", own), (there, "x1", other)):
+            run(["ip", "-n", namespace, "link", "set", device, "up"])
+            if address:
+                run(["ip", "-n", namespace, "addr", "add", address, "dev", device])
+
+    yield add
+    subprocess.run(["ip", "-n", lb, "link", "del", "x0"], capture_output=True, check=False)
 
 
 @dataclass(frozen=True)

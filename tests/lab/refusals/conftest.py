@@ -1,0 +1,58 @@
+"""For each test of a refusal: ``refused`` runs a command to its end, and nothing is left behind by it.
+
+``configure``  does an ``ip … add …`` in a namespace, and its ``del`` after the test
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from lab_refusals import Refused, Run, in_a_fork, traces
+
+from dsrlb.lab.topology import Lab, run
+
+
+@pytest.fixture
+def refused(lab: Lab, tmp_path: Path) -> Run:
+    def command(*arguments: str, role: str = "lb", uid: int = 0) -> Refused:
+        with (tmp_path / "out").open("w+") as out, (tmp_path / "err").open("w+") as err:
+            pid = os.fork()
+            if pid == 0:
+                in_a_fork(lab.namespace(role), [*arguments], uid, out.fileno(), err.fileno())
+            _, status = os.waitpid(pid, 0)
+            out.seek(0)
+            err.seek(0)
+            return Refused(os.waitstatus_to_exitcode(status), out.read(), err.read())
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def untouched(lab: Lab) -> dict[str, str]:
+    return traces(lab)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(lab: Lab, untouched: dict[str, str]) -> Iterator[None]:
+    """After each test the balancer's host is as it was before the first one."""
+    yield
+    now = traces(lab)
+    assert now["host"].splitlines() == untouched["host"].splitlines()
+    assert now["processes"] == untouched["processes"]
+
+
+@pytest.fixture
+def configure(lab: Lab) -> Iterator[Callable[..., None]]:
+    """Do an ``ip … add …`` in a namespace, and its ``del`` after the test."""
+    done: list[list[str]] = []
+
+    def add(namespace: str, *words: str) -> None:
+        run(["ip", "-n", namespace, *words])
+        done.append(["ip", "-n", namespace, *("del" if word == "add" else word for word in words)])
+
+    yield add
+    for command in reversed(done):
+        run([word for word in command if word != "nodad"])
