@@ -9,14 +9,17 @@ counted under exactly one (a held fragment under FRAGMENT_HELD until its fate is
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dsrlb.answers import answer_arp, answer_nd, too_big
 from dsrlb.flows import Route
 from dsrlb.model import V4_MAPPED, Action, Reason
-from dsrlb.modes.base import NO_LIMIT, Job, TooBig
+from dsrlb.modes.base import Job, TooBig
 from dsrlb.pick import count_of, pick_backend, pick_by_hash
 from dsrlb.shortcut import forward_known
-from dsrlb.state import State, Verdict, stop
-from dsrlb.table import CompiledService, ForwardingTable, Target
+from dsrlb.state import State, Verdict, mtu_to, stop
+from dsrlb.table import CompiledService, ForwardingTable, Target, find_service
+from dsrlb.tunnel import hear
 from dsrlb.wire import icmp, ipv4, ipv6, l4
 from dsrlb.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_BYTES, skip_tags
 from dsrlb.wire.offload import Offload
@@ -69,7 +72,10 @@ def decide(
     mac = table.interfaces.get(ifindex, _NOT_SERVED)
     if frame[:6] != mac and (mac is not None or frame[0] & 1):
         return stop(state, Reason.NOT_FOR_US)
+    is_icmp = packet.protocol == (icmp.ICMP if kind == ETHERTYPE_IPV4 else icmp.ICMPV6)
     if packet.dst not in table.vips:
+        if is_icmp and packet.dst in table.sources:
+            return hear(as_arrival((frame, ifindex, l3_at, packet, offload)), table, state, now_s)
         return stop(state, Reason.NOT_VIP)
     is_martian = ipv4.is_martian if kind == ETHERTYPE_IPV4 else ipv6.is_martian
     if is_martian(packet.src) or packet.src in table.vips:
@@ -79,7 +85,7 @@ def decide(
         return _later_fragment(arrival, packet.fragment.key, table, state, now_s)
     if packet.protocol == _TCP or packet.protocol == _UDP:
         return _forward(arrival, table, state, now_s)
-    if packet.protocol == (icmp.ICMP if kind == ETHERTYPE_IPV4 else icmp.ICMPV6):
+    if is_icmp:
         return _icmp(arrival, table, state, now_s)
     return stop(state, Reason.PROTOCOL_UNKNOWN)
 
@@ -122,19 +128,14 @@ def _remember_route(
     names = service.key, target.key
     route = state.routes.get(names)
     if route is None or route.edition is not table.edition:
+        if target.address in state.paths:
+            hop = replace(hop, mtu_bytes=mtu_to(state, target.address, hop))
         plain = service.mode.plain(service.options, hop, target.address, target.port)
         if plain is None:
             return
         count = count_of(state, service, target)
         route = state.routes[names] = Route(table.edition, hop, plain.rewrite, plain.most_bytes, count)
     flow.route = route
-
-
-def find_service(table: ForwardingTable, vip: bytes, dport: bytes, protocol: int) -> CompiledService | None:
-    """Return the service of a VIP, port (two wire bytes) and protocol; one for every port comes second."""
-    services = table.services
-    tail = b"\x06\0" if protocol == _TCP else b"\x11\0"
-    return services.get(vip + dport + tail) or services.get(vip + b"\0\0" + tail)
 
 
 def _send(
@@ -145,7 +146,7 @@ def _send(
     hop = target.hop
     if hop is None:
         return stop(state, _UNRESOLVED)
-    mtu_bytes = hop.mtu_bytes or NO_LIMIT
+    mtu_bytes = mtu_to(state, target.address, hop)
     job = Job(frame, l3_at, packet, target.address, target.port, hop, service.options, mtu_bytes, offload)
     outcome = service.mode.forward(job)
     if isinstance(outcome, TooBig):

@@ -63,6 +63,9 @@ class Reason(IntEnum):
     SEND_FAILED = 27
     TOO_BIG_ANSWERED = 28
     TOO_BIG_DROPPED = 29
+    TUNNEL_ERROR = 30
+    TUNNEL_ERROR_TOLD = 31
+    NO_DECAPSULATION = 32
 
     @property
     def word(self) -> str:
@@ -72,7 +75,13 @@ class Reason(IntEnum):
 
 # A number is a counter's place in every engine, so new reasons come at the end.  Reasons of sent frames,
 # reasons after which the frame is left to the host; every other one drops.
-SENT_REASONS = frozenset((*(Reason(number) for number in range(Reason.NOT_FOR_US)), Reason.TOO_BIG_ANSWERED))
+SENT_REASONS = frozenset(
+    (
+        *(Reason(number) for number in range(Reason.NOT_FOR_US)),
+        Reason.TOO_BIG_ANSWERED,
+        Reason.TUNNEL_ERROR_TOLD,
+    )
+)
 PASS_REASONS = frozenset(Reason(number) for number in range(Reason.NOT_FOR_US, Reason.TRUNCATED))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dsrlb.budget import Budget
 from dsrlb.flows import BackendCount, FlowTable, Route
 from dsrlb.fragments import FragmentTable
 from dsrlb.least import Race
-from dsrlb.model import PASS_REASONS, Action, Reason
+from dsrlb.model import PASS_REASONS, Action, Hop, Reason
+from dsrlb.modes.base import NO_LIMIT
 
 # What happens, why, out of which interface, and the frame to send.
 Verdict = tuple[Action, Reason, int, bytes]
@@ -17,6 +19,13 @@ Verdict = tuple[Action, Reason, int, bytes]
 _STOPPED: tuple[Verdict, ...] = tuple(
     (Action.PASS if reason in PASS_REASONS else Action.DROP, reason, 0, b"") for reason in Reason
 )
+
+
+class Path(NamedTuple):
+    """What routers have said of the way to a server."""
+
+    mtu_bytes: int
+    until_s: int
 
 
 @dataclass(slots=True)
@@ -30,6 +39,7 @@ class State:
     reasons: list[int] = field(default_factory=lambda: [0] * len(Reason))
     backends: dict[tuple[bytes, bytes], BackendCount] = field(default_factory=dict)
     routes: dict[tuple[bytes, bytes], Route] = field(default_factory=dict)  # by service key, backend key
+    paths: dict[bytes, Path] = field(default_factory=dict)  # by a server's 16 bytes
     told: Budget = field(default_factory=Budget)  # errors sent to clients
     released: list[Verdict] = field(default_factory=list)  # held pieces that the caller is to send now
 
@@ -40,6 +50,21 @@ def expire(state: State, now_s: int) -> None:
     given_up = state.fragments.expire(now_s)
     state.reasons[Reason.FRAGMENT_HELD] -= given_up
     state.reasons[Reason.FRAGMENT_EXPIRED] += given_up
+    for server in [server for server, path in state.paths.items() if now_s > path.until_s]:
+        del state.paths[server]
+        forget_routes(state, server)
+
+
+def mtu_to(state: State, server: bytes, hop: Hop) -> int:
+    """Return the greatest packet that the way to a server takes, as far as it is known."""
+    path, mtu_bytes = state.paths.get(server), hop.mtu_bytes or NO_LIMIT
+    return mtu_bytes if path is None else min(mtu_bytes, path.mtu_bytes)
+
+
+def forget_routes(state: State, server: bytes) -> None:
+    """Let the flows of a server (16 bytes) work out their route anew."""
+    for names in [names for names in state.routes if names[1][:16] == server]:
+        state.routes.pop(names).edition = None
 
 
 def stop(state: State, reason: Reason) -> Verdict:

@@ -26,7 +26,7 @@ from dsrlb.model import (
     service_key,
     wire_address,
 )
-from dsrlb.modes.base import Mode
+from dsrlb.modes.base import Mode, outer_source
 from dsrlb.schedulers.base import Cursor
 
 
@@ -69,6 +69,8 @@ class ForwardingTable:
     vips: frozenset[bytes]
     interfaces: Mapping[int, bytes | None]
     wrapped: frozenset[bytes] = frozenset()  # VIPs of services whose mode puts bytes before packets
+    tunnels: Mapping[bytes, tuple[ModeOptions, ...]] = field(default_factory=dict)  # by source, then server
+    sources: frozenset[bytes] = frozenset()  # addresses that wrapped packets come from
     edition: object = field(default_factory=object, compare=False, repr=False)  # no two tables share one
 
 
@@ -102,14 +104,28 @@ def compile_table(
 def _assemble(
     services: Mapping[bytes, CompiledService], interfaces: Mapping[int, bytes | None]
 ) -> ForwardingTable:
+    wrapping = [one for one in services.values() if one.mode.overhead_bytes(one.options, 4)]
+    tunnels = _tunnels(wrapping)
     return ForwardingTable(
         services,
         vips=frozenset(key[:16] for key in services),
         interfaces=interfaces,
-        wrapped=frozenset(
-            key[:16] for key, one in services.items() if one.mode.overhead_bytes(one.options, 4)
-        ),
+        wrapped=frozenset(one.key[:16] for one in wrapping),
+        tunnels=tunnels,
+        sources=frozenset(ends[:16] for ends in tunnels),
     )
+
+
+def _tunnels(services: Sequence[CompiledService]) -> dict[bytes, tuple[ModeOptions, ...]]:
+    """Return how packets are wrapped from which of this host's addresses to which server."""
+    tunnels: dict[bytes, tuple[ModeOptions, ...]] = {}
+    for service in services:
+        for target in service.targets:
+            source = outer_source(service.options, target.hop, target.address) if target.hop else None
+            if source is not None:
+                ends = source + target.address
+                tunnels[ends] = tuple(dict.fromkeys((*tunnels.get(ends, ()), service.options)))
+    return tunnels
 
 
 def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> CompiledService:
@@ -151,6 +167,12 @@ def _share(target: Target, weighted: bool) -> int:
 def _slots(scheduler: str, identities: tuple[bytes, ...], weights: tuple[int, ...]) -> memoryview:
     slots = schedulers.BY_NAME[scheduler].compile(identities, weights)
     return memoryview(slots.astype("u2").tobytes()).cast("H")
+
+
+def find_service(table: ForwardingTable, vip: bytes, dport: bytes, protocol: int) -> CompiledService | None:
+    """Return the service of a VIP, port (two wire bytes) and protocol; one for every port comes second."""
+    services, tail = table.services, bytes((protocol, 0))
+    return services.get(vip + dport + tail) or services.get(vip + b"\0\0" + tail)
 
 
 def diff(old: ForwardingTable, new: ForwardingTable) -> TableDiff:

@@ -96,17 +96,22 @@ def quoted_flow(frame: bytes, packet: Packet) -> tuple[bytes, bytes, int] | None
     The quoted packet is a server's, from the VIP to the client, so source and destination are
     swapped.  None if it is not from this VIP, not TCP or UDP, cut short, or a later fragment.
     """
-    at = packet.l4_at + HEADER_BYTES
-    if packet.protocol == ICMP:
-        inner = _quoted_ipv4(frame, at, packet.end)
-    else:
-        inner = _quoted_ipv6(frame, at, packet.end)
+    inner = quoted_packet(frame, packet.l4_at + HEADER_BYTES, packet.end, packet.protocol)
     if inner is None or inner[0] != packet.dst:
         return None
     _, client, protocol, ports_at = inner
     if protocol not in (l4.TCP, l4.UDP) or ports_at + 4 > packet.end:
         return None
     return client, frame[ports_at + 2 : ports_at + 4] + frame[ports_at : ports_at + 2], protocol
+
+
+def quoted_packet(frame: bytes, at: int, end: int, protocol: int) -> tuple[bytes, bytes, int, int] | None:
+    """Return (source, destination, protocol, offset behind the headers) of the packet that an error quotes.
+
+    ``protocol``: the error's own.  The quote lies between two offsets and may be cut short.  None: no header,
+    or a later piece.
+    """
+    return (_quoted_ipv4 if protocol == ICMP else _quoted_ipv6)(frame, at, end)
 
 
 def _quoted_ipv4(frame: bytes, at: int, end: int) -> tuple[bytes, bytes, int, int] | None:
