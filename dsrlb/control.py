@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 from dsrlb import table as tables
-from dsrlb.config import Config
+from dsrlb.config import Config, located
 from dsrlb.engines.packet import PacketEngine
 from dsrlb.engines.report import lines
 from dsrlb.errors import ConfigError, DsrlbError
@@ -130,9 +130,9 @@ class _Loop:
         """Refuse (or warn) when another machine answers for a VIP on one of the interfaces."""
         taken = other_owners(self.ground)
         if taken and not force:
-            raise ConfigError(*taken)
-        for sentence in taken:
-            log.warning("%s", sentence)
+            raise ConfigError(*located(self.config, taken))
+        for one in taken:
+            log.warning("%s", one.sentence)
 
     def run(self) -> None:
         """React to events, and look by the clock, until told to stop."""
@@ -222,7 +222,7 @@ class _Loop:
 
     def warn_of_owned(self) -> None:
         """Say it when somebody configures a VIP on this host: its own stack answers then."""
-        before, self.owned_here = self.owned_here, list(vips_owned_here(self.ground.vips))
+        before, self.owned_here = self.owned_here, [one.sentence for one in vips_owned_here(self.ground.vips)]
         for sentence in self.owned_here:
             if sentence not in before:
                 log.warning("%s", sentence)

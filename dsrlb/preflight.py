@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dsrlb import modes
-from dsrlb.config import Config
+from dsrlb.config import Config, located
 from dsrlb.errors import ConfigError
 from dsrlb.host.links import Link, default_interface, link, link_at, own_addresses
 from dsrlb.host.neighbours import Route, routes_to
@@ -37,12 +38,19 @@ class Ground:
     fixed_macs: Mapping[Address, bytes]  # given by hand
 
 
+class Finding(NamedTuple):
+    """A reason not to serve, and the address or interface that it is about."""
+
+    subject: Address | str
+    sentence: str
+
+
 def survey(config: Config, *, force: bool = False) -> Ground:
     """Return the ground, or raise ConfigError with everything that keeps this host from serving.
 
     With ``force`` a VIP that is configured on this host is no reason to refuse.
     """
-    found: list[str] = []
+    found: list[Finding] = []
     links = tuple(_links(config.interfaces or (default_interface(),), found))
     vips = tuple(dict.fromkeys(service.vip for service in config.services))
     found += _doubled(links)
@@ -50,10 +58,10 @@ def survey(config: Config, *, force: bool = False) -> Ground:
     if not force:
         found += vips_owned_here(vips)
     ways, lost = find_ways(config, links)
-    found += lost.values()
+    found += (Finding(address, sentence) for address, sentence in lost.items())
     found += _own_macs(config, [*links, *(way.link for way in ways.values())])
     if found:
-        raise ConfigError(*dict.fromkeys(found))
+        raise ConfigError(*located(config, found))
     backends = {backend.address: backend for service in config.services for backend in service.backends}
     fixed = {address: one.mac for address, one in backends.items() if one.mac is not None}
     return Ground(links, vips, ways, fixed)
@@ -74,68 +82,79 @@ def find_ways(config: Config, links: Sequence[Link]) -> tuple[dict[Address, Way]
     return ways, lost
 
 
-def vips_owned_here(vips: Sequence[Address]) -> Iterator[str]:
-    """Yield a sentence for each VIP that is configured on this host."""
+def vips_owned_here(vips: Sequence[Address]) -> Iterator[Finding]:
+    """Yield a finding for each VIP that is configured on this host."""
     for own in own_addresses(vips):
-        yield (
+        yield Finding(
+            own.address,
             f"VIP {own.address} is configured on this host ({own.interface}), whose own stack would answer "
-            f"its clients; take it off, dsrlb owns it without: ip addr del {own}."
+            f"its clients; take it off, dsrlb owns it without: ip addr del {own}.",
         )
 
 
-def other_owners(ground: Ground) -> list[str]:
-    """Ask the network, and return a sentence for each VIP that another machine answers for."""
+def other_owners(ground: Ground) -> list[Finding]:
+    """Ask the network, and return a finding for each VIP that another machine answers for."""
     pairs = [(vip, one) for vip in ground.vips for one in ground.links]
     with ThreadPoolExecutor(max_workers=min(len(pairs), OWNERS_AT_ONCE)) as pool:
         owners = list(pool.map(lambda pair: find_owner(*pair), pairs))
     return [
-        f"VIP {vip} already belongs to another machine: {person_mac(mac)} answers for it on {one.name}; "
-        "stop it there (on a real server: dsrlb backend setup), or start with --force."
+        Finding(
+            vip,
+            f"VIP {vip} already belongs to another machine: {person_mac(mac)} answers for it on {one.name}; "
+            "stop it there (on a real server: dsrlb backend setup), or start with --force.",
+        )
         for (vip, one), mac in zip(pairs, owners, strict=True)
         if mac is not None
     ]
 
 
-def _links(names: Sequence[str], found: list[str]) -> Iterator[Link]:
+def _links(names: Sequence[str], found: list[Finding]) -> Iterator[Link]:
     for name in names:
         try:
             here = link(name)
         except ConfigError as error:
-            found += error.problems
+            found += (Finding(name, sentence) for sentence in error.problems)
             continue
         if not here.up:
-            found.append(f"Interface {name} is down; bring it up first: ip link set {name} up.")
+            found.append(
+                Finding(name, f"Interface {name} is down; bring it up first: ip link set {name} up.")
+            )
         yield here
 
 
-def _doubled(links: Sequence[Link]) -> Iterator[str]:
-    """Yield a sentence for each interface whose frames would be taken twice."""
+def _doubled(links: Sequence[Link]) -> Iterator[Finding]:
+    """Yield a finding for each interface whose frames would be taken twice."""
     names = {one.ifindex: one.name for one in links}
     for one in links:
         if one.vlan_of in names:
-            yield (
+            yield Finding(
+                one.name,
                 f"Interface {one.name} is a VLAN of {names[one.vlan_of]}, which sees its frames too: both "
-                "together would forward each twice; name one of them."
+                "together would forward each twice; name one of them.",
             )
 
 
-def _broadcast_vips(vips: Sequence[Address], links: Sequence[Link]) -> Iterator[str]:
+def _broadcast_vips(vips: Sequence[Address], links: Sequence[Link]) -> Iterator[Finding]:
     networks = [(one.name, own.network) for one in links for own in one.ipv4 if own.network.prefixlen < 31]
     for vip in vips:
         for name, network in networks:
             if vip in (network.broadcast_address, network.network_address):
-                yield f"VIP {vip} is the broadcast or network address of {network} on {name}; take a host's."
+                yield Finding(
+                    vip,
+                    f"VIP {vip} is the broadcast or network address of {network} on {name}; take a host's.",
+                )
 
 
-def _own_macs(config: Config, links: Sequence[Link]) -> Iterator[str]:
-    """Yield a sentence for each backend whose given MAC is that of an interface frames would leave by."""
+def _own_macs(config: Config, links: Sequence[Link]) -> Iterator[Finding]:
+    """Yield a finding for each backend whose given MAC is that of an interface frames would leave by."""
     names = {one.mac: one.name for one in links}
     for service in config.services:
         for backend in service.backends:
             if backend.mac in names:
-                yield (
+                yield Finding(
+                    backend.address,
                     f"Backend {backend.address}: mac={person_mac(backend.mac)} is this host's own "
-                    f"({names[backend.mac]}); give the server's, or leave it out and it is found."
+                    f"({names[backend.mac]}); give the server's, or leave it out and it is found.",
                 )
 
 

@@ -9,6 +9,7 @@ import click
 
 from dsrlb import __version__
 from dsrlb.cli.backend import backend
+from dsrlb.cli.check import check
 from dsrlb.cli.lab import lab
 from dsrlb.cli.replay import replay
 from dsrlb.cli.serve import serve
@@ -26,7 +27,7 @@ def cli(debug: bool) -> None:
     """A Layer-4 load balancer with Direct Server Return."""
 
 
-for command in (serve, replay, backend, lab):
+for command in (serve, check, replay, backend, lab):
     cli.add_command(command)
 
 

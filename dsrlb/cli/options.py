@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from dsrlb.config import Config, Draft, PersistWord, Vip
 from dsrlb.errors import ConfigError, UsageError
 from dsrlb.model import Backend, ModeOptions
 
-MODE_OPTIONS = ("encap", "encap_port", "source", "clamp_mss", "snat")
+BESIDE_FILE = "--config and {} together: write all of it in the file, or give all of it by options"
 NEEDED = ("mode", "vips", "backends")
 
 
@@ -36,6 +36,12 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
 
 
 OPTIONS = (
+    click.option(
+        "--config",
+        "file",
+        metavar="FILE",
+        help="Take everything from a file (see docs/configuration.md), in place of the options below.",
+    ),
     click.option("--mode", type=click.Choice([mode.name for mode in modes.MODES])),
     click.option(
         "--vip",
@@ -115,16 +121,23 @@ def _parameters(command: Callable[..., None]) -> list[click.Parameter]:
 def _config(words: Mapping[str, Any]) -> Config:
     """Return the configuration of a command line, or fail with all that is wrong with it."""
     ctx = click.get_current_context()
+    given = [name for name in words if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if words["file"] is not None:
+        _refuse_beside_file(ctx, [name for name in given if name != "file"])
+        return configuration.read_config(words["file"])
     for parameter in ctx.command.params:
         if parameter.name in NEEDED and not words[parameter.name]:
             raise click.MissingParameter(ctx=ctx, param=parameter)
-    given = {
-        name: words[name]
-        for name in MODE_OPTIONS
-        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
-    }
-    shared = {name: word for name, word in words.items() if name not in MODE_OPTIONS}
-    return config_of(**shared, options=given)
+    flags = {name: words[name] for name in words if name not in ("file", *configuration.OPTION_NAMES)}
+    options = {name: words[name] for name in configuration.OPTION_NAMES if name in given}
+    return config_of(**flags, options=options)
+
+
+def _refuse_beside_file(ctx: click.Context, names: Sequence[str]) -> None:
+    """Fail if an option was given that a configuration file says itself."""
+    spelt = {parameter.name: parameter.opts[0] for parameter in ctx.command.params}
+    if names:
+        raise click.UsageError(BESIDE_FILE.format(", ".join(spelt[name] for name in names)))
 
 
 def config_of(
@@ -138,12 +151,12 @@ def config_of(
 ) -> Config:
     """Return the configuration that the flags spell; ConfigError with every problem at once."""
     drafts = [Draft(vip, mode, backends, scheduler, options, persist) for vip in vips]
-    found = [problem.sentence for problem in configuration.problems(drafts)]
+    found = list(configuration.told(configuration.problems(drafts), None))
     prefix = persist[1] if persist is not None else None
     if prefix is not None and len({address.version for address, _, _ in vips}) > 1:
         found.append(
             f"persist prefix /{prefix} cannot mean IPv4 and IPv6 clients alike; leave the prefix out"
         )
     if found:
-        raise ConfigError(*dict.fromkeys(found))
+        raise ConfigError(*found)
     return Config(tuple(configuration.service_of(draft) for draft in drafts))

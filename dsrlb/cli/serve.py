@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from dsrlb import control
-from dsrlb.cli.options import Parsed, configured
+from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
 from dsrlb.config import Config, parse_interface
 
 
@@ -35,5 +35,8 @@ def serve(config: Config, interfaces: tuple[str, ...], engine: str, force: bool)
     counters; SIGTERM or SIGINT prints them and stops.
     """
     logging.basicConfig(format="dsrlb: %(message)s", level=logging.INFO)
-    config = replace(config, interfaces=tuple(dict.fromkeys(interfaces)))
+    if interfaces:
+        if config.origin is not None:
+            raise click.UsageError(BESIDE_FILE.format("--interface"))
+        config = replace(config, interfaces=tuple(dict.fromkeys(interfaces)))
     control.serve(config, force=force)

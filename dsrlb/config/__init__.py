@@ -1,8 +1,14 @@
-"""What dsrlb is asked to do: words to values (words), values to services (draft), checked (problems)."""
+"""What dsrlb is asked to do, by flags or by a file.
+
+flags ────────────────► words ──► draft ──► problems ──► Config
+file ──► toml, schema ────┘                              (places: which line said so)
+"""
 
 from __future__ import annotations
 
-from dsrlb.config.draft import DEFAULT_SCHEDULER, Config, Draft, Problem, service_of
+from dsrlb.config.draft import DEFAULT_SCHEDULER, OPTION_NAMES, Draft, service_of
+from dsrlb.config.file import config_in, read_config
+from dsrlb.config.places import Config, Origin, Problem, located, told
 from dsrlb.config.problems import MAX_BACKENDS, problems
 from dsrlb.config.words import (
     PersistWord,
@@ -20,11 +26,15 @@ from dsrlb.config.words import (
 __all__ = [
     "DEFAULT_SCHEDULER",
     "MAX_BACKENDS",
+    "OPTION_NAMES",
     "Config",
     "Draft",
+    "Origin",
     "PersistWord",
     "Problem",
     "Vip",
+    "config_in",
+    "located",
     "parse_address",
     "parse_backend",
     "parse_interface",
@@ -34,5 +44,7 @@ __all__ = [
     "parse_port",
     "parse_vip",
     "problems",
+    "read_config",
     "service_of",
+    "told",
 ]

@@ -7,30 +7,14 @@ so everything else that is wrong is still found.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from dsrlb.config.words import PersistWord, Vip
 from dsrlb.model import SAME_PORT, Backend, ModeOptions, Persist, Service, Timeouts
 
 DEFAULT_SCHEDULER = "maglev"
-Path = tuple[str | int, ...]  # of a key, as in ("service", 0, "backend", 2, "weight")
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything `dsrlb serve` is told."""
-
-    services: tuple[Service, ...]
-    interfaces: tuple[str, ...] = ()  # empty: the one of the default route
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that cannot work, as a sentence, and the key that it is about."""
-
-    at: Path
-    sentence: str
+OPTION_NAMES = tuple(one.name for one in fields(ModeOptions))
 
 
 @dataclass(frozen=True)

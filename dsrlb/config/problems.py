@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from dsrlb import modes
-from dsrlb.config.draft import Draft, Path, Problem, service_name
+from dsrlb.config.draft import Draft, service_name
+from dsrlb.config.places import Path, Problem
 from dsrlb.config.words import Vip
 from dsrlb.model import ANY_PORT, SAME_PORT, Address, Backend, person_mac
 

@@ -99,7 +99,7 @@ def parse_backend(text: str) -> Backend:
         parse_weight(given["weight"], where) if "weight" in given else 1,
         parse_mac(given["mac"], where) if "mac" in given else None,
         port,
-        parse_name(given["name"], where) if "name" in given else "",
+        parse_name(given["name"], f"{where}: ") if "name" in given else "",
     )
 
 
@@ -143,11 +143,11 @@ def parse_weight(value: str, where: str) -> int:
     return weight
 
 
-def parse_name(value: str, where: str) -> str:
-    """Return a name of up to 63 letters, digits, dots, hyphens and underscores."""
+def parse_name(value: str, where: str = "") -> str:
+    """Return a name of up to 63 letters, digits, dots, hyphens, underscores; ``where`` begins the error."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
         raise UsageError(
-            f"{where}: name {value!r} is not up to 63 letters, digits, dots, hyphens and underscores, "
+            f"{where}name {value!r} is not up to 63 letters, digits, dots, hyphens and underscores, "
             "a letter or digit first"
         )
     return value

@@ -70,8 +70,8 @@ def test_the_readme_tells_the_modes_that_are_here_from_those_that_are_planned() 
 def command_lines(text: str) -> Iterator[list[str]]:
     """Yield the words of every ``dsrlb ...`` command: whole in code blocks and in code spans."""
     text = text.replace("\\\n", " ")
-    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(.*?)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line for kind, block in blocks if kind in ("", "sh") for line in block.splitlines()]
     lines += re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
     for line in lines:
         found = re.match(r"(?:sudo )?dsrlb (.*)", line)

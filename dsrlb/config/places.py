@@ -1,0 +1,74 @@
+"""A configuration, what is wrong with one, and where that is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+from dsrlb.model import Address, Service
+
+Path = tuple[str | int, ...]  # of a key, as in ("service", 0, "backend", 2, "weight")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that a configuration was read from, and the line of each key in it."""
+
+    file: str
+    lines: Mapping[Path, int]
+
+    def line(self, at: Path) -> int:
+        """Return the line of a key, or of the nearest table around it; 1 when there is none."""
+        for end in range(len(at), 0, -1):
+            if at[:end] in self.lines:
+                return self.lines[at[:end]]
+        return 1
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything `dsrlb serve` is told."""
+
+    services: tuple[Service, ...]
+    interfaces: tuple[str, ...] = ()  # empty: the one of the default route
+    origin: Origin | None = field(default=None, compare=False)  # None: the command line
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that cannot work, as a sentence, and the key that it is about."""
+
+    at: Path
+    sentence: str
+
+
+def told(problems: Iterable[Problem], origin: Origin | None) -> tuple[str, ...]:
+    """Return the problems as lines to print, each once, with their places if they are in a file."""
+    if origin is None:
+        return tuple(dict.fromkeys(problem.sentence for problem in problems))
+    placed = {(origin.line(problem.at), problem.sentence): None for problem in problems}
+    return tuple(f"{origin.file}:{line}: {sentence}" for line, sentence in sorted(placed, key=itemgetter(0)))
+
+
+def located(config: Config, findings: Iterable[tuple[Address | str, str]]) -> tuple[str, ...]:
+    """Return lines to print for what was found about addresses and interfaces of a configuration."""
+    places = list(_places(config))
+    return told(
+        (
+            Problem(at, sentence)
+            for subject, sentence in findings
+            for at in [at for at, there in places if there == subject] or [()]
+        ),
+        config.origin,
+    )
+
+
+def _places(config: Config) -> Iterator[tuple[Path, Address | str]]:
+    """Yield each interface, VIP and backend address with its place."""
+    for name in config.interfaces:
+        yield ("interfaces",), name
+    for number, service in enumerate(config.services):
+        yield ("service", number, "vip"), service.vip
+        for place, backend in enumerate(service.backends):
+            yield ("service", number, "backend", place, "address"), backend.address

@@ -1,0 +1,219 @@
+"""The keys of a configuration file, as data: the parser follows it, the reference is tested against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from dsrlb import modes, schedulers
+from dsrlb.config.draft import DEFAULT_SCHEDULER
+from dsrlb.config.words import (
+    MAX_TIMEOUT_S,
+    MAX_WEIGHT,
+    parse_address,
+    parse_interface,
+    parse_mac,
+    parse_name,
+    parse_persist,
+    parse_vip,
+)
+from dsrlb.model import ModeOptions, Timeouts
+
+
+class WrongType(Exception):
+    """A value is not of the type that its key takes."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a key takes: in words, with an example, and how a TOML value of it becomes ours.
+
+    ``read`` raises WrongType, or UsageError with a sentence.
+    """
+
+    words: str
+    example: str
+    read: Callable[[Any], Any]
+    choices: tuple[str, ...] = ()  # if there are only these
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key, what it takes, and what holds without it; ``default`` is as the reference spells it."""
+
+    name: str
+    takes: Kind | Table
+    text: str
+    default: str = ""
+    is_needed: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of keys; ``is_array``: it may come several times."""
+
+    head: str
+    keys: tuple[Key, ...]
+    is_array: bool = False
+
+
+def _text(words: str, example: str, parse: Callable[[str], Any]) -> Kind:
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise WrongType
+        return parse(value)
+
+    return Kind(words, f'"{example}"', read)
+
+
+def _number(least: int, most: int, example: int) -> Kind:
+    def read(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise WrongType
+        return value
+
+    return Kind(f"a whole number from {least} to {most}", str(example), read)
+
+
+def _one_of(choices: Iterable[str]) -> Kind:
+    names = tuple(choices)
+
+    def read(value: Any) -> str:
+        if value not in names:
+            raise WrongType
+        return str(value)
+
+    return Kind(f"one of {', '.join(names)}", f'"{names[0]}"', read, names)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise WrongType
+    return value
+
+
+def _interfaces(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise WrongType
+    return tuple(dict.fromkeys(map(parse_interface, value)))
+
+
+def _persist(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise WrongType
+    return parse_persist(str(value))
+
+
+FLAG = Kind("true or false", "true", _flag)
+PORT = _number(1, 65_535, 8080)
+NAME = _text("a text", "web", parse_name)
+_WITHOUT_OPTIONS, _TIMES = ModeOptions(), Timeouts()
+
+
+def _timeout(name: str, text: str) -> Key:
+    return Key(name, _number(1, MAX_TIMEOUT_S, 300), text, str(getattr(_TIMES, f"{name}_s")))
+
+
+TIMEOUTS = Table(
+    "[service.timeouts]",
+    (
+        _timeout("udp", "Seconds of silence after which a UDP flow is forgotten."),
+        _timeout("syn", "The same for a TCP connection of which only the SYN was seen."),
+        _timeout("established", "The same for an established TCP connection."),
+        _timeout("fin", "The same for one that the client has closed."),
+        _timeout("closed", "The same for one that was reset."),
+    ),
+)
+
+BACKEND = Table(
+    "[[service.backend]]",
+    (
+        Key("name", NAME, "What you call the server."),
+        Key(
+            "address",
+            _text("a text", "198.18.1.11", lambda text: parse_address(text, "backend")),
+            "The server's own address.",
+            is_needed=True,
+        ),
+        Key("port", PORT, "Where it listens, in modes that translate ports.", "the service's"),
+        Key(
+            "weight",
+            _number(0, MAX_WEIGHT, 2),
+            "Its share of the load; 0 gives it no new flows and lets it keep those that it has.",
+            "1",
+        ),
+        Key(
+            "mac",
+            _text("a text", "02:00:c6:12:01:11", lambda text: parse_mac(text, "backend")),
+            "Its MAC address, where nothing answers ARP or neighbour discovery.",
+            "asked for",
+        ),
+    ),
+    is_array=True,
+)
+
+SERVICE = Table(
+    "[[service]]",
+    (
+        Key("name", NAME, "What you call the service."),
+        Key(
+            "vip",
+            _text("a text", "198.18.1.100:80/tcp", parse_vip),
+            "Virtual address, port and protocol; `[2001:db8::10]:53/udp` for IPv6; port `*` for every port "
+            "that no other service has.",
+            is_needed=True,
+        ),
+        Key("mode", _one_of(mode.name for mode in modes.MODES), "How packets are forwarded.", is_needed=True),
+        Key(
+            "scheduler",
+            _one_of(scheduler.name for scheduler in schedulers.SCHEDULERS),
+            "How the server of a new flow is picked.",
+            DEFAULT_SCHEDULER,
+        ),
+        Key(
+            "persist",
+            Kind('seconds, or "seconds/prefix"', '"300/24"', _persist),
+            "The same client (with a prefix: client network) gets the same server until it was away for "
+            "so long.",
+            "off",
+        ),
+        Key(
+            "encap",
+            _one_of(("ipip", "gue", "gue1")),
+            "`l3dsr`: how packets are wrapped; `gue` is variant 0 of GUE, `gue1` variant 1.",
+            _WITHOUT_OPTIONS.encap,
+        ),
+        Key(
+            "encap_port",
+            PORT,
+            "`l3dsr` with GUE: the servers' UDP port.",
+            str(_WITHOUT_OPTIONS.encap_port),
+        ),
+        Key(
+            "source",
+            _text("a text", "198.18.1.10", lambda text: parse_address(text, "source")),
+            "`l3dsr`: source of the outer header. `inline` with `snat`: the source that servers see.",
+            "this host's, on the way to the server",
+        ),
+        Key("clamp_mss", FLAG, "`l3dsr`: lower a client's TCP MSS to what fits.", "false"),
+        Key("snat", FLAG, "`inline`: replace the client's address too.", "false"),
+        Key("timeouts", TIMEOUTS, "When a silent flow is forgotten."),
+        Key("backend", BACKEND, "The servers.", is_needed=True),
+    ),
+    is_array=True,
+)
+
+TOP = Table(
+    "the head of the file",
+    (
+        Key(
+            "interfaces",
+            Kind("a list of interface names", '["eth0"]', _interfaces),
+            "Where the VIPs' frames come in.",
+            "the one of the default route",
+        ),
+        Key("service", SERVICE, "The services.", is_needed=True),
+    ),
+)
+TABLES = (TOP, SERVICE, BACKEND, TIMEOUTS)
