@@ -24,6 +24,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
 from dsrlb.lab.balancer import Balancer
+from dsrlb.lab.counters import checksum_errors, kernel_counters
 from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, mac, run
 from dsrlb.lab.topology import inside as command_inside
 
@@ -117,6 +118,40 @@ def forwarding(lab: Lab, value: int) -> Iterator[None]:
         yield
     finally:
         run([*command, *(f"{key}=0" for key in keys)])
+
+
+@contextmanager
+def narrow(lab: Lab, role: str, mtu_bytes: int, device: str = "e0") -> Iterator[None]:
+    """Give the link at a node's interface a smaller MTU, at both its ends.
+
+    What hosts have learned of their paths is forgotten before and after: it would hide, or outlive, the
+    narrow link.
+    """
+    cable = next(one for one in lab.network.cables for end in (one.one, one.other)
+                 if (end.role, end.device) == (role, device))  # fmt: skip
+
+    def set_to(wanted_bytes: int) -> None:
+        for end in (cable.one, cable.other):
+            run(["ip", "-n", lab.namespace(end.role), "link", "set", end.device, "mtu", str(wanted_bytes)])
+        for name in ("client", *lab.server_names):
+            for family in ("-4", "-6"):
+                run(["ip", "-n", lab.namespace(name), family, "route", "flush", "cache"])
+
+    set_to(mtu_bytes)
+    try:
+        yield
+    finally:
+        set_to(cable.mtu_bytes)
+
+
+@contextmanager
+def no_wrong_checksums(lab: Lab) -> Iterator[None]:
+    """Require that no client and no server threw a packet away for a wrong checksum meanwhile."""
+    receivers = ("client", *lab.server_names)
+    before = {role: kernel_counters(lab, role) for role in receivers}
+    yield
+    wrong = {role: checksum_errors(kernel_counters(lab, role) - before[role]) for role in receivers}
+    assert wrong == {role: {} for role in receivers}
 
 
 def socket_in(lab: Lab, role: str) -> socket.socket:

@@ -84,19 +84,56 @@ def upload(
     host: str, size_bytes: int, port: int = 8080, source: str = "", seed: int = 1, timeout_s: float = 30
 ) -> Result:
     """PUT a random body; ``server`` took it, ``sent`` and ``received`` are SHA-256."""
-    body = random.Random(seed).randbytes(size_bytes)  # noqa: S311  (bytes to carry, not a secret)
     with closing(_connect(host, port, source, timeout_s)) as connection:
-        connection.request("PUT", "/upload", body=body)
-        answer = json.loads(connection.getresponse().read())
+        return _put(connection, size_bytes, seed)
+
+
+def exchange(
+    host: str, count: int, size_bytes: int, port: int = 8080, parallel: int = 1, timeout_s: float = 30
+) -> Result:
+    """Send and fetch ``size_bytes`` on each of ``count`` connections: a PUT of random bytes, then a GET.
+
+    ``servers``: who served a connection, None where anything went wrong; ``errors``: a line for each of them.
+    """
+    errors: list[str] = []
+
+    def one(seed: int) -> str | None:
+        try:
+            with closing(_connect(host, port, "", timeout_s)) as connection:
+                sent = _put(connection, size_bytes, seed)
+                connection.request("GET", f"/pattern?bytes={size_bytes}")
+                answer = connection.getresponse()
+                if sent["sent"] != sent["received"] or answer.read() != pattern(0, size_bytes):
+                    raise http.client.HTTPException("what arrived is not what was sent")
+                return answer.headers["X-Server"]
+        except FAILURES as error:
+            errors.append(f"{type(error).__name__}: {error}")
+            return None
+
+    with ThreadPoolExecutor(parallel) as pool:
+        return {"servers": list(pool.map(one, range(count))), "errors": errors}
+
+
+def _put(connection: http.client.HTTPConnection, size_bytes: int, seed: int) -> Result:
+    body = random.Random(seed).randbytes(size_bytes)  # noqa: S311  (bytes to carry, not a secret)
+    connection.request("PUT", "/upload", body=body)
+    answer = json.loads(connection.getresponse().read())
     sent = hashlib.sha256(body).hexdigest()
     return {"server": answer["server"], "bytes": answer["bytes"], "sent": sent, "received": answer["sha256"]}
 
 
 def download(
-    host: str, size_bytes: int, rate: int = 0, port: int = 8080, source: str = "", timeout_s: float = 30
+    host: str,
+    size_bytes: int,
+    rate: int = 0,
+    port: int = 8080,
+    source: str = "",
+    timeout_s: float = 30,
+    half_close: bool = False,
 ) -> Result:
     """GET ``size_bytes`` of the known pattern at ``rate`` bytes a second (0: at full speed).
 
+    ``half_close``: the client sends its FIN behind the request, and only then reads.
     ``intact``: every byte was the right one; ``bytes``: how many came; ``server``; ``longest_pause_s``:
     between two pieces; ``seconds``: in all; ``error``: why it broke off, or empty.
     """
@@ -105,6 +142,8 @@ def download(
     try:
         with closing(_connect(host, port, source, timeout_s)) as connection:
             connection.request("GET", f"/pattern?bytes={size_bytes}&rate={rate}")
+            if half_close:
+                connection.sock.shutdown(socket.SHUT_WR)
             answer = connection.getresponse()
             result["server"] = answer.headers["X-Server"]
             _receive(answer, result)
@@ -150,9 +189,26 @@ def echo(
     return {"servers": servers}
 
 
+def knock(host: str, port: int, size_bytes: int = 32, timeout_s: float = 10) -> Result:
+    """Send a datagram to a port where nobody is, and wait: ``said`` is the error that came back, or empty.
+
+    The kernel believes an ICMP error only if the packet quoted in it is the very one that was sent.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(timeout_s)
+        sock.connect((host, port))
+        try:
+            sock.send(bytes(size_bytes))
+            sock.recv(65535)
+        except OSError as error:
+            return {"said": "" if isinstance(error, TimeoutError) else type(error).__name__}
+    return {"said": ""}
+
+
 Work = Callable[..., Result]
 WORKS: Mapping[str, Work] = MappingProxyType(
-    {"requests": requests, "upload": upload, "download": download, "echo": echo}
+    {work.__name__: work for work in (requests, upload, exchange, download, echo, knock)}
 )
 
 

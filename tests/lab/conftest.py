@@ -6,6 +6,8 @@
              Whatever a test leaves running is stopped at its end.
 ``client``   what a client does: requests, upload, download, echo; each in one process in the namespace
 ``dsrlb``    ``dsrlb("serve", "--mode", …)`` runs a command in the balancer's node to its end
+``l3_lab``, ``inline_lab``  standing labs of the other modes, for the tests of one file; one that says
+             ``lab = l3_lab`` as a fixture of its own has ``serve`` and ``client`` there
 ``guest``    one more machine on the switch, for the tests of one file: the name of its namespace
 ``second``   a second interface of the balancer, x0; where it leads differs from test to test
 """
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lab_wire import GUEST_MAC, TEST_PREFIX, eventually
+from lab_wire import GUEST_MAC, TEST_PREFIX, Inject, Tap, eventually, socket_in
 
 from dsrlb.host.steps_state import BASE
 from dsrlb.lab import balancer
@@ -56,6 +58,18 @@ def shared_directories() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def lab(shared_directories: None) -> Iterator[Lab]:
     with standing(Lab(prefix=TEST_PREFIX)) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def l3_lab(shared_directories: None) -> Iterator[Lab]:
+    with standing(Lab(prefix=f"{TEST_PREFIX}l3-", mode="l3dsr")) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def inline_lab(shared_directories: None) -> Iterator[Lab]:
+    with standing(Lab(prefix=f"{TEST_PREFIX}in-", mode="inline")) as it:
         yield it
 
 
@@ -141,3 +155,31 @@ class Client:
 @pytest.fixture
 def client(lab: Lab) -> Client:
     return Client(lab)
+
+
+@pytest.fixture
+def tap(lab: Lab) -> Iterator[Callable[[str], Tap]]:
+    """``tap("lb")`` hears all that a node's e0 receives and sends."""
+    with contextlib.ExitStack() as opened:
+
+        def at(role: str) -> Tap:
+            one = Tap(lab, role)
+            opened.callback(one.socket.close)
+            return one
+
+        yield at
+
+
+@pytest.fixture
+def inject(lab: Lab) -> Iterator[Inject]:
+    """Put frames on the wire at the router; the value is their bytes."""
+    with socket_in(lab, "router") as wire:
+        wire.bind(("e0", 0))
+
+        def send(*frames: Any) -> list[bytes]:
+            raw = [bytes(frame) for frame in frames]
+            for frame in raw:
+                wire.send(frame)
+            return raw
+
+        yield send

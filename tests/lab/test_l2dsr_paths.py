@@ -9,16 +9,13 @@ from __future__ import annotations
 import random
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 
 import pytest
 from lab_wire import (
     LB_MAC,
     SERVERS,
     TO_BALANCER,
-    Inject,
-    Tap,
     both,
     counters,
     flags,
@@ -31,7 +28,6 @@ from lab_wire import (
     routed_by_the_host,
     server_of,
     settle,
-    socket_in,
     to_vip,
 )
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR, IPOption_Timestamp, fragment
@@ -46,36 +42,9 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, mac
+from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, mac
 
 PORT_9 = (*both("9"), *both("9/udp"))
-
-
-@pytest.fixture
-def tap(lab: Lab) -> Iterator[Callable[[str], Tap]]:
-    with ExitStack() as opened:
-
-        def at(role: str) -> Tap:
-            one = Tap(lab, role)
-            opened.callback(one.socket.close)
-            return one
-
-        yield at
-
-
-@pytest.fixture
-def inject(lab: Lab) -> Iterator[Inject]:
-    """Put frames on the wire at the router; the value is their bytes."""
-    with socket_in(lab, "router") as wire:
-        wire.bind(("e0", 0))
-
-        def send(*frames: Packet | bytes) -> list[bytes]:
-            raw = [bytes(frame) for frame in frames]
-            for frame in raw:
-                wire.send(frame)
-            return raw
-
-        yield send
 
 
 @pytest.mark.parametrize("routing", [0, 1])
