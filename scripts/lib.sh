@@ -123,10 +123,12 @@ find_python() { # prints the first Python >= 3.10 that can make a virtual enviro
 
 make_venv() { # EXTRAS, such as [test,check], or nothing: leaves $VENV ready with dsrlb in it
     local extras=$1 base python
-    base="$(cksum <"$ROOT/pyproject.toml") $ROOT"
+    base="$(cat "$ROOT/pyproject.toml" "$ROOT/setup.py" | cksum) $ROOT"
     # The pattern: what was made with extras serves those who want none as well.
     case $(cat "$VENV/made-for" 2>/dev/null) in "$base $extras"*)
-        "$VENV/bin/python" -c 'import dsrlb, click' 2>/dev/null && return 0 ;;
+        # The BPF programs are compiled with what pip installs for the build: a changed one needs it again.
+        "$VENV/bin/python" -c 'import dsrlb, click' 2>/dev/null &&
+            (cd "$ROOT" && "$VENV/bin/python" -m dsrlb.bpf.compile >/dev/null 2>&1) && return 0 ;;
     esac
     if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
         python=$(find_python)

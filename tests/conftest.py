@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from dsrlb.bpf.compile import CompileError, compile_all
 
 # The same examples on every run; how long one takes is no law, on a machine that others load.
 settings.register_profile(
@@ -27,6 +30,13 @@ if (
     and threading.current_thread() is threading.main_thread()
 ):
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the BPF programs that have changed, where the compiler is at hand."""
+    if not hasattr(config, "workerinput"):  # once, before the workers of pytest-xdist begin
+        with contextlib.suppress(CompileError):
+            list(compile_all())
 
 
 def _needs_root(path: Path) -> bool:

@@ -1,0 +1,95 @@
+"""Where BPF programs are attached: the tc ingress hook of a device, and XDP.
+
+A tc filter holds its program until it is removed, whoever made it; an XDP link lives as long as its
+file descriptor, or its pin.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from dsrlb.host import libbpf
+
+_INGRESS, _EGRESS = 1, 2  # libbpf.h, enum bpf_tc_attach_point
+_REPLACE = 1  # libbpf.h, BPF_TC_F_REPLACE
+_ATTACH_XDP = 37  # linux/bpf.h, enum bpf_attach_type
+_XDP_FLAGS = {"native": 4, "generic": 2}  # linux/if_link.h, XDP_FLAGS_DRV_MODE and _SKB_MODE
+
+
+@dataclass(frozen=True)
+class TcPlace:
+    """A place for a filter on the ingress hook of a device."""
+
+    ifindex: int
+    priority: int
+    handle: int
+
+
+def make_clsact(ifindex: int) -> bool:
+    """Give a device the ingress and egress hooks; say whether they were missing."""
+    hook = _hook(ifindex, _INGRESS)
+    what = "add qdisc clsact"
+    answer = libbpf.call(what, "bpf_tc_hook_create", ctypes.byref(hook), allowed=(errno.EEXIST,))
+    return answer == 0
+
+
+def remove_clsact(ifindex: int) -> None:
+    """Take the hooks of a device away, and every filter on them."""
+    hook = _hook(ifindex, _INGRESS | _EGRESS)
+    gone = (errno.ENOENT, errno.EINVAL, errno.ENODEV)
+    libbpf.call("remove qdisc clsact", "bpf_tc_hook_destroy", ctypes.byref(hook), allowed=gone)
+
+
+def attach_tc(place: TcPlace, program_fd: int, replace: bool = False) -> None:
+    """Attach a program as a direct-action filter.  The device must have its hooks (``make_clsact``)."""
+    options = _options(place)
+    options.prog_fd, options.flags = program_fd, _REPLACE if replace else 0
+    hook = _hook(place.ifindex, _INGRESS)
+    libbpf.call("attach the tc filter", "bpf_tc_attach", ctypes.byref(hook), ctypes.byref(options))
+
+
+def detach_tc(place: TcPlace) -> None:
+    """Remove the filter at a place; it is no error when there is none."""
+    hook, options = _hook(place.ifindex, _INGRESS), _options(place)
+    gone = (errno.ENOENT, errno.EINVAL, errno.ENODEV)
+    what = "remove the tc filter"
+    libbpf.call(what, "bpf_tc_detach", ctypes.byref(hook), ctypes.byref(options), allowed=gone)
+
+
+def attached_tc(place: TcPlace) -> int | None:
+    """Return the id of the program at a place, or None."""
+    hook, options = _hook(place.ifindex, _INGRESS), _options(place)
+    none = (errno.ENOENT, errno.EINVAL, errno.ENODEV)
+    what = "look for the tc filter"
+    answer = libbpf.call(what, "bpf_tc_query", ctypes.byref(hook), ctypes.byref(options), allowed=none)
+    return None if answer < 0 else int(options.prog_id)
+
+
+def attach_xdp(ifindex: int, program_fd: int, mode: Literal["native", "generic"]) -> int:
+    """Attach a program to XDP by a link; return the link's file descriptor."""
+    options = libbpf.LinkOptions(size=ctypes.sizeof(libbpf.LinkOptions), flags=_XDP_FLAGS[mode])
+    call = ("bpf_link_create", program_fd, ifindex, _ATTACH_XDP, ctypes.byref(options))
+    return libbpf.call(f"attach the program to XDP ({mode})", *call)
+
+
+def replace_in_link(link_fd: int, program_fd: int) -> None:
+    """Put another program in the place of the one a link holds, without a moment between."""
+    libbpf.call("replace the program of the link", "bpf_link_update", link_fd, program_fd, None)
+
+
+def detach_xdp(link_fd: int) -> None:
+    """Let go of a link; one that is not pinned ends with it."""
+    os.close(link_fd)
+
+
+def _hook(ifindex: int, point: int) -> libbpf.TcHook:
+    return libbpf.TcHook(size=ctypes.sizeof(libbpf.TcHook), ifindex=ifindex, attach_point=point)
+
+
+def _options(place: TcPlace) -> libbpf.TcOptions:
+    size = ctypes.sizeof(libbpf.TcOptions)
+    return libbpf.TcOptions(size=size, handle=place.handle, priority=place.priority)

@@ -1,0 +1,97 @@
+"""BPF maps: read, write, list, many entries at once."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from dsrlb.host import libbpf
+
+_PER_CPU_TYPES = (5, 6, 10)  # linux/bpf.h: BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY, _LRU_PERCPU_HASH
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map: where it is, and how many bytes a key and a value take."""
+
+    fd: int
+    key_bytes: int
+    value_bytes: int  # a per-CPU map: of all CPUs together, each rounded up to 8
+    name: str
+
+
+def map_of(fd: int) -> Map:
+    """Return what the kernel says of the map behind a file descriptor."""
+    info = libbpf.MapInfo()
+    ask_info(fd, info)
+    value_bytes = int(info.value_bytes)
+    if info.type in _PER_CPU_TYPES:
+        value_bytes = -(-value_bytes // 8) * 8 * possible_cpus()
+    return Map(fd, info.key_bytes, value_bytes, libbpf.text(info.name))
+
+
+def possible_cpus() -> int:
+    """Return how many values a per-CPU map has."""
+    return libbpf.call("count the CPUs", "libbpf_num_possible_cpus")
+
+
+def ask_info(fd: int, info: ctypes.Structure) -> None:
+    """Fill in what the kernel says of the program or map behind a file descriptor."""
+    size = ctypes.c_uint32(ctypes.sizeof(info))
+    what = "ask the kernel about a BPF program or map"
+    libbpf.call(what, "bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
+
+
+def update(table: Map, key: bytes, value: bytes) -> None:
+    """Write one entry, new or not.  Raises ``HostError`` when the map is full."""
+    libbpf.call(f"write map {table.name}", "bpf_map_update_elem", table.fd, key, value, 0)
+
+
+def lookup(table: Map, key: bytes) -> bytes | None:
+    """Return the value of a key, or None."""
+    value = ctypes.create_string_buffer(table.value_bytes)
+    what = f"read map {table.name}"
+    answer = libbpf.call(what, "bpf_map_lookup_elem", table.fd, key, value, allowed=(errno.ENOENT,))
+    return None if answer < 0 else value.raw
+
+
+def delete(table: Map, key: bytes) -> bool:
+    """Remove one entry; say whether it was there."""
+    call = ("bpf_map_delete_elem", table.fd, key)
+    return libbpf.call(f"change map {table.name}", *call, allowed=(errno.ENOENT,)) >= 0
+
+
+def keys(table: Map) -> Iterator[bytes]:
+    """Yield every key.  Change nothing in between: the kernel finds the next one from the last."""
+    following = ctypes.create_string_buffer(table.key_bytes)
+    last: bytes | None = None
+    while True:
+        what = f"list map {table.name}"
+        call = ("bpf_map_get_next_key", table.fd, last, following)
+        if libbpf.call(what, *call, allowed=(errno.ENOENT,)) < 0:
+            return
+        last = following.raw
+        yield last
+
+
+def update_batch(table: Map, entries: Iterable[tuple[bytes, bytes]]) -> None:
+    """Write many entries by one call (Linux 5.6)."""
+    pairs = list(entries)
+    if not pairs:
+        return
+    count = ctypes.c_uint32(len(pairs))
+    columns = (b"".join(key for key, _ in pairs), b"".join(value for _, value in pairs))
+    call = ("bpf_map_update_batch", table.fd, *columns, ctypes.byref(count), None)
+    libbpf.call(f"write {len(pairs)} entries of map {table.name}", *call)
+
+
+def delete_batch(table: Map, gone: Iterable[bytes]) -> None:
+    """Remove many entries by one call; all of them must be there."""
+    column = list(gone)
+    if not column:
+        return
+    count = ctypes.c_uint32(len(column))
+    call = ("bpf_map_delete_batch", table.fd, b"".join(column), ctypes.byref(count), None)
+    libbpf.call(f"delete {len(column)} entries of map {table.name}", *call)
