@@ -1,12 +1,15 @@
-"""What the balancer answers itself, since the host does not own the VIP: ARP, neighbours, too big."""
+"""What the balancer answers itself, since the host does not own the VIP: ARP, neighbours, refusals."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.state import State, Verdict, stop
 from dsrlb.table import ForwardingTable
-from dsrlb.wire import arp, icmp, ipv6
+from dsrlb.wire import arp, icmp, ipv6, l4
 from dsrlb.wire.packet import Arrival, Packet
+from dsrlb.wire.reset import reset
 
 
 def answer_arp(frame: bytes, l3_at: int, ifindex: int, table: ForwardingTable, state: State) -> Verdict:
@@ -45,18 +48,53 @@ def answer_nd(
 
 
 def too_big(arrival: Arrival, mtu_bytes: int, state: State, now_s: int) -> Verdict:
-    """Tell the sender of a packet the size that fits, in the name of the VIP, back the way it came.
+    """Tell the sender of a packet the size that fits, in the name of the VIP, back the way it came."""
+    answer = _error_back(arrival, icmp.SAYS_TOO_BIG, state, now_s, mtu_bytes)
+    return _told(arrival, answer, Reason.TOO_BIG_ANSWERED, Reason.TOO_BIG_DROPPED, state)
+
+
+def ttl_exceeded(arrival: Arrival, state: State, now_s: int) -> Verdict:
+    """Tell a client that its packet has crossed as many routers as it may: traceroute shows the VIP."""
+    answer = _error_back(arrival, icmp.SAYS_TIME_EXCEEDED, state, now_s)
+    return _told(arrival, answer, Reason.TTL_EXCEEDED, Reason.TTL_DROPPED, state)
+
+
+def refuse(arrival: Arrival, reason: Reason, state: State, now_s: int) -> Verdict:
+    """Refuse a new flow: a SYN is answered with a reset, a datagram with port unreachable."""
+    frame, _, l3_at, packet, _ = arrival
+    answer = None
+    if packet.protocol != l4.TCP:
+        answer = _error_back(arrival, icmp.SAYS_PORT_UNREACHABLE, state, now_s)
+    elif l4.opens(frame, packet.l4_at) and state.told.spend(packet.src, now_s):
+        answer = reset(link_back(frame, l3_at), frame, packet)
+    return _told(arrival, answer, reason, reason, state)
+
+
+def link_back(frame: bytes, l3_at: int) -> bytes:
+    """Return the link header of a frame that goes back where this one came from, VLAN tags kept."""
+    return frame[6:12] + frame[:6] + frame[12:l3_at]
+
+
+def _error_back(
+    arrival: Arrival, kinds: Mapping[int, bytes], state: State, now_s: int, word: int = 0
+) -> bytes | None:
+    """Return the frame of an error for the sender of a packet; None if it must not be told, or not now.
 
     Nobody is told about an error, about a later piece (IPv4), or more often than the budget allows.
     *Source*: RFC 1122, section 3.2.2; RFC 4443, section 2.4 (e) and (f).
     """
-    frame, ifindex, l3_at, packet, _ = arrival
+    frame, _, l3_at, packet, _ = arrival
     is_piece = packet.fragment is not None and not packet.fragment.is_first
     is_error = packet.protocol in (icmp.ICMP, icmp.ICMPV6)  # an echo request never gets here
     may_tell = not is_error and not (is_piece and packet.src.startswith(V4_MAPPED))
     if not may_tell or not state.told.spend(packet.src, now_s):
-        return stop(state, Reason.TOO_BIG_DROPPED)
-    link = frame[6:12] + frame[:6] + frame[12:l3_at]
-    state.reasons[Reason.TOO_BIG_ANSWERED] += 1
-    answer = icmp.too_big(link, frame[l3_at : packet.end], mtu_bytes)
-    return Action.TX, Reason.TOO_BIG_ANSWERED, ifindex, answer
+        return None
+    return icmp.error_back(link_back(frame, l3_at), frame[l3_at : packet.end], kinds, word)
+
+
+def _told(arrival: Arrival, answer: bytes | None, told: Reason, silent: Reason, state: State) -> Verdict:
+    """Count a packet that was answered, or was not; return the verdict."""
+    if answer is None:
+        return stop(state, silent)
+    state.reasons[told] += 1
+    return Action.TX, told, arrival.ifindex, answer

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dsrlb.answers import answer_arp, answer_nd, too_big
+from dsrlb import nat
+from dsrlb.answers import answer_arp, answer_nd, refuse, too_big, ttl_exceeded
 from dsrlb.flows import Route
 from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.modes.base import Job, TooBig
@@ -72,15 +73,19 @@ def decide(
     mac = table.interfaces.get(ifindex, _NOT_SERVED)
     if frame[:6] != mac and (mac is not None or frame[0] & 1):
         return stop(state, Reason.NOT_FOR_US)
+    arrival = as_arrival((frame, ifindex, l3_at, packet, offload))
+    if table.servers:
+        verdict = nat.answer(arrival, table, state, now_s)
+        if verdict is not None:
+            return verdict
     is_icmp = packet.protocol == (icmp.ICMP if kind == ETHERTYPE_IPV4 else icmp.ICMPV6)
     if packet.dst not in table.vips:
         if is_icmp and packet.dst in table.sources:
-            return hear(as_arrival((frame, ifindex, l3_at, packet, offload)), table, state, now_s)
+            return hear(arrival, table, state, now_s)
         return stop(state, Reason.NOT_VIP)
     is_martian = ipv4.is_martian if kind == ETHERTYPE_IPV4 else ipv6.is_martian
     if is_martian(packet.src) or packet.src in table.vips:
         return stop(state, Reason.MARTIAN_SOURCE)
-    arrival = as_arrival((frame, ifindex, l3_at, packet, offload))
     if packet.fragment is not None and not packet.fragment.is_first:
         return _later_fragment(arrival, packet.fragment.key, table, state, now_s)
     if packet.protocol == _TCP or packet.protocol == _UDP:
@@ -109,13 +114,19 @@ def _forward(arrival: Arrival, table: ForwardingTable, state: State, now_s: int)
     target = pick_backend(service, key, flags, state, now_s)
     if target is None:
         return stop(state, _UNRESOLVED if service.slots else _NO_BACKEND)
+    reply_key = b""
+    if service.mode.sees_replies:
+        named = nat.reply_key(arrival, service, target, key, state, now_s)
+        if isinstance(named, Reason):
+            return refuse(arrival, named, state, now_s)
+        reply_key = named
     if fragment is not None:
         for piece in state.fragments.remember(fragment.key, (service.key, target.key), now_s):
             state.reasons[Reason.FRAGMENT_HELD] -= 1
-            state.released.append(_send(piece, service, target, state, Reason.FRAGMENT_FORWARDED, now_s))
+            state.released.append(_send_piece(piece, service, target, state, now_s))
     if not flags or not flags & l4.SYN:  # a connection may never get further than its SYN
         _remember_route(key, service, target, table, state)
-    return _send(arrival, service, target, state, _FORWARDED, now_s)
+    return _send(arrival, service, target, state, _FORWARDED, now_s, reply_key)
 
 
 def _remember_route(
@@ -138,19 +149,36 @@ def _remember_route(
     flow.route = route
 
 
+def _send_piece(
+    arrival: Arrival, service: CompiledService, target: Target, state: State, now_s: int
+) -> Verdict:
+    """Send a later piece: of the flow's second name it only needs the addresses."""
+    addresses = target.address + (service.source or arrival.packet.src) if service.mode.sees_replies else b""
+    return _send(arrival, service, target, state, Reason.FRAGMENT_FORWARDED, now_s, addresses)
+
+
 def _send(
-    arrival: Arrival, service: CompiledService, target: Target, state: State, reason: Reason, now_s: int
+    arrival: Arrival,
+    service: CompiledService,
+    target: Target,
+    state: State,
+    reason: Reason,
+    now_s: int,
+    reply_key: bytes = b"",
 ) -> Verdict:
     """Rewrite a frame for its backend and count it; pieces behind the first go to ``state.released``."""
     frame, ifindex, l3_at, packet, offload = arrival
     hop = target.hop
     if hop is None:
         return stop(state, _UNRESOLVED)
-    mtu_bytes = mtu_to(state, target.address, hop)
-    job = Job(frame, l3_at, packet, target.address, target.port, hop, service.options, mtu_bytes, offload)
+    address, port, options = target.address, target.port, service.options
+    mtu_bytes = mtu_to(state, address, hop)
+    job = Job(frame, l3_at, packet, address, port, hop, options, mtu_bytes, offload, reply_key)
     outcome = service.mode.forward(job)
     if isinstance(outcome, TooBig):
         return too_big(arrival, outcome.mtu_bytes, state, now_s)
+    if outcome is Reason.TTL_DROPPED:
+        return ttl_exceeded(arrival, state, now_s)
     if isinstance(outcome, Reason):
         return stop(state, outcome)
     state.reasons[reason] += 1
@@ -179,7 +207,7 @@ def _later_fragment(
     target = service.by_key.get(owner[1]) if service is not None else None
     if service is None or target is None:
         return stop(state, _NO_BACKEND)
-    return _send(arrival, service, target, state, Reason.FRAGMENT_FORWARDED, now_s)
+    return _send_piece(arrival, service, target, state, now_s)
 
 
 def _icmp(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict:

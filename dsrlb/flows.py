@@ -204,7 +204,8 @@ class FlowTable:
         flow.count.tally(flow.state, -1)
         translation = flow.translation
         if translation is not None:
-            del self.replies[translation.reply_key]
+            if self.replies.get(translation.reply_key) is flow:
+                del self.replies[translation.reply_key]
             if translation.has_port:
                 self.ports.give_back(translation.reply_key)
 

@@ -66,6 +66,12 @@ class Reason(IntEnum):
     TUNNEL_ERROR = 30
     TUNNEL_ERROR_TOLD = 31
     NO_DECAPSULATION = 32
+    REPLY_FORWARDED = 33
+    REPLY_UNMATCHED = 34
+    TTL_EXCEEDED = 35
+    TTL_DROPPED = 36
+    SNAT_EXHAUSTED = 37
+    REFUSED = 38
 
     @property
     def word(self) -> str:
@@ -80,6 +86,8 @@ SENT_REASONS = frozenset(
         *(Reason(number) for number in range(Reason.NOT_FOR_US)),
         Reason.TOO_BIG_ANSWERED,
         Reason.TUNNEL_ERROR_TOLD,
+        Reason.REPLY_FORWARDED,
+        Reason.TTL_EXCEEDED,
     )
 )
 PASS_REASONS = frozenset(Reason(number) for number in range(Reason.NOT_FOR_US, Reason.TRUNCATED))
@@ -200,6 +208,14 @@ def backend_key(backend: Backend) -> bytes:
     """
     port = backend.port.to_bytes(2, "big") if backend.port != SAME_PORT else b""
     return wire_address(backend.address) + port
+
+
+def person_backend(key: bytes) -> str:
+    """Return a backend's key as a person writes it: ``198.18.0.21``, ``198.18.0.21:8080``."""
+    host, port = person_address(key[:16]), int.from_bytes(key[16:], "big")
+    if port == SAME_PORT:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def service_key(address: bytes, port: int, protocol: int) -> bytes:

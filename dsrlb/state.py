@@ -34,6 +34,7 @@ class State:
 
     flows: FlowTable = field(default_factory=FlowTable)
     fragments: FragmentTable = field(default_factory=FragmentTable)
+    reply_fragments: FragmentTable = field(default_factory=FragmentTable)  # owner: both names of the flow
     turns: dict[bytes, int] = field(default_factory=dict)  # service key -> place of its counter cursor
     races: dict[bytes, Race] = field(default_factory=dict)  # service key -> its least cursor
     reasons: list[int] = field(default_factory=lambda: [0] * len(Reason))
@@ -47,7 +48,7 @@ class State:
 def expire(state: State, now_s: int) -> None:
     """Forget what is over: silent flows, datagrams whose first piece never came.  Call once a second."""
     state.flows.expire(now_s)
-    given_up = state.fragments.expire(now_s)
+    given_up = state.fragments.expire(now_s) + state.reply_fragments.expire(now_s)
     state.reasons[Reason.FRAGMENT_HELD] -= given_up
     state.reasons[Reason.FRAGMENT_EXPIRED] += given_up
     for server in [server for server, path in state.paths.items() if now_s > path.until_s]:

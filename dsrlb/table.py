@@ -56,21 +56,25 @@ class CompiledService:
     options: ModeOptions
     persist: Persist | None
     timeouts_s: tuple[int, ...]  # by flows.FlowState
+    source: bytes | None = None  # 16 bytes: what servers see in place of the client's address
 
 
 @dataclass(frozen=True)
 class ForwardingTable:
-    """Services by key, the VIPs they stand on, and the MACs of the interfaces served.
+    """Services by key, the addresses that are the balancer's, and the MACs of the interfaces served.
 
     An interface whose MAC is None takes every unicast frame for its own (offline replay).
     """
 
     services: Mapping[bytes, CompiledService]
-    vips: frozenset[bytes]
+    vips: frozenset[bytes]  # and the sources that stand in for clients
     interfaces: Mapping[int, bytes | None]
     wrapped: frozenset[bytes] = frozenset()  # VIPs of services whose mode puts bytes before packets
     tunnels: Mapping[bytes, tuple[ModeOptions, ...]] = field(default_factory=dict)  # by source, then server
     sources: frozenset[bytes] = frozenset()  # addresses that wrapped packets come from
+    servers: frozenset[bytes] = frozenset()  # of modes that see replies
+    # Where such servers answer from, as a service key of their own; whether to anybody, or to ``vips`` only.
+    answering: Mapping[bytes, bool] = field(default_factory=dict)
     edition: object = field(default_factory=object, compare=False, repr=False)  # no two tables share one
 
 
@@ -104,15 +108,24 @@ def compile_table(
 def _assemble(
     services: Mapping[bytes, CompiledService], interfaces: Mapping[int, bytes | None]
 ) -> ForwardingTable:
+    """Return the table of these services, with what follows from them."""
     wrapping = [one for one in services.values() if one.mode.overhead_bytes(one.options, 4)]
     tunnels = _tunnels(wrapping)
+    answering: dict[bytes, bool] = {}
+    for service in services.values():
+        for target in service.targets if service.mode.sees_replies else ():
+            key = target.address + (target.port or service.key[16:18]) + service.key[18:]
+            answering[key] = answering.get(key, False) or service.source is None
     return ForwardingTable(
         services,
-        vips=frozenset(key[:16] for key in services),
+        vips=frozenset(key[:16] for key in services)
+        | {one.source for one in services.values() if one.source},
         interfaces=interfaces,
         wrapped=frozenset(one.key[:16] for one in wrapping),
         tunnels=tunnels,
         sources=frozenset(ends[:16] for ends in tunnels),
+        servers=frozenset(key[:16] for key in answering),
+        answering=answering,
     )
 
 
@@ -126,6 +139,14 @@ def _tunnels(services: Sequence[CompiledService]) -> dict[bytes, tuple[ModeOptio
                 ends = source + target.address
                 tunnels[ends] = tuple(dict.fromkeys((*tunnels.get(ends, ()), service.options)))
     return tunnels
+
+
+def _source(service: Service) -> bytes | None:
+    """Return the address that stands in for clients: the one asked for, in the VIP's family, or the VIP."""
+    if not (service.options.snat and modes.BY_NAME[service.mode].sees_replies):
+        return None
+    asked = service.options.source
+    return wire_address(asked if asked and asked.version == service.vip.version else service.vip)
 
 
 def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> CompiledService:
@@ -144,6 +165,7 @@ def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> Co
         options=service.options,
         persist=service.persist,
         timeouts_s=by_state(service.timeouts),
+        source=_source(service),
     )
 
 

@@ -13,6 +13,8 @@ from packets import (
     BALANCER_IP6,
     BALANCER_MAC,
     IFINDEX,
+    INNER_MAC,
+    OTHER_IFINDEX,
     VIP,
     VIP6,
     mac_bytes,
@@ -27,7 +29,7 @@ from dsrlb.table import ForwardingTable, compile_table
 ALL_VIPS = (f"{VIP}:80", f"{VIP}:53/udp", f"[{VIP6}]:80", f"[{VIP6}]:53/udp")
 ALL_BACKENDS = tuple(f"{address},mac={mac}" for address, mac in zip(BACKENDS, BACKEND_MACS, strict=True))
 DEFAULTS = ModeOptions()
-BALANCER = mac_bytes(BALANCER_MAC)
+BALANCER, INNER = mac_bytes(BALANCER_MAC), mac_bytes(INNER_MAC)
 
 
 def services(
@@ -45,12 +47,17 @@ def services(
 def hops(behind: Iterable[Backend], ifindex: int = IFINDEX, mtu_bytes: int = 1500) -> dict[Any, Hop | None]:
     """Return the next hops of backends by the MACs given with them; without one there is no hop."""
     own = {4: wire_address(ip_address(BALANCER_IP)), 6: wire_address(ip_address(BALANCER_IP6))}
-    return {
-        one.address: None
-        if one.mac is None
-        else Hop(ifindex, BALANCER, one.mac, mtu_bytes, own[one.address.version])
-        for one in behind
-    }
+    found: dict[Any, Hop | None] = {}
+    for one in behind:
+        to, mac = (OTHER_IFINDEX, INNER) if is_inner(one) else (ifindex, BALANCER)
+        hop = Hop(to, mac, one.mac, mtu_bytes, own[one.address.version]) if one.mac is not None else None
+        found[one.address] = hop
+    return found
+
+
+def is_inner(backend: Backend) -> bool:
+    """Return whether a backend is behind the balancer's second interface."""
+    return str(backend.address).startswith(("198.18.2.", "2001:db8:2:"))
 
 
 def table(
@@ -62,29 +69,35 @@ def table(
     options: ModeOptions = DEFAULTS,
     mtu_bytes: int = 1500,
 ) -> ForwardingTable:
-    """Return the forwarding table of a balancer with one interface."""
+    """Return the forwarding table of a balancer with one interface, or with two if a backend needs it."""
     made = services(vips, backends, scheduler, mode, options)
     behind = [backend for service in made for backend in service.backends]
-    here = {IFINDEX: BALANCER} if interfaces is None else interfaces
-    return compile_table(made, hops(behind, mtu_bytes=mtu_bytes), here)
+    here = {IFINDEX: BALANCER, **({OTHER_IFINDEX: INNER} if any(map(is_inner, behind)) else {})}
+    return compile_table(made, hops(behind, mtu_bytes=mtu_bytes), here if interfaces is None else interfaces)
 
 
 def feed(
-    frames: Sequence[object], to: ForwardingTable, state: State | None = None, now_s: int = 0
+    frames: Sequence[object],
+    to: ForwardingTable,
+    state: State | None = None,
+    now_s: int = 0,
+    ifindex: int = IFINDEX,
 ) -> list[Verdict]:
     """Process frames one after the other; return each verdict, behind the held pieces that it set free."""
     state = State() if state is None else state
     verdicts: list[Verdict] = []
     for frame in frames:
-        verdict = process(bytes(frame), IFINDEX, to, state, now_s)  # type: ignore[call-overload]  # scapy
+        verdict = process(bytes(frame), ifindex, to, state, now_s)  # type: ignore[call-overload]  # scapy
         verdicts += [*state.released, verdict]
         state.released.clear()
     return verdicts
 
 
-def one(frame: object, to: ForwardingTable, state: State | None = None, now_s: int = 0) -> Verdict:
+def one(
+    frame: object, to: ForwardingTable, state: State | None = None, now_s: int = 0, ifindex: int = IFINDEX
+) -> Verdict:
     """Return the verdict on one frame."""
-    return feed([frame], to, state, now_s)[-1]
+    return feed([frame], to, state, now_s, ifindex)[-1]
 
 
 def counted(state: State) -> dict[str, int]:

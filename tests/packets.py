@@ -7,6 +7,11 @@
                                                       +------- backends .1.11 .1.12 .1.13
                             |                                  MAC ...:01:02, :03, :04
                             +--- far server 198.18.21.2, 2001:db8:21::2
+
+    Behind the balancer's second interface, for mode inline:
+
+    balancer 02:00:c6:12:02:01 ---- switch2 ---- servers .2.11 .2.12 .2.13, 2001:db8:2::11 ...
+             198.18.2.1, 2001:db8:2::1           MAC ...:02:11, :12, :13
 """
 
 from __future__ import annotations
@@ -62,6 +67,11 @@ BROADCAST_MAC = "ff:ff:ff:ff:ff:ff"
 ALL_NODES, ALL_NODES_MAC = "ff02::1", "33:33:00:00:00:01"
 SOLICITED, SOLICITED_MAC = "ff02::1:ff00:100", "33:33:ff:00:01:00"  # the group that VIP6 belongs to
 
+INNER_MAC = "02:00:c6:12:02:01"
+SERVERS, SERVERS6 = ("198.18.2.11", "198.18.2.12", "198.18.2.13"), ("2001:db8:2::11", "2001:db8:2::12")
+SERVER_MACS = ("02:00:c6:12:02:11", "02:00:c6:12:02:12", "02:00:c6:12:02:13")
+INNER_ROUTER, INNER_ROUTER6 = "198.18.2.99", "2001:db8:2::99"  # one on the servers' side
+
 IFINDEX, OTHER_IFINDEX = 7, 9
 
 __all__ = [
@@ -109,6 +119,21 @@ def ether(src: str = ROUTER_MAC, dst: str = BALANCER_MAC, tags: Sequence[int] = 
     for place, vlan in enumerate(tags):
         head = head / (Dot1AD(vlan=vlan) if place < len(tags) - 1 else Dot1Q(vlan=vlan))
     return head
+
+
+def to_server(number: int = 0) -> Packet:
+    """Return the Ethernet header of what the balancer sends to an inline server."""
+    return ether(INNER_MAC, SERVER_MACS[number])
+
+
+def from_server(number: int = 0) -> Packet:
+    """Return the Ethernet header of what an inline server sends by way of the balancer."""
+    return ether(SERVER_MACS[number], INNER_MAC)
+
+
+def to_client(tags: Sequence[int] = ()) -> Packet:
+    """Return the Ethernet header of what the balancer sends to the router on the client's side."""
+    return ether(BALANCER_MAC, ROUTER_MAC, tags)
 
 
 def ip(src: str | None = None, dst: str = VIP, **fields: Any) -> Packet:

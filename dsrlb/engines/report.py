@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dsrlb.flows import BackendCount
-from dsrlb.model import Reason, person_address
+from dsrlb.model import Reason, person_backend
 from dsrlb.schedulers.base import Cursor
 from dsrlb.state import State
 from dsrlb.table import CompiledService, ForwardingTable, Target
@@ -35,13 +35,6 @@ def _of_backend(service: CompiledService, target: Target, count: BackendCount) -
     active, inactive = (str(count.active), str(count.inactive)) if is_live else ("-", "-")
     note = "" if target.hop is not None else "  (unresolved)"
     return (
-        f"{service.name:<32} {_written(target):<24} {count.packets:>12} {count.octets:>14} {count.flows:>10}"
-        f" {active:>8} {inactive:>8}{note}"
+        f"{service.name:<32} {person_backend(target.key):<24} {count.packets:>12} {count.octets:>14}"
+        f" {count.flows:>10} {active:>8} {inactive:>8}{note}"
     )
-
-
-def _written(target: Target) -> str:
-    host = person_address(target.address)
-    if not target.port:
-        return host
-    return f"{f'[{host}]' if ':' in host else host}:{int.from_bytes(target.port, 'big')}"

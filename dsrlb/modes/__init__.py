@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dsrlb.modes.base import Mode
+from dsrlb.modes.inline import INLINE
 from dsrlb.modes.l2dsr import L2DSR
 from dsrlb.modes.l3dsr import L3DSR
 
-MODES: tuple[Mode, ...] = (L2DSR, L3DSR)
+MODES: tuple[Mode, ...] = (L2DSR, L3DSR, INLINE)
 BY_NAME = {mode.name: mode for mode in MODES}
 
 __all__ = ["BY_NAME", "MODES", "Mode"]

@@ -25,6 +25,7 @@ class Job(NamedTuple):
     options: ModeOptions
     mtu_bytes: int  # of the way to the backend; NO_LIMIT where not known
     offload: Offload | None  # None: the frame is complete
+    reply_key: bytes = b""  # modes that see replies: how the server names the flow (a piece: without ports)
 
 
 class TooBig(NamedTuple):

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 HEADER_BYTES = 14
-TYPE_AT = 12
+TYPE_AT, TYPE_BYTES = 12, 2
 TAG_BYTES = 4
 MAX_TAGS = 2
 

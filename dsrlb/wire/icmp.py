@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dsrlb.model import V4_MAPPED
 from dsrlb.wire import ipv4, ipv6, l4
 from dsrlb.wire.checksum import checksum, is_valid, pseudo_header
@@ -27,6 +29,10 @@ ECHO_REPLY = {ICMP: 0, ICMPV6: 129}
 ERRORS = {ICMP: frozenset((3, 11, 12)), ICMPV6: frozenset((1, 2, 3, 4))}
 UNREACHABLE, FRAGMENTATION_NEEDED = 3, 4  # ICMP type, its code
 TOO_BIG = 2  # ICMPv6 type
+# Type and code of what the balancer says itself, by IP version.
+SAYS_TOO_BIG = {4: b"\x03\x04", 6: b"\x02\0"}
+SAYS_TIME_EXCEEDED = {4: b"\x0b\0", 6: b"\x03\0"}
+SAYS_PORT_UNREACHABLE = {4: b"\x03\x03", 6: b"\x01\x04"}
 ERROR_BYTES = {ICMP: 576, ICMPV6: 1280}  # the longest packet that an error may be: it must get through
 NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
 NEIGHBOUR_MESSAGES = (b"\x87", b"\x88")
@@ -63,16 +69,16 @@ def _icmpv6(src: bytes, dst: bytes, kind: bytes, body: bytes, hop_limit: int) ->
     return ipv6.header(src, dst, ICMPV6, length, hop_limit) + kind + total + body
 
 
-def too_big(link: bytes, packet: bytes, mtu_bytes: int) -> bytes:
-    """Return the frame that tells the sender of a whole IP packet which size fits, from its destination.
+def error_back(link: bytes, packet: bytes, kinds: Mapping[int, bytes], word: int = 0) -> bytes:
+    """Return the frame of an error about a whole IP packet, from its destination to its source.
 
-    ``link``: what comes before the IP header.  *Source*: RFC 1191, section 4; RFC 4443, section 3.2.
+    ``link``: what comes before the IP header.  ``word``: the MTU of a too big.
+    *Source*: RFC 792; RFC 1191, section 4; RFC 4443, section 3.
     """
-    word = mtu_bytes.to_bytes(4, "big")
-    if packet[0] >> 4 == 6:
-        return link + error(packet[24:40], packet[8:24], bytes((TOO_BIG, 0)), word, packet)
-    src, dst = V4_MAPPED + packet[16:20], V4_MAPPED + packet[12:16]
-    return link + error(src, dst, bytes((UNREACHABLE, FRAGMENTATION_NEEDED)), word, packet)
+    version, four = packet[0] >> 4, word.to_bytes(4, "big")
+    if version == 6:
+        return link + error(packet[24:40], packet[8:24], kinds[version], four, packet)
+    return link + error(V4_MAPPED + packet[16:20], V4_MAPPED + packet[12:16], kinds[version], four, packet)
 
 
 def error(src: bytes, dst: bytes, kind: bytes, word: bytes, about: bytes) -> bytes:

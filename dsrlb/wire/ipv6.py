@@ -39,6 +39,8 @@ def parse(frame: bytes, at: int) -> Parsed:
     if end > size:
         return Reason.TRUNCATED
     src, dst, protocol = frame[at + 8 : at + 24], frame[at + 24 : at + 40], frame[at + 6]
+    if dst.startswith(V4_MAPPED):
+        return Reason.MALFORMED  # stands for an IPv4 address inside a host only; here it would pass for one
     if protocol in EXTENSIONS:
         return _behind_extensions(frame, src, dst, protocol, l4_at, end)
     return as_packet((src, dst, protocol, l4_at, end, None))

@@ -42,6 +42,11 @@ def udp_is_sound(frame: bytes, packet: Packet) -> bool:
     return UDP_HEADER_BYTES <= length <= packet.end - at
 
 
+def opens(frame: bytes, at: int) -> bool:
+    """Return whether the TCP header at an offset asks for a new connection: SYN alone of the four."""
+    return frame[at + TCP_FLAGS_AT] & (FIN | SYN | RST | ACK) == SYN
+
+
 def flow_key(src: bytes, dst: bytes, ports: bytes, protocol: int) -> bytes:
     """Return the 40 bytes that name a flow, all in network order.
 

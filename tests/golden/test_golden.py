@@ -15,7 +15,7 @@ import packets
 import pytest
 
 from dsrlb.datapath import process
-from dsrlb.model import Action, ModeOptions, Reason, person_address
+from dsrlb.model import Action, ModeOptions, Reason, person_backend
 from dsrlb.state import State, expire
 
 try:
@@ -67,10 +67,11 @@ def step(frame: dict[str, Any], state: State, table: Any) -> None:
     now_s = frame.get("at_s", 0)
     if now_s:
         expire(state, now_s)
-    action, reason, ifindex, out = process(bytes.fromhex(frame["hex"]), packets.IFINDEX, table, state, now_s)
+    came, goes = (getattr(packets, frame.get(key, "IFINDEX")) for key in ("came_by", "goes_by"))
+    action, reason, ifindex, out = process(bytes.fromhex(frame["hex"]), came, table, state, now_s)
     assert reason.word == frame["reason"]
     assert out.hex() == frame.get("out", "")
-    assert (action, ifindex) == (Action.TX, packets.IFINDEX) or "out" not in frame
+    assert (action, ifindex) == (Action.TX if came == goes else Action.REDIRECT, goes) or "out" not in frame
     assert "out" in frame or action in (Action.DROP, Action.PASS)
     assert [freed.hex() for _, _, _, freed in state.released] == frame.get("frees", [])
     state.released.clear()
@@ -84,7 +85,7 @@ def test_the_story_comes_true(name: str) -> None:
         step(frame, state, table)
     assert balancer.counted(state) == story["counters"]
     totals = {
-        person_address(backend): {"packets": count.packets, "flows": count.flows}
+        person_backend(backend): {"packets": count.packets, "flows": count.flows}
         for (_, backend), count in state.backends.items()
     }
     assert story.get("backend_counters", totals) == totals
@@ -97,4 +98,5 @@ def test_every_reason_of_the_data_path_has_a_story() -> None:
     assert {reason.word for reason in Reason} - told - of_the_engine == {
         "fragment_table_full",
         "backend_unresolved",
+        "snat_exhausted",
     }

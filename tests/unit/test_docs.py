@@ -179,6 +179,12 @@ def test_the_worked_example_is_what_the_data_path_does() -> None:
     )
 
 
+def test_the_translated_packet_on_the_page_of_inline_is_what_the_data_path_makes() -> None:
+    name = "docs/modes/inline.md"
+    table = balancer.table(["198.18.1.100:80"], ["198.18.2.11:8080,mac=02:00:c6:12:02:11"], mode="inline")
+    assert balancer.one(hex_block("in", name), table)[3] == hex_block("out", name)
+
+
 def test_the_wrapped_packet_on_the_page_of_l3dsr_is_what_the_data_path_makes() -> None:
     name = "docs/modes/l3dsr.md"
     table = balancer.table(["198.18.1.100:80"], ["198.18.21.2,mac=02:00:c6:12:01:00"], mode="l3dsr")

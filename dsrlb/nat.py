@@ -1,0 +1,171 @@
+"""What the balancer translates back: the answers of inline servers, and errors about either direction.
+
+A translated flow has two names (``flows.Translation``).  A packet from a server is looked up by the
+second one; found, it leaves as the VIP's answer to the client, by the way that the client's last packet
+came.  What a server sends on its own account has no such name, and is not dsrlb's.
+"""
+
+from __future__ import annotations
+
+from dsrlb.answers import link_back, too_big
+from dsrlb.flows import FlowTable, Translation, next_state
+from dsrlb.model import V4_MAPPED, Action, Reason
+from dsrlb.modes.base import NO_LIMIT, TooBig
+from dsrlb.modes.inline import hand_on
+from dsrlb.ports import COUNT, FIRST, STRIDE
+from dsrlb.state import State, Verdict, stop
+from dsrlb.table import CompiledService, ForwardingTable, Target
+from dsrlb.wire import l4
+from dsrlb.wire.flowhash import flow_hash
+from dsrlb.wire.packet import Arrival
+from dsrlb.wire.readdress import Ends, ends_of_reply
+
+TRIES = 16  # ports of a client looked at when its own is taken
+_NOT_OURS = (b"", b"")  # owner of a datagram that a server sends on its own account
+_TRANSPORTS = frozenset((l4.TCP, l4.UDP))
+
+
+def reply_key(
+    arrival: Arrival, service: CompiledService, target: Target, key: bytes, state: State, now_s: int
+) -> bytes | Reason:
+    """Return the second name of the flow of a client's packet; a new flow gets one.
+
+    A Reason: the flow has no record, or there is no name left, so that replies could not be translated.
+    """
+    flow = state.flows.get(key)
+    if flow is None:
+        return Reason.REFUSED  # the table is full
+    ifindex, link = arrival.ifindex, link_back(arrival.frame, arrival.l3_at)
+    translation = flow.translation
+    if translation is None:
+        name = _new_name(service, target, key, state.flows, now_s)
+        if name is None:
+            state.flows.forget(key)
+            return Reason.REFUSED if service.source is None else Reason.SNAT_EXHAUSTED
+        translation = Translation(key, name, ifindex, link, has_port=service.source is not None)
+        state.flows.translate(flow, translation)
+    elif translation.back_link != link or translation.back_ifindex != ifindex:
+        translation.back_link, translation.back_ifindex = link, ifindex
+    return translation.reply_key
+
+
+def _new_name(
+    service: CompiledService, target: Target, key: bytes, flows: FlowTable, now_s: int
+) -> bytes | None:
+    """Return a second name that no flow has.
+
+    Without a source of ours it is the client's own; if that is taken, by a connection of the same address and
+    port to another VIP, the client's port is replaced, as Linux's own NAT does.
+    """
+    if target.address.startswith(V4_MAPPED) != key.startswith(V4_MAPPED):
+        return None  # one family cannot be translated into the other
+    server = target.address, target.port or key[34:36]
+    name = server[0] + (service.source or key[:16]) + server[1] + key[32:34] + key[36:]
+    if service.source is not None:
+        return flows.ports.take(name, now_s)
+    if name not in flows.replies:
+        return name
+    first = flow_hash(name)
+    for turn in range(TRIES):
+        port = FIRST + (first + turn * STRIDE) % COUNT
+        other = name[:34] + port.to_bytes(2, "big") + name[36:]
+        if other not in flows.replies:
+            return other
+    return None
+
+
+def answer(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict | None:
+    """Return the verdict on a packet that may be an inline server's answer; None if it is not."""
+    frame, _, l3_at, packet, _ = arrival
+    if packet.src not in table.servers or packet.src.startswith(V4_MAPPED) != (frame[l3_at] >> 4 == 4):
+        return None
+    if packet.fragment is not None and not packet.fragment.is_first:
+        return _later_piece(arrival, packet.fragment.key, table, state, now_s)
+    if packet.protocol not in _TRANSPORTS:
+        return None
+    verdict = _reply(arrival, table, state, now_s)
+    if verdict is None and packet.fragment is not None:
+        waiting = state.reply_fragments.remember(packet.fragment.key, _NOT_OURS, now_s)
+        state.reasons[Reason.FRAGMENT_HELD] -= len(waiting)
+        state.reasons[Reason.NOT_VIP] += len(waiting)
+    return verdict
+
+
+def _reply(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict | None:
+    """Send a server's TCP or UDP packet to the client of its flow."""
+    frame, _, _, packet, _ = arrival
+    src, dst, protocol, at, end, fragment = packet
+    if at + 4 > end:
+        return None
+    flow = state.flows.replies.get(l4.flow_key(src, dst, frame[at : at + 4], protocol))
+    translation = flow.translation if flow is not None else None
+    if flow is None or translation is None or flow.is_over(now_s):
+        return _unmatched(arrival, table, state)
+    is_sound = l4.tcp_is_sound if protocol == l4.TCP else l4.udp_is_sound
+    if not is_sound(frame, packet):
+        return stop(state, Reason.MALFORMED)
+    flow.seen_s = now_s
+    if protocol == l4.TCP:
+        flow.enter(next_state(flow.state, frame[at + l4.TCP_FLAGS_AT], from_server=True))
+    ends = ends_of_reply(translation.key)
+    if fragment is not None:
+        owner = translation.key, translation.reply_key
+        for piece in state.reply_fragments.remember(fragment.key, owner, now_s):
+            state.reasons[Reason.FRAGMENT_HELD] -= 1
+            addresses = ends._replace(ports=b"")
+            state.released.append(_send_back(piece, translation, addresses, table, state, now_s))
+    return _send_back(arrival, translation, ends, table, state, now_s)
+
+
+def _unmatched(arrival: Arrival, table: ForwardingTable, state: State) -> Verdict | None:
+    """Drop what comes from a service's port of a server but belongs to no flow; None: not our business."""
+    frame, _, _, packet, _ = arrival
+    at, tail = packet.l4_at, bytes((packet.protocol, 0))
+    sport, dport = frame[at : at + 2], frame[at + 2 : at + 4]
+    answering = table.answering
+    to_anybody = answering.get(packet.src + sport + tail, answering.get(packet.src + b"\0\0" + tail))
+    to_us = packet.dst in table.vips
+    if to_anybody is None or not (to_anybody or to_us):
+        return None
+    if to_us and packet.dst + dport + tail in table.services:
+        return None  # the server is a client now
+    return stop(state, Reason.REPLY_UNMATCHED)
+
+
+def _later_piece(
+    arrival: Arrival, key: bytes, table: ForwardingTable, state: State, now_s: int
+) -> Verdict | None:
+    """Send a later piece of a server's after its first one, or hold it until that comes."""
+    owner = state.reply_fragments.owner(key, now_s)
+    if owner is None:
+        if arrival.packet.dst in table.vips and state.fragments.owner(key, now_s) is not None:
+            return None  # the server is a client now
+        held = state.reply_fragments.hold(key, arrival, now_s)
+        return stop(state, Reason.FRAGMENT_HELD if held else Reason.FRAGMENT_TABLE_FULL)
+    if owner == _NOT_OURS:
+        return None
+    flow = state.flows.get(owner[0])
+    if flow is None or flow.translation is None or flow.translation.reply_key != owner[1]:
+        return stop(state, Reason.REPLY_UNMATCHED)
+    ends = ends_of_reply(owner[0])._replace(ports=b"")
+    return _send_back(arrival, flow.translation, ends, table, state, now_s)
+
+
+def _send_back(
+    arrival: Arrival, translation: Translation, ends: Ends, table: ForwardingTable, state: State, now_s: int
+) -> Verdict:
+    """Rewrite a server's packet for the client and count it; pieces go to ``state.released``."""
+    frame, ifindex, l3_at, packet, offload = arrival
+    out_ifindex = translation.back_ifindex
+    if out_ifindex not in table.interfaces:
+        return stop(state, Reason.REPLY_UNMATCHED)
+    outcome = hand_on(frame, l3_at, packet, offload, translation.back_link, ends, NO_LIMIT)
+    if isinstance(outcome, TooBig):
+        return too_big(arrival, outcome.mtu_bytes, state, now_s)
+    if isinstance(outcome, Reason):
+        return stop(state, outcome)
+    state.reasons[Reason.REPLY_FORWARDED] += 1
+    action = Action.TX if out_ifindex == ifindex else Action.REDIRECT
+    for piece in outcome[1:]:
+        state.released.append((action, Reason.REPLY_FORWARDED, out_ifindex, piece))
+    return action, Reason.REPLY_FORWARDED, out_ifindex, outcome[0]
