@@ -1,25 +1,11 @@
-"""What tests of refusals share: a command line that works as long as nothing in it is replaced, and its end.
-
-Refusals run in a fork of this process, inside the balancer's namespace: the same command from its first
-line to its exit code, without importing everything anew some hundred times.
-"""
+"""What tests of refusals share: a command line that works until something in it is replaced, and its end."""
 
 from __future__ import annotations
 
-import codecs
-import logging
-import os
 import subprocess
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import scapy.utils  # noqa: F401  replay imports it late: once here, not in each fork
-from lab_wire import enter
-
-from dsrlb.cli import main
 from dsrlb.lab.topology import Lab, inside, mac, run
 
 VIP, RS1, RS2 = "198.18.1.100", "198.18.1.11", "198.18.1.12"
@@ -60,33 +46,6 @@ def flags(
     """Return a command line of ``dsrlb serve`` that works as long as nothing in it is replaced."""
     behind = [word for backend in backends for word in ("--backend", backend)]
     return ["serve", "--mode", mode, "--interface", interface, "--vip", vip, *behind, *more]
-
-
-def in_a_fork(namespace: str, arguments: list[str], uid: int, out: int, err: int) -> None:
-    """Become the dsrlb command; never returns."""
-    try:
-        with Path("/run/netns", namespace).open() as there:
-            enter(there)
-        codecs.lookup("ascii")  # a file, which nobody might not be allowed to read here
-        if uid:
-            os.setgroups([])
-            os.setgid(uid)
-            os.setuid(uid)
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        logging.getLogger().handlers.clear()  # pytest's own
-        sys.argv = ["dsrlb", *arguments]
-        main()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # what python itself would print
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 LOOK = (

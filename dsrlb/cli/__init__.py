@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import UserDict
+from importlib import import_module
+from typing import Any
 
 import click
 
 from dsrlb import __version__
-from dsrlb.cli.backend import backend
-from dsrlb.cli.check import check
-from dsrlb.cli.lab import lab
-from dsrlb.cli.replay import replay
-from dsrlb.cli.serve import serve
 from dsrlb.errors import DsrlbError, UsageError
 from dsrlb.host import output
 
@@ -20,15 +18,31 @@ from dsrlb.host import output
 NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class OnDemand(UserDict[str, Any]):
+    """Commands by name, each loaded when it is asked for: what all of them import takes a second."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the command, which has its module's name."""
+        found = self.data[name]
+        if isinstance(found, str):
+            self.data[name] = found = getattr(import_module(found), name)
+        return found
+
+
+COMMANDS = OnDemand(
+    serve="dsrlb.cli.serve",
+    check="dsrlb.cli.check",
+    replay="dsrlb.cli.replay",
+    backend="dsrlb.cli.backend",
+    lab="dsrlb.cli.lab",
+)
+
+
+@click.group(commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dsrlb")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 def cli(debug: bool) -> None:
     """A Layer-4 load balancer with Direct Server Return."""
-
-
-for command in (serve, check, replay, backend, lab):
-    cli.add_command(command)
 
 
 def main() -> None:

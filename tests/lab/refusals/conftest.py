@@ -5,27 +5,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from lab_refusals import Refused, Run, in_a_fork, traces
+from lab_fork import run_forked
+from lab_refusals import Refused, Run, traces
 
 from dsrlb.lab.topology import Lab, run
 
 
 @pytest.fixture
-def refused(lab: Lab, tmp_path: Path) -> Run:
+def refused(lab: Lab) -> Run:
     def command(*arguments: str, role: str = "lb", uid: int = 0) -> Refused:
-        with (tmp_path / "out").open("w+") as out, (tmp_path / "err").open("w+") as err:
-            pid = os.fork()
-            if pid == 0:
-                in_a_fork(lab.namespace(role), [*arguments], uid, out.fileno(), err.fileno())
-            _, status = os.waitpid(pid, 0)
-            out.seek(0)
-            err.seek(0)
-            return Refused(os.waitstatus_to_exitcode(status), out.read(), err.read())
+        done = run_forked(lab.namespace(role), *arguments, uid=uid)
+        return Refused(done.returncode, done.stdout, done.stderr)
 
     return command
 
