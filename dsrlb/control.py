@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
+from dsrlb import modes
 from dsrlb import table as tables
 from dsrlb.config import Config, located
 from dsrlb.engines.packet import PacketEngine
@@ -29,12 +30,15 @@ from dsrlb.host.privileges import require_network
 from dsrlb.host.resolver import Resolver
 from dsrlb.host.watch import Event, Watch
 from dsrlb.model import Address, Hop, person_mac, wire_address
+from dsrlb.modes.base import wraps
 from dsrlb.preflight import Ground, Way, find_ways, other_owners, survey, vips_owned_here
+from dsrlb.tunnel import refusing_server
 
 RESOLVE_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
 PROBE_EVERY_S = 2.0
 ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it flaps
+REPORT_REFUSAL_EVERY_S = 600.0
 REPORT_CONFLICT_EVERY_S = 10.0  # RFC 5227 section 1.1, DEFEND_INTERVAL
 ANNOUNCE_AGAIN_AFTER_S = 1.0
 COMPLAIN_AFTER_S = 60.0  # a failure that had stayed away that long is told again
@@ -86,18 +90,24 @@ class _Loop:
         self.macs: Mapping[Address, bytes | None] = {}
         self.told: dict[Address, bytes | None] = {}
         self.reported: dict[Address, float] = {}  # VIP -> when its next claim may be told
+        self.refused: dict[Address, float] = {}  # backend -> when its next refusal may be told
+        self.wrapped = {  # backends that packets are wrapped for, of which errors come back
+            backend.address
+            for service in config.services
+            if wraps(modes.BY_NAME[service.mode], service.options)
+            for backend in service.backends
+        }
 
     def begin(self, force: bool) -> None:
         """Do all that comes before the first packet, and say so."""
         ground, undo = self.ground, self.undo
         self.resolve_first(force)
         self.check_owners(force)
-        self.engine = PacketEngine(
-            ground.links, [wire_address(vip) for vip in ground.vips], self.hear_claim, self.hear_failure
-        )
+        vips = [wire_address(vip) for vip in ground.vips]
+        self.engine = PacketEngine(ground.links, vips, self.hear_claim, self.hear_failure, self.hear_refusal)
         undo.callback(self.engine.close)
-        for way in self.ways.values():
-            self.engine.add_way_out(way.link)
+        for address, way in self.ways.items():
+            self.engine.add_way_out(way.link, hears=address in self.wrapped)
         guard.install(ground.vips, [one.name for one in ground.links])
         watch = Watch(self.events)
         undo.callback(watch.stop)
@@ -174,6 +184,12 @@ class _Loop:
             case ("claim", str(vip), str(mac), str(interface)):
                 log.warning("VIP %s is also claimed by %s on %s; announcing it again", vip, mac, interface)
                 self.announce(self.links.values())
+            case ("refusal", str(backend)):
+                log.warning(
+                    "backend %s does not unwrap what it is sent (it says so by ICMP); "
+                    "set it up: dsrlb backend setup --mode l3dsr",
+                    backend,
+                )
             case ("neighbour",):
                 self.reconcile(self.resolver.known(time.monotonic()))
             case ("rule",):
@@ -211,7 +227,7 @@ class _Loop:
         found, lost = find_ways(self.config, list(self.links.values()))
         for address, way in found.items():
             try:
-                self.engine.add_way_out(way.link)
+                self.engine.add_way_out(way.link, hears=address in self.wrapped)
                 self.ways[address] = way
             except DsrlbError as error:  # it is gone again
                 lost[address] = str(error)
@@ -248,7 +264,8 @@ class _Loop:
         """Compile the table from what is known now, and install it if it differs."""
         macs = self.backend_macs(resolved)
         hops = {address: _hop(self.ways[address], mac) for address, mac in macs.items()}
-        interfaces = {ifindex: one.mac for ifindex, one in self.links.items()}
+        ears = {way.link.ifindex: way.link.mac for a, way in self.ways.items() if a in self.wrapped}
+        interfaces = ears | {ifindex: one.mac for ifindex, one in self.links.items()}
         table = tables.compile_table(self.config.services, hops, interfaces)
         if tables.diff(self.engine.table, table):
             self.engine.install(table)
@@ -287,11 +304,18 @@ class _Loop:
         now, own = time.monotonic(), {one.mac for one in self.links.values()}
         for vip in self.ground.vips:
             mac = ownership.claimant(frame, vip)
-            if mac is None or mac in own:  # two interfaces on one segment hear each other
+            if mac is None or mac in own or ifindex not in self.links:  # two on one segment hear each other
                 continue
             if now >= self.reported.get(vip, now):
                 self.reported[vip] = now + REPORT_CONFLICT_EVERY_S
                 self.events.put(("claim", str(vip), person_mac(mac), self.links[ifindex].name))
+
+    def hear_refusal(self, frame: bytes) -> None:
+        """Pass on, from the engine's thread, that a server does not take wrapped packets; not too often."""
+        now, address = time.monotonic(), refusing_server(frame)
+        if now >= self.refused.get(address, now):
+            self.refused[address] = now + REPORT_REFUSAL_EVERY_S
+            self.events.put(("refusal", str(address)))
 
     def hear_failure(self, error: Exception) -> None:
         """Pass on, from the engine's thread, that it ended."""

@@ -26,7 +26,7 @@ from dsrlb.model import (
     service_key,
     wire_address,
 )
-from dsrlb.modes.base import Mode, outer_source
+from dsrlb.modes.base import Mode, outer_source, wraps
 from dsrlb.schedulers.base import Cursor
 
 
@@ -109,7 +109,7 @@ def _assemble(
     services: Mapping[bytes, CompiledService], interfaces: Mapping[int, bytes | None]
 ) -> ForwardingTable:
     """Return the table of these services, with what follows from them."""
-    wrapping = [one for one in services.values() if one.mode.overhead_bytes(one.options, 4)]
+    wrapping = [one for one in services.values() if wraps(one.mode, one.options)]
     tunnels = _tunnels(wrapping)
     answering: dict[bytes, bool] = {}
     for service in services.values():

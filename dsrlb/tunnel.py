@@ -25,14 +25,15 @@ the error came: routers of the servers carry packets from the VIP to clients, th
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from dsrlb.model import V4_MAPPED, Action, ModeOptions, Reason
+from dsrlb.model import V4_MAPPED, Action, Address, ModeOptions, Reason
 from dsrlb.modes.l3dsr import GUE_BYTES, INSIDE, UDP_BYTES, overhead_bytes
 from dsrlb.state import Path, State, Verdict, forget_routes, stop
 from dsrlb.table import ForwardingTable, Target, find_service
 from dsrlb.wire import icmp, ipv4, ipv6, l4
-from dsrlb.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6
+from dsrlb.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, skip_tags
 from dsrlb.wire.packet import Arrival
 
 LEARNED_FOR_S = 600  # RFC 1191, section 6.3; RFC 8201, section 4
@@ -143,6 +144,14 @@ def _is_refusal(arrival: Arrival, about: About) -> bool:
     said = frame[packet.l4_at], frame[packet.l4_at + 1]
     words = ((3, _PROTOCOL), (3, _PORT)) if packet.protocol == icmp.ICMP else ((4, 1), (1, 4))
     return said in words and packet.src == about.server
+
+
+def refusing_server(frame: bytes) -> Address:
+    """Return the server that a frame under ``NO_DECAPSULATION`` is from."""
+    kind, at = skip_tags(frame)
+    if kind == ETHERTYPE_IPV4:
+        return IPv4Address(frame[at + 12 : at + 16])
+    return IPv6Address(frame[at + 8 : at + 24])
 
 
 def _is_unreachable(arrival: Arrival) -> bool:

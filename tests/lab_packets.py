@@ -11,6 +11,7 @@ from pathlib import Path
 from lab_wire import TEST_PREFIX, inside
 
 from dsrlb.frameio.af_packet import PacketSocket
+from dsrlb.frameio.filter import Interest
 from dsrlb.model import wire_address
 
 PEER, LB, CLIENT, SERVER, SWITCH = (f"{TEST_PREFIX}{name}" for name in ("fp", "fl", "fc", "fr", "fs"))
@@ -45,7 +46,7 @@ def namespaces(*names):
 @contextmanager
 def packets(vips=VIPS, **ring):
     with inside(LB):
-        opened = PacketSocket("e0", vips, **ring)
+        opened = PacketSocket("e0", Interest(tuple(vips)), **ring)
     with opened:
         yield opened
 

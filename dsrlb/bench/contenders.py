@@ -107,7 +107,13 @@ def dsrlb() -> int:
     hops: dict[Address, Hop | None] = {
         address: Hop(here.ifindex, here.mac, mac) for address, mac in BACKENDS.items()
     }
-    engine = PacketEngine([here], [wire_address(VIP)], lambda frame, ifindex: None, traceback.print_exception)
+    engine = PacketEngine(
+        [here],
+        [wire_address(VIP)],
+        on_conflict=lambda frame, ifindex: None,
+        on_failure=traceback.print_exception,
+        on_refusal=lambda frame: None,
+    )
     engine.install(compile_table([service], hops, {here.ifindex: here.mac}))
     engine.start()
     _ready()

@@ -25,10 +25,9 @@ from contextlib import suppress
 from types import TracebackType
 
 from dsrlb.errors import ConfigError, HostError
-from dsrlb.frameio.filter import ETHERTYPE_VLAN, Program, coarse_filter, vip_filter
+from dsrlb.frameio.filter import ETHERTYPE_VLAN, Interest, Program, coarse, wanted
 from dsrlb.frameio.sendmmsg import SendBatch, Sent
 from dsrlb.frameio.vnet import CHECKED_ONLY, NO_VNET, VNET_BYTES, Frame, clean, tagged
-from dsrlb.model import V4_MAPPED
 
 SLOT_BYTES = 2048  # 1972 for the frame: MTU 1500 with room for tags
 SLOTS = 4096
@@ -51,7 +50,7 @@ SO_ATTACH_FILTER, SO_SNDBUFFORCE, SO_RCVBUFFORCE = 26, 32, 33
 class PacketSocket:
     """One interface as a source and a sink of frames; a context manager.
 
-    ``vips`` (16 bytes each) choose the frames that arrive, see ``vip_filter``.  The ring takes ``slots`` x
+    ``interest`` chooses the frames that arrive, see ``filter.wanted``.  The ring takes ``slots`` x
     ``slot_bytes`` of locked kernel memory (``ring_bytes``; 8 MiB by default): slots a power of two, at
     least 32; slot_bytes a power of two from 256 to 65536.
 
@@ -63,7 +62,7 @@ class PacketSocket:
     """
 
     def __init__(
-        self, interface: str, vips: Sequence[bytes], *, slots: int = SLOTS, slot_bytes: int = SLOT_BYTES
+        self, interface: str, interest: Interest, *, slots: int = SLOTS, slot_bytes: int = SLOT_BYTES
     ) -> None:
         """Open, filter, map and bind, in this order: no unwanted frame is ever seen."""
         self.interface = interface
@@ -75,7 +74,7 @@ class PacketSocket:
         self._groups: list[socket.socket] = []
         self._socket = open_unbound(interface)
         try:
-            self.set_vips(vips)
+            self.set_interest(interest)
             self._map_ring()
             self._socket.bind((interface, ETH_P_ALL))
             self.ifindex = socket.if_nametoindex(interface)
@@ -131,18 +130,17 @@ class PacketSocket:
         """Tell whether the interface still exists (it may be down)."""
         return bool(self._socket.getsockname()[0])
 
-    def set_vips(self, vips: Sequence[bytes]) -> None:
+    def set_interest(self, interest: Interest) -> None:
         """Replace the filter, at once and without a gap.
 
         A kernel whose ``net.core.optmem_max`` is too small for the exact program gets the coarse one.
         """
         try:
-            attach_filter(self._socket, vip_filter(vips))
+            attach_filter(self._socket, wanted(interest))
         except OSError as error:
             if error.errno != errno.ENOMEM:
                 raise
-            mapped = {vip[:12] == V4_MAPPED for vip in vips}
-            attach_filter(self._socket, coarse_filter(True in mapped, False in mapped))
+            attach_filter(self._socket, coarse(interest))
 
     def receive(self, limit: int = 256) -> list[Frame]:
         """Return up to ``limit`` frames as (vnet header, frame), in order; never waits, never raises.

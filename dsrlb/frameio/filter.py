@@ -13,7 +13,8 @@ Registers: ``A`` value under test, ``X`` length of the link header (14, 18 or 22
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from dsrlb.model import V4_MAPPED
@@ -40,31 +41,57 @@ ETHERTYPE_IPV4, ETHERTYPE_ARP, ETHERTYPE_IPV6 = 0x0800, 0x0806, 0x86DD
 ETHERTYPE_VLAN, ETHERTYPE_QINQ = 0x8100, 0x88A8
 
 
-def vip_filter(vips: Sequence[bytes]) -> Program:
-    """Return the program that accepts what concerns the VIPs (16 bytes each), and nothing else.
+@dataclass(frozen=True)
+class Interest:
+    """Which frames are wanted; addresses of 16 bytes."""
+
+    vips: tuple[bytes, ...] = ()
+    errors_to: tuple[bytes, ...] = ()  # addresses of this host, errors to which are about what it sends
+
+
+def wanted(interest: Interest) -> Program:
+    """Return the program that accepts the frames of an interest, and no others.
 
     Accepted, bare or behind one or two VLAN tags, if addressed to this host, broadcast or multicast:
 
     - IPv4 and IPv6 packets with a VIP as destination;
     - ARP with a VIP as sender or target;
     - ICMPv6 neighbour solicitations and advertisements with a VIP as *target*, whatever their destination
-      (and none with another target: not even one sent to a VIP).
+      (and none with another target: not even one sent to a VIP);
+    - ICMP and ICMPv6 errors to an address of ``errors_to``.
 
-    About 400 IPv6 VIPs or 800 IPv4 VIPs fit.  With more, the result is ``coarse_filter``.
+    About 400 IPv6 VIPs or 800 IPv4 VIPs fit.  With more, the result is ``coarse``.
     """
-    v4 = sorted({int.from_bytes(vip[12:], "big") for vip in vips if vip[:12] == V4_MAPPED})
-    v6 = {vip for vip in vips if vip[:12] != V4_MAPPED}
-    program = [*_link(), *_when(ETHERTYPE_IPV6, _ipv6(v6)), *_ipv4(v4), REJECT]
-    return program if len(program) <= INSTRUCTIONS_MAX else coarse_filter(bool(v4), bool(v6))
+    v4, errors4 = (sorted(_number(one) for one in some if _is_v4(one)) for some in _parts(interest))
+    v6, errors6 = (sorted(_words(one) for one in some if not _is_v4(one)) for some in _parts(interest))
+    program = [*_link(), *_when(ETHERTYPE_IPV6, _ipv6(v6, errors6)), *_ipv4(v4, errors4), REJECT]
+    return program if len(program) <= INSTRUCTIONS_MAX else coarse(interest)
 
 
-def coarse_filter(ipv4: bool, ipv6: bool) -> Program:
-    """Return the program that accepts every IP packet (and ARP) of the families given, to this host.
+def coarse(interest: Interest) -> Program:
+    """Return the program that accepts every IP packet (and ARP) of the families of an interest.
 
-    For kernels or VIP lists that do not take the exact filter: correct, but Python sees more frames.
+    For kernels or interests that do not take the exact filter: correct, but Python sees more frames.
     """
-    kinds = (ETHERTYPE_IPV4, ETHERTYPE_ARP) * ipv4 + (ETHERTYPE_IPV6,) * ipv6
+    families = {_is_v4(one) for some in _parts(interest) for one in some}
+    kinds = (ETHERTYPE_IPV4, ETHERTYPE_ARP) * (True in families) + (ETHERTYPE_IPV6,) * (False in families)
     return [*_link(), *_search([(kind, [ACCEPT]) for kind in kinds]), REJECT]
+
+
+def _parts(interest: Interest) -> tuple[set[bytes], set[bytes]]:
+    return set(interest.vips), set(interest.errors_to)
+
+
+def _is_v4(address: bytes) -> bool:
+    return address.startswith(V4_MAPPED)
+
+
+def _number(address: bytes) -> int:
+    return int.from_bytes(address[12:], "big")
+
+
+def _words(address: bytes) -> tuple[int, ...]:
+    return tuple(int.from_bytes(address[i : i + 4], "big") for i in (0, 4, 8, 12))
 
 
 def _link() -> Program:
@@ -86,9 +113,9 @@ def _link() -> Program:
     ]
 
 
-def _ipv4(vips: Sequence[int]) -> Program:
-    """IPv4 and ARP; the last search serves both, with A = destination or A = ARP target."""
-    if not vips:
+def _ipv4(vips: Sequence[int], errors_to: Sequence[int]) -> Program:
+    """IPv4 and ARP; the search for VIPs serves both, with A = destination or A = ARP target."""
+    if not vips and not errors_to:
         return []
     search = _search([(vip, [ACCEPT]) for vip in vips])
     arp: Program = [
@@ -101,15 +128,38 @@ def _ipv4(vips: Sequence[int]) -> Program:
         *search,
         (LOAD_WORD, 0, 0, 24),
     ]
-    return [(JUMP_EQUAL, 0, 2, ETHERTYPE_IPV4), (LOAD_WORD, 0, 0, 16), (JUMP, 0, 0, len(arp)), *arp, *search]
+    head: Program = [(JUMP_EQUAL, 0, 2, ETHERTYPE_IPV4), (LOAD_WORD, 0, 0, 16), (JUMP, 0, 0, len(arp))]
+    return [*head, *arp, *search, *_ipv4_errors(errors_to)]
 
 
-def _ipv6(vips: Iterable[bytes]) -> Program:
+def _ipv4_errors(errors_to: Sequence[int]) -> Program:
+    """ICMP errors; an IPv4 header with options is taken for one that precedes an error.
+
+    ARP gets here as well when it is for no VIP: its bytes are read as if they were IPv4, which at worst
+    lets a frame through.
+    """
+    if not errors_to:
+        return []
+    is_error: Program = [
+        (LOAD_BYTE, 0, 0, 9),
+        (JUMP_EQUAL, 1, 0, 1),
+        REJECT,
+        (LOAD_BYTE, 0, 0, 0),
+        (JUMP_EQUAL, 1, 0, 0x45),
+        ACCEPT,
+        (LOAD_BYTE, 0, 0, 20),
+        *_search([(kind, [ACCEPT]) for kind in (3, 11, 12)]),
+        REJECT,
+    ]
+    return [(LOAD_WORD, 0, 0, 16), *_search([(address, is_error) for address in errors_to])]
+
+
+def _ipv6(vips: Sequence[tuple[int, ...]], errors_to: Sequence[tuple[int, ...]]) -> Program:
     """IPv6: the target of neighbour discovery, the destination of everything else."""
-    words = sorted({tuple(int.from_bytes(vip[i : i + 4], "big") for i in (0, 4, 8, 12)) for vip in vips})
-    if not words:
+    if not vips and not errors_to:
         return [REJECT]
     load_target, load_destination = _load_address(48), _load_address(24)
+    errors = _ipv6_errors(errors_to)
     return [
         (LOAD_BYTE, 0, 0, 6),
         (JUMP_EQUAL, 0, 4 + len(load_target), 58),  # not ICMPv6: its destination counts
@@ -117,11 +167,35 @@ def _ipv6(vips: Iterable[bytes]) -> Program:
         (JUMP_EQUAL, 1, 0, 135),
         (JUMP_EQUAL, 0, 1 + len(load_target), 136),
         *load_target,
-        (JUMP, 0, 0, len(load_destination)),
+        (JUMP, 0, 0, len(load_destination) + len(errors)),
         *load_destination,
-        *_match_words(words, (3, 2, 1, 0)),
+        *errors,
+        *(_match_words(vips, (3, 2, 1, 0)) if vips else []),
         REJECT,
     ]
+
+
+def _ipv6_errors(errors_to: Sequence[tuple[int, ...]]) -> Program:
+    """ICMPv6 errors, whose types are below 128, to one of a few addresses."""
+    if not errors_to:
+        return []
+    checks = [step for address in errors_to for step in _is_address(address)]
+    return [
+        (LOAD_BYTE, 0, 0, 6),
+        (JUMP_EQUAL, 1, 0, 58),
+        (JUMP, 0, 0, 3 + len(checks)),
+        (LOAD_BYTE, 0, 0, 40),
+        (JUMP_NOT_BELOW, 0, 1, 128),
+        (JUMP, 0, 0, len(checks)),
+        *checks,
+    ]
+
+
+def _is_address(words: tuple[int, ...]) -> Program:
+    """Accept if M[0..3] is this address; else fall out of the end."""
+    return [
+        step for i in (3, 2, 1, 0) for step in ((LOAD_SCRATCH, 0, 0, i), (JUMP_EQUAL, 0, 2 * i + 1, words[i]))
+    ] + [ACCEPT]
 
 
 def _load_address(at: int) -> Program:

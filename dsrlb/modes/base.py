@@ -62,6 +62,11 @@ class Mode:
     host_steps: Callable[[Address], tuple[HostStep, ...]]  # VIP -> what a real server needs, in order
 
 
+def wraps(mode: Mode, options: ModeOptions) -> bool:
+    """Return whether a mode puts bytes before packets."""
+    return mode.overhead_bytes(options, 4) > 0
+
+
 def outer_source(options: ModeOptions, hop: Hop, address: bytes) -> bytes | None:
     """Return the 16-byte source of packets that the balancer itself sends to a backend.
 

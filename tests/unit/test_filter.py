@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from dsrlb.frameio.filter import INSTRUCTIONS_MAX, coarse_filter, vip_filter
+from dsrlb.frameio.filter import INSTRUCTIONS_MAX, Interest, coarse, wanted
 from dsrlb.model import wire_address
 
 HOST, BROADCAST, MULTICAST, OTHERHOST, OUTGOING = range(5)
@@ -55,7 +55,7 @@ def run(program, frame, packet_type=HOST):
 
 
 def wire(*addresses):
-    return [wire_address(ip_address(address)) for address in addresses]
+    return tuple(wire_address(ip_address(address)) for address in addresses)
 
 
 def ipv4(destination, protocol=6):
@@ -114,37 +114,39 @@ def framed(packet, tags=b""):
 @pytest.mark.parametrize("name", WANTED)
 def test_what_concerns_a_vip_comes_through_whole(name, tags):
     for packet_type in (HOST, BROADCAST, MULTICAST):
-        assert run(vip_filter(wire(*VIPS)), framed(WANTED[name], TAGS[tags]), packet_type) == 0xFFFFFFFF
+        assert run(wanted(Interest(wire(*VIPS))), framed(WANTED[name], TAGS[tags]), packet_type) == 0xFFFFFFFF
 
 
 @pytest.mark.parametrize("tags", TAGS)
 @pytest.mark.parametrize("name", UNWANTED)
 def test_what_concerns_no_vip_stays_out(name, tags):
-    assert run(vip_filter(wire(*VIPS)), framed(UNWANTED[name], TAGS[tags])) == 0
+    assert run(wanted(Interest(wire(*VIPS))), framed(UNWANTED[name], TAGS[tags])) == 0
 
 
 @pytest.mark.parametrize("packet_type", [OTHERHOST, OUTGOING, 5, 6, 7])
-@pytest.mark.parametrize("build", [lambda: vip_filter(wire(*VIPS)), lambda: coarse_filter(True, True)])
+@pytest.mark.parametrize(
+    "build", [lambda: wanted(Interest(wire(*VIPS))), lambda: coarse(Interest(wire(*VIPS)))]
+)
 def test_frames_for_others_and_our_own_stay_out(packet_type, build):
     assert run(build(), framed(WANTED["IPv4 to a VIP"]), packet_type) == 0
 
 
 def test_three_tags_and_every_stump_stay_out():
-    program = vip_filter(wire(*VIPS))
+    program = wanted(Interest(wire(*VIPS)))
     assert run(program, framed(ipv4("198.18.1.100"), TAGS["tag"] * 3)) == 0
     assert not any(run(program, framed(ipv4("198.18.1.100"))[:length]) for length in range(34))
 
 
 @pytest.mark.parametrize("vips", [VIPS[:2], VIPS[2:]])
 def test_vips_of_one_family_leave_the_other_out(vips):
-    program = vip_filter(wire(*vips))
+    program = wanted(Interest(wire(*vips)))
     passed = {name for name, packet in WANTED.items() if run(program, framed(packet))}
     v6 = {name for name in WANTED if "v6" in name or name.startswith(("NS", "NA", "unicast"))}
     assert passed == (v6 if vips == VIPS[2:] else set(WANTED) - v6)
 
 
 def test_without_vips_nothing_comes_through():
-    assert not any(run(vip_filter([]), framed(packet)) for packet in WANTED.values())
+    assert not any(run(wanted(Interest()), framed(packet)) for packet in WANTED.values())
 
 
 def same_end(count):
@@ -159,7 +161,7 @@ def scattered(count, seed):
 @pytest.mark.parametrize("v6", [same_end(250), scattered(250, 1), same_end(125) + scattered(125, 2)])
 def test_250_vips_of_each_family_are_told_apart_from_their_neighbours(v6):
     v4 = [str(ip_address("198.18.0.0") + 3 * i + i * i % 1000 * 7) for i in range(250)]
-    program = vip_filter(wire(*v4, *v6))
+    program = wanted(Interest(wire(*v4, *v6)))
     assert len(program) <= INSTRUCTIONS_MAX
     assert all(0 <= jt <= 255 and 0 <= jf <= 255 for _, jt, jf, _ in program)
     for build, vips in ((ipv4, v4), (ipv6, v6), (neighbour, v6), (lambda a: arp(a, "198.19.0.1"), v4)):
@@ -170,13 +172,71 @@ def test_250_vips_of_each_family_are_told_apart_from_their_neighbours(v6):
 
 
 def test_more_vips_than_fit_get_the_coarse_filter_of_their_family():
-    program = vip_filter(wire(*(str(ip_address("198.18.0.0") + i) for i in range(3000))))
-    assert program == coarse_filter(True, False)
+    many = Interest(wire(*(str(ip_address("198.18.0.0") + i) for i in range(3000))))
+    assert wanted(many) == coarse(many) == coarse(Interest(wire("198.18.0.1")))
 
 
 def test_the_coarse_filter_takes_all_ip_and_arp_of_its_families():
     frames = [framed(packet) for packet in WANTED.values()]
-    assert all(run(coarse_filter(True, True), frame) for frame in frames)
-    assert run(coarse_filter(True, True), framed(UNWANTED["IPv4 to another address"], TAGS["two tags"]))
-    assert not run(coarse_filter(False, True), framed(WANTED["ARP for a VIP"]))
-    assert not run(coarse_filter(True, True), framed(UNWANTED["LLDP"]))
+    assert all(run(coarse(Interest(wire(*VIPS))), frame) for frame in frames)
+    assert run(coarse(Interest(wire(*VIPS))), framed(UNWANTED["IPv4 to another address"], TAGS["two tags"]))
+    assert not run(coarse(Interest(wire("2001:db8::64"))), framed(WANTED["ARP for a VIP"]))
+    assert not run(coarse(Interest(wire(*VIPS))), framed(UNWANTED["LLDP"]))
+
+
+OWN = wire("198.18.1.10", "2001:db8:1::10", "198.18.2.10", "2001:db8:2::10")
+
+
+def icmp(destination, kind, head=None):
+    ethertype, packet = ipv4(destination, 1)
+    return ethertype, (head or packet[:20]) + bytes((kind,)) + bytes(30)
+
+
+def icmpv6(destination, kind):
+    return ipv6(destination, bytes((kind,)) + bytes(30), 58)
+
+
+ERRORS = {
+    "unreachable": icmp("198.18.1.10", 3),
+    "time exceeded to another own address": icmp("198.18.2.10", 11),
+    "parameter problem": icmp("198.18.1.10", 12),
+    "with options": icmp("198.18.1.10", 0, b"\x46" + icmp("198.18.1.10", 0)[1][1:20]),
+    "IPv6 unreachable": icmpv6("2001:db8:1::10", 1),
+    "IPv6 too big to another own address": icmpv6("2001:db8:2::10", 2),
+}
+NO_ERRORS = {
+    "echo request": icmp("198.18.1.10", 8),
+    "error to another address": icmp("198.18.1.11", 3),
+    "TCP": ipv4("198.18.1.10"),
+    "IPv6 echo request": icmpv6("2001:db8:1::10", 128),
+    "IPv6 error to another address": icmpv6("2001:db8:1::11", 1),
+    "IPv6 TCP": ipv6("2001:db8:1::10"),
+    "neighbour solicitation": neighbour("2001:db8:1::10"),
+}
+
+
+@pytest.mark.parametrize("vips", [(), wire(*VIPS), wire(*VIPS[:2]), wire(*VIPS[2:])])
+@pytest.mark.parametrize("tags", TAGS)
+def test_errors_to_own_addresses_come_through_and_nothing_else_to_them(vips, tags):
+    program = wanted(Interest(vips, OWN))
+    assert all(run(program, framed(packet, TAGS[tags])) for packet in ERRORS.values())
+    assert not any(run(program, framed(packet, TAGS[tags])) for packet in NO_ERRORS.values())
+    assert not any(run(wanted(Interest(vips)), framed(packet, TAGS[tags])) for packet in ERRORS.values())
+
+
+def test_errors_to_own_addresses_change_nothing_for_vips():
+    program = wanted(Interest(wire(*VIPS), OWN))
+    for packet in (*WANTED.values(), icmp("198.18.1.100", 3), icmpv6("2001:db8::64", 2)):
+        assert run(program, framed(packet))
+    assert not any(run(program, framed(packet)) for packet in UNWANTED.values())
+
+
+def test_many_own_addresses_are_told_apart():
+    own = wire(*same_end(60), *(str(ip_address("198.18.3.0") + 2 * i) for i in range(60)))
+    program = wanted(Interest((), own))
+    assert all(0 <= jt <= 255 and 0 <= jf <= 255 for _, jt, jf, _ in program)
+    for i in range(60):
+        assert run(program, framed(icmpv6(f"2001:db8:{i:x}::64", 1)))
+        assert not run(program, framed(icmpv6(f"2001:db8:{i:x}::65", 1)))
+        assert run(program, framed(icmp(str(ip_address("198.18.3.0") + 2 * i), 3)))
+        assert not run(program, framed(icmp(str(ip_address("198.18.3.1") + 2 * i), 3)))

@@ -22,7 +22,7 @@ from lab_wire import inside
 
 from dsrlb.frameio import af_packet
 from dsrlb.frameio.af_packet import PacketSocket
-from dsrlb.frameio.filter import coarse_filter
+from dsrlb.frameio.filter import Interest, coarse
 from dsrlb.frameio.vnet import NO_VNET, VNET
 from dsrlb.model import wire_address
 
@@ -63,7 +63,7 @@ def test_250_vips_of_each_family_fit_the_kernel(wire):
 
 def test_the_vips_can_be_changed_while_it_runs(wire):
     with packets() as lb:
-        lb.set_vips([wire_address(ip_address("198.18.1.101"))])
+        lb.set_interest(Interest((wire_address(ip_address("198.18.1.101")),)))
         wire.send(NO_VNET + ipv4())
         wire.send(NO_VNET + ipv4(destination="198.18.1.101"))
         assert gather(lb, 1) == [(NO_VNET, ipv4(destination="198.18.1.101"))]
@@ -80,7 +80,7 @@ def test_a_kernel_that_has_no_room_for_the_exact_filter_gets_the_coarse_one(wire
 
     monkeypatch.setattr(af_packet, "attach_filter", attach_small)
     with packets() as lb:
-        assert attached == [coarse_filter(True, True)]
+        assert attached == [coarse(Interest(tuple(VIPS)))]
         wire.send(NO_VNET + ipv4(destination="198.18.1.101"))
         assert len(gather(lb, 1)) == 1
 
@@ -154,7 +154,7 @@ def test_no_more_frames_than_asked_for_are_taken(wire):
 
 
 def test_a_frame_that_fails_does_not_hold_back_the_next(wire):
-    with packets() as lb, inside(PEER), PacketSocket("e0", VIPS) as peer:
+    with packets() as lb, inside(PEER), PacketSocket("e0", Interest(tuple(VIPS))) as peer:
         out = PEER_MAC + LB_MAC + ipv4()[12:]
         queue = []
         for i in range(600):

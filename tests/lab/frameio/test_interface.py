@@ -11,6 +11,7 @@ from lab_wire import inside
 
 from dsrlb.errors import ConfigError
 from dsrlb.frameio.af_packet import PacketSocket
+from dsrlb.frameio.filter import Interest
 from dsrlb.frameio.vnet import NO_VNET
 from dsrlb.model import wire_address
 
@@ -87,5 +88,5 @@ def test_neighbour_solicitations_are_asked_for_at_nic_and_switch(wire, ipv6_off)
 def test_an_interface_that_will_not_do_is_refused(wire, interface, sentence):
     before = taps_and_descriptors()
     with inside(LB), pytest.raises(ConfigError, match=sentence):
-        PacketSocket(interface, VIPS)
+        PacketSocket(interface, Interest(tuple(VIPS)))
     assert taps_and_descriptors() == before
