@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from types import MappingProxyType
@@ -39,24 +39,25 @@ def requests(
     count: int,
     port: int = 80,
     path: str = "/",
-    source: str = "",
+    source: str | Sequence[str] = "",
     parallel: int = 1,
     timeout_s: float = 5,
     lost_max: int = 20,
 ) -> Result:
-    """GET ``path`` ``count`` times, each on a connection of its own.
+    """GET ``path`` ``count`` times, each on a connection of its own; of several sources each has its turn.
 
     ``servers``: who answered, in the order asked, None where nobody did; ``bodies``: the first 64 bytes of
     each as text; ``bytes``: of all bodies; ``errors``: one line for each request that was lost.  After
     ``lost_max`` of those the rest counts as lost without being tried.
     """
     lost: list[str] = []
+    sources = [source] if isinstance(source, str) else source
 
-    def one(_: int) -> tuple[str | None, bytes]:
+    def one(number: int) -> tuple[str | None, bytes]:
         try:
             if len(lost) >= lost_max:
                 raise http.client.HTTPException("not tried, too many were lost before")
-            with closing(_connect(host, port, source, timeout_s)) as connection:
+            with closing(_connect(host, port, sources[number % len(sources)], timeout_s)) as connection:
                 return _fetch(connection, path)
         except FAILURES as error:
             lost.append(f"{type(error).__name__}: {error}")
