@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from dsrlb import modes
 from dsrlb.cli.options import Parsed, configured
 from dsrlb.config import Config, parse_mac
 from dsrlb.engines.replay import replay_file
 from dsrlb.engines.report import lines
 from dsrlb.errors import ConfigError
 from dsrlb.frameio.pcap import STANDARD
+from dsrlb.modes.base import wraps
 
 
 @click.command()
@@ -34,6 +36,16 @@ def replay(config: Config, mac: bytes | None, captured: str, sent: str) -> None:
     if nameless:
         raise ConfigError(
             f"backend {', '.join(nameless)}: no MAC, and a replay has no network to ask; add mac=MAC"
+        )
+    sourceless = [
+        one.name
+        for one in config.services
+        if wraps(modes.BY_NAME[one.mode], one.options) and one.options.source is None
+    ]
+    if sourceless:
+        raise ConfigError(
+            f"service {', '.join(sourceless)}: wrapped packets need an address of the balancer's as source, "
+            "and a replay has no host to ask; add --source ADDR"
         )
     state, table = replay_file(config.services, mac, captured, sent)
     for line in lines(state, table):

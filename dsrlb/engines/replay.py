@@ -17,6 +17,7 @@ from dsrlb.table import ForwardingTable, compile_table
 
 IFINDEX = 1
 KEEP_SOURCE = bytes(6)
+MTU_BYTES = 1500  # of the way to every backend: an Ethernet's
 FORGET_AFTER_S = 3600  # later than any time-out: held pieces are given up and counted
 
 
@@ -30,7 +31,7 @@ def replay_file(
     cannot be read or written.
     """
     hops = {
-        backend.address: Hop(IFINDEX, mac or KEEP_SOURCE, backend.mac)
+        backend.address: Hop(IFINDEX, mac or KEEP_SOURCE, backend.mac, MTU_BYTES)
         for service in services
         for backend in service.backends
         if backend.mac is not None

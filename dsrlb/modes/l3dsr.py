@@ -66,6 +66,7 @@ from dsrlb.wire import ipv4, ipv6, l4
 from dsrlb.wire.checksum import WORD_MAX, checksum, pseudo_header
 from dsrlb.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_BYTES
 from dsrlb.wire.flowhash import flow_hash
+from dsrlb.wire.mss import clamped
 from dsrlb.wire.packet import Packet
 
 Wrap = Callable[[bytes, int, int], bytes]  # the client's packet, its TOS, its flow's hash -> frame
@@ -168,6 +169,9 @@ def forward(job: Job) -> Outcome:
     tos = inner[1] if version == 4 else (inner[0] << 4 | inner[1] >> 4) & 0xFF
     hashed = hash_of(frame, packet) if tunnel.reads_flow else 0
     room = min(job.mtu_bytes, ipv4.MOST_BYTES) - tunnel.overhead_bytes
+    if job.options.clamp_mss and _opens(frame, packet):
+        headers = l4.TCP_HEADER_BYTES + (ipv4.HEADER_BYTES if version == 4 else ipv6.HEADER_BYTES)
+        inner = clamped(inner, packet.l4_at - at, max(room - headers, 1))
     if len(inner) <= room:
         return [tunnel.wrap(inner, tos, hashed)]
     if version == 6 and len(inner) <= ipv6.LEAST_MTU_BYTES:
@@ -176,6 +180,12 @@ def forward(job: Job) -> Outcome:
         return TooBig(max(room, ipv6.LEAST_MTU_BYTES if version == 6 else ipv4.LEAST_MTU_BYTES))
     pieces = ipv4.fragment(inner, max(room, ipv4.LEAST_MTU_BYTES))
     return [tunnel.wrap(piece, tos, hashed) for piece in pieces] or Reason.MALFORMED
+
+
+def _opens(frame: bytes, packet: Packet) -> bool:
+    """Return whether a packet has the header of a TCP segment that opens a connection."""
+    is_later = packet.fragment is not None and not packet.fragment.is_first
+    return packet.protocol == l4.TCP and not is_later and bool(frame[packet.l4_at + l4.TCP_FLAGS_AT] & l4.SYN)
 
 
 def _cut_outside(wrapped: bytes, mtu_bytes: int) -> list[bytes]:
