@@ -13,12 +13,19 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 
 from dsrlb.datapath import decide, process
+from dsrlb.model import ModeOptions
 from dsrlb.shortcut import forward_known
 from dsrlb.state import State, Verdict
 from dsrlb.wire.checksum import checksum
 
 ETHER = Ether(dst=packets.BALANCER_MAC, src=packets.ROUTER_MAC)
 TABLES = (balancer.table(), balancer.table(backends=balancer.ALL_BACKENDS[:2]))
+FAR = (f"{packets.FAR},mac={packets.ROUTER_MAC}", f"{packets.FAR6},mac={packets.ROUTER_MAC}")
+WRAPPING = [  # 80 bytes: some packets fit, some do not
+    balancer.table(backends=FAR, mode="l3dsr", options=ModeOptions(encap=encap), mtu_bytes=mtu_bytes)
+    for encap in ("ipip", "gue", "gue1")
+    for mtu_bytes in (80, 1500)
+]
 CLIENT_TO_VIP = IP(src=packets.CLIENT, dst=packets.VIP)
 
 
@@ -42,6 +49,35 @@ def damaged(frame: bytes, at: int, value: int) -> bytes:
     return frame[:at] + bytes((value,)) + frame[at + 1 :]
 
 
+def refreshed(frame: bytes) -> bytes:
+    """Return the frame with an IPv4 checksum that is right for whatever its header says now."""
+    zeroed = frame[:24] + b"\0\0" + frame[26:]
+    return zeroed[:24] + checksum(zeroed[14:34]) + zeroed[26:]
+
+
+def marked(frame: bytes, tos: int) -> bytes:
+    """Return the frame with another TOS, if it is long enough to have one."""
+    return refreshed(frame[:15] + bytes((tos,)) + frame[16:]) if len(frame) >= 34 else frame
+
+
+def too_big(mtu_bytes: int, options: ModeOptions) -> list[bytes]:
+    """Return what routers say of the ways to the far servers: the outer header of anything will do."""
+    udp = packets.UDP(dport=options.encap_port)
+    inner4 = packets.IP(src=packets.CLIENT, dst=packets.VIP) / packets.Raw(bytes(1400))
+    inside = inner4 if options.encap == "ipip" else udp / packets.Raw(bytes(1400))
+    outer4 = packets.IP(src=packets.BALANCER_IP, dst=packets.FAR) / inside
+    outer6 = packets.IPv6(src=packets.BALANCER_IP6, dst=packets.FAR6) / inside
+    error4 = packets.ICMP(type=3, code=4, nexthopmtu=mtu_bytes) / packets.Raw(bytes(outer4)[:40])
+    error6 = packets.ICMPv6PacketTooBig(mtu=mtu_bytes) / packets.Raw(bytes(outer6)[:60])
+    return [
+        bytes(packets.ether() / packets.IP(src=packets.ROUTER, dst=packets.BALANCER_IP) / error4),
+        bytes(packets.ether() / packets.IPv6(src=packets.ROUTER6, dst=packets.BALANCER_IP6) / error6),
+    ]
+
+
+ERRORS = [error for encap in ("ipip", "gue") for error in too_big(1290, ModeOptions(encap=encap))]
+
+
 SPORTS = st.integers(4000, 4002)
 FLAGS = st.sampled_from(["S", "A", "PA", "FA", "R", "SA", ""])
 SOUND = st.one_of(
@@ -57,6 +93,15 @@ FRAMES = st.one_of(
 IFINDEXES = st.sampled_from([packets.IFINDEX, packets.IFINDEX, packets.OTHER_IFINDEX])
 LATER_S = st.sampled_from([0, 0, 0, 1, 301, 901])
 STEPS = st.lists(st.tuples(FRAMES, IFINDEXES, st.sampled_from(TABLES), LATER_S), max_size=30)
+WRAPPED_STEPS = st.lists(
+    st.tuples(
+        st.one_of(st.builds(marked, FRAMES, st.integers(0, 255)), st.sampled_from(ERRORS)),
+        IFINDEXES,
+        st.sampled_from(WRAPPING),
+        LATER_S,
+    ),
+    max_size=30,
+)
 
 
 def outcome(way: Callable[..., Verdict], steps: list[tuple[bytes, int, object, int]]) -> object:
@@ -65,12 +110,29 @@ def outcome(way: Callable[..., Verdict], steps: list[tuple[bytes, int, object, i
         now_s += later_s
         verdicts.append(way(frame, ifindex, table, state, now_s))
     flows = {key: (flow.backend, flow.state, flow.seen_s) for key, flow in state.flows}
-    return verdicts, state.reasons, state.backends, flows
+    return verdicts, state.released, state.reasons, state.backends, flows
 
 
 @given(STEPS)
 def test_the_short_way_and_the_long_way_have_one_outcome(steps: list[tuple[bytes, int, object, int]]) -> None:
     assert outcome(process, steps) == outcome(decide, steps)
+
+
+@given(WRAPPED_STEPS)
+def test_so_they_have_when_packets_are_wrapped(steps: list[tuple[bytes, int, object, int]]) -> None:
+    assert outcome(process, steps) == outcome(decide, steps)
+
+
+@pytest.mark.parametrize("table", WRAPPING[1::2])
+def test_a_wrapped_packet_takes_the_short_way_until_a_router_says_that_it_is_too_long(table: object) -> None:
+    plain, state = udp(4000, 1300), State()
+    first = decide(plain, packets.IFINDEX, table, state, 0)  # type: ignore[arg-type]
+    assert forward_known(plain, packets.IFINDEX, table, state, 0) == first  # type: ignore[arg-type]
+    for error in ERRORS:
+        decide(error, packets.IFINDEX, table, state, 0)  # type: ignore[arg-type]
+    assert forward_known(plain, packets.IFINDEX, table, state, 0) is None  # type: ignore[arg-type]
+    cut = decide(plain, packets.IFINDEX, table, state, 0)  # type: ignore[arg-type]
+    assert len(cut[3]) < len(first[3])
 
 
 def test_a_packet_of_a_proven_flow_takes_the_short_way_until_the_table_changes() -> None:
@@ -81,12 +143,6 @@ def test_a_packet_of_a_proven_flow_takes_the_short_way_until_the_table_changes()
         expected = decide(plain, packets.IFINDEX, first, state, 0)
     assert forward_known(plain, packets.IFINDEX, first, state, 0) == expected
     assert forward_known(plain, packets.IFINDEX, second, state, 0) is None
-
-
-def refreshed(frame: bytes) -> bytes:
-    """Return the frame with an IPv4 checksum that is right for whatever its header says now."""
-    zeroed = frame[:24] + b"\0\0" + frame[26:]
-    return zeroed[:24] + checksum(zeroed[14:34]) + zeroed[26:]
 
 
 KNOWN = [tcp(4000, "A", options=True, tag=False), udp(4000, 40)]
