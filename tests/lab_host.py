@@ -20,7 +20,7 @@ ARP_REPLY_HEAD = bytes.fromhex("08060001080006040002")  # bytes 12 to 21 of the 
 LB_V4 = ip_address("198.18.40.1")
 SERVER_V4, SERVER_V6 = ip_address("198.18.40.21"), ip_address("2001:db8:40::21")
 VIP_V4, VIP_V6 = ip_address("198.18.40.100"), ip_address("2001:db8:40::100")
-BOTH = pytest.mark.parametrize("server", [SERVER_V4, SERVER_V6], ids=["ipv4", "ipv6"])
+SERVERS = [SERVER_V4, SERVER_V6]  # one machine
 VIPS = pytest.mark.parametrize("vip", [VIP_V4, VIP_V6], ids=["ipv4", "ipv6"])
 LB_MAC, SERVER_MAC = bytes.fromhex("0200c6122801"), bytes.fromhex("0200c6122815")
 
