@@ -14,6 +14,7 @@ from dsrlb.host.links import Link, default_interface, link, link_at, own_address
 from dsrlb.host.neighbours import Route, routes_to
 from dsrlb.host.ownership import find_owner
 from dsrlb.model import Address, Backend, person_mac
+from dsrlb.modes.base import wraps
 
 OWNERS_AT_ONCE = 256  # each waits 0.6 s for an answer, and costs a thread
 
@@ -79,7 +80,24 @@ def find_ways(config: Config, links: Sequence[Link]) -> tuple[dict[Address, Way]
             ways[backend.address] = way
         else:
             lost[backend.address] = way
+    for address in _sourceless(config, ways):
+        del ways[address]
+        lost[address] = (
+            f"Backend {address}: this host has no IPv{address.version} address, which packets wrapped for it "
+            "must come from; give it one, or name one that is routed here by --source."
+        )
     return ways, lost
+
+
+def _sourceless(config: Config, ways: Mapping[Address, Way]) -> set[Address]:
+    """Return the backends that packets are to be wrapped for, with no address to send them from."""
+    return {
+        backend.address
+        for service in config.services
+        if wraps(modes.BY_NAME[service.mode], service.options) and service.options.source is None
+        for backend in service.backends
+        if backend.address in ways and ways[backend.address].source is None
+    }
 
 
 def vips_owned_here(vips: Sequence[Address]) -> Iterator[Finding]:

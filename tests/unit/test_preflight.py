@@ -7,8 +7,8 @@ from ipaddress import ip_address, ip_interface
 from dsrlb.config import Config
 from dsrlb.host.links import Link
 from dsrlb.host.neighbours import Route
-from dsrlb.model import Backend, Service
-from dsrlb.preflight import _broadcast_vips, _doubled, _own_macs, _way_to
+from dsrlb.model import Backend, ModeOptions, Service
+from dsrlb.preflight import Way, _broadcast_vips, _doubled, _own_macs, _sourceless, _way_to
 
 
 def link(ifindex: int, name: str, *ipv4: str, vlan_of: int | None = None) -> Link:
@@ -45,3 +45,16 @@ def test_a_backend_with_the_mac_of_the_interface_it_is_reached_by_is_refused() -
     services = (Service(ip_address("198.18.1.100"), 80, "tcp", "l2dsr", "rr", backends),)
     ((_, told),) = _own_macs(Config(services), [link(2, "eth0")])
     assert told.startswith("Backend 198.18.1.12") and "eth0" in told
+
+
+def test_wrapping_needs_an_address_to_send_from() -> None:
+    far, own = ip_address("198.18.21.2"), ip_address("198.18.1.10")
+    for mode, options, source, lacks in (
+        ("l3dsr", ModeOptions(), None, True),
+        ("l3dsr", ModeOptions(), own, False),
+        ("l3dsr", ModeOptions(source=own), None, False),
+        ("l2dsr", ModeOptions(), None, False),
+    ):
+        service = Service(ip_address("198.18.1.100"), 80, "tcp", mode, "rr", (Backend(far),), options)
+        ways = {far: Way(link(2, "eth0"), ip_address("198.18.1.1"), 1500, source)}
+        assert _sourceless(Config((service,)), ways) == ({far} if lacks else set())
