@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -51,6 +51,17 @@ def survey(config: Config, *, force: bool = False) -> Ground:
 
     With ``force`` a VIP that is configured on this host is no reason to refuse.
     """
+    ground, found = look(config, force=force)
+    if found:
+        raise ConfigError(*located(config, found))
+    return ground
+
+
+def look(config: Config, *, force: bool = False) -> tuple[Ground, tuple[Finding, ...]]:
+    """Return what there is of the ground, and everything that keeps this host from serving.
+
+    Raises ConfigError when no interface is named and there is no default route to take one from.
+    """
     found: list[Finding] = []
     links = tuple(_links(config.interfaces or (default_interface(),), found))
     vips = tuple(dict.fromkeys(service.vip for service in config.services))
@@ -61,11 +72,9 @@ def survey(config: Config, *, force: bool = False) -> Ground:
     ways, lost = find_ways(config, links)
     found += (Finding(address, sentence) for address, sentence in lost.items())
     found += _own_macs(config, [*links, *(way.link for way in ways.values())])
-    if found:
-        raise ConfigError(*located(config, found))
     backends = {backend.address: backend for service in config.services for backend in service.backends}
     fixed = {address: one.mac for address, one in backends.items() if one.mac is not None}
-    return Ground(links, vips, ways, fixed)
+    return Ground(links, vips, ways, fixed), tuple(dict.fromkeys(found))
 
 
 def find_ways(config: Config, links: Sequence[Link]) -> tuple[dict[Address, Way], dict[Address, str]]:
@@ -110,19 +119,24 @@ def vips_owned_here(vips: Sequence[Address]) -> Iterator[Finding]:
         )
 
 
-def other_owners(ground: Ground) -> list[Finding]:
-    """Ask the network, and return a finding for each VIP that another machine answers for."""
-    pairs = [(vip, one) for vip in ground.vips for one in ground.links]
-    with ThreadPoolExecutor(max_workers=min(len(pairs), OWNERS_AT_ONCE)) as pool:
-        owners = list(pool.map(lambda pair: find_owner(*pair), pairs))
+def other_owners(pairs: Iterable[tuple[Address, Link]], own: Iterable[Link]) -> list[Finding]:
+    """Ask for each VIP on its link, and return a finding for each that another machine answers for.
+
+    ``own`` are this host's interfaces: one may hear what another one answers.
+    """
+    asked, own_macs = list(pairs), {one.mac for one in own}
+    if not asked:
+        return []
+    with ThreadPoolExecutor(max_workers=min(len(asked), OWNERS_AT_ONCE)) as pool:
+        owners = list(pool.map(lambda pair: find_owner(*pair), asked))
     return [
         Finding(
             vip,
             f"VIP {vip} already belongs to another machine: {person_mac(mac)} answers for it on {one.name}; "
             "stop it there (on a real server: dsrlb backend setup), or start with --force.",
         )
-        for (vip, one), mac in zip(pairs, owners, strict=True)
-        if mac is not None
+        for (vip, one), mac in zip(asked, owners, strict=True)
+        if mac is not None and mac not in own_macs
     ]
 
 

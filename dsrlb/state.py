@@ -11,6 +11,7 @@ from dsrlb.fragments import FragmentTable
 from dsrlb.least import Race
 from dsrlb.model import PASS_REASONS, Action, Hop, Reason
 from dsrlb.modes.base import NO_LIMIT
+from dsrlb.table import ForwardingTable
 
 # What happens, why, out of which interface, and the frame to send.
 Verdict = tuple[Action, Reason, int, bytes]
@@ -54,6 +55,25 @@ def expire(state: State, now_s: int) -> None:
     for server in [server for server, path in state.paths.items() if now_s > path.until_s]:
         del state.paths[server]
         forget_routes(state, server)
+
+
+def forget_others(state: State, table: ForwardingTable) -> bool:
+    """Forget what is remembered of services and backends that a table does not have.
+
+    A backend that still has flows on record keeps its counters until they are over, so that it has them
+    again if it comes back.  Returns whether nothing of the kind is left.
+    """
+    for by_service in (state.turns, state.races):
+        for key in by_service.keys() - table.services.keys():
+            del by_service[key]
+    there = {(one.key, backend) for one in table.services.values() for backend in one.by_key}
+    for names in state.routes.keys() - there:
+        state.routes.pop(names).edition = None
+    left = state.backends.keys() - there
+    for names in left:
+        if not state.backends[names].active + state.backends[names].inactive:
+            del state.backends[names]
+    return state.backends.keys() <= there
 
 
 def mtu_to(state: State, server: bytes, hop: Hop) -> int:

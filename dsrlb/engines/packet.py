@@ -15,20 +15,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from dsrlb.datapath import process
+from dsrlb.engines.sockets import Sockets
 from dsrlb.frameio.af_packet import PacketSocket
-from dsrlb.frameio.filter import Interest
 from dsrlb.frameio.segments import completed
 from dsrlb.frameio.sendmmsg import Sent
 from dsrlb.frameio.vnet import NO_VNET, Frame, offload_of
-from dsrlb.frameio.way_out import WayOut
 from dsrlb.host.links import Link
-from dsrlb.model import V4_MAPPED, Action, Reason
-from dsrlb.state import State, expire
+from dsrlb.model import Action, Reason
+from dsrlb.state import State, expire, forget_others
 from dsrlb.table import EMPTY, ForwardingTable
 
 BATCH_FRAMES = 256
 EXPIRE_EVERY_S = 1.0
-EAR_SLOTS = 256  # of the ring of an interface on which only errors are heard
 _TX, _VIP_CONFLICT = Action.TX, Reason.VIP_CONFLICT  # an enum's attribute costs 80 ns a frame
 _REFUSAL = Reason.NO_DECAPSULATION
 # Frames made by the data path itself, complete with their checksums.
@@ -64,52 +62,32 @@ class PacketEngine:
     ) -> None:
         self.state = State()
         self.table = EMPTY
+        self._tidied = EMPTY.edition  # of the table whose services and backends are the only ones remembered
         self._on_conflict, self._on_refusal, self._on_failure = on_conflict, on_refusal, on_failure
-        self._vips = tuple(vips)
-        self._front = frozenset(link.ifindex for link in links)  # where clients' frames come in
-        self._sources: dict[int, PacketSocket] = {}
-        self._ways: dict[int, PacketSocket | WayOut] = {}
-        self._changing = threading.Lock()  # held to change these two, not to forward
-        self._retired: list[WayOut] = []  # to be closed where nothing else sends
+        self._sockets = Sockets(links, vips)
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._guarded_run, name="packet-engine", daemon=True)
-        try:
-            for link in links:
-                self._ways[link.ifindex] = self._sources[link.ifindex] = self._open(link)
-        except BaseException:
-            self.close()
-            raise
-
-    def _open(self, link: Link) -> PacketSocket:
-        source = PacketSocket(link.name, Interest(self._vips))
-        for vip in self._vips:
-            if not vip.startswith(V4_MAPPED):
-                source.join_solicited_node(vip)
-        return source
 
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""
-        with self._changing:
-            before = self._ways.get(link.ifindex)
-            if before is None and not hears:
-                self._ways[link.ifindex] = WayOut(link.name)
-            elif hears and (before is None or isinstance(before, WayOut)):
-                ear = PacketSocket(link.name, self._interest(link.ifindex), slots=EAR_SLOTS)
-                self._ways[link.ifindex] = self._sources[link.ifindex] = ear
-                if before is not None:
-                    self._retired.append(before)
-                os.write(self._wake_write, _LOOK)
+        if self._sockets.add_way_out(link, hears=hears):
+            self._wake(_LOOK)
 
-    def _interest(self, ifindex: int) -> Interest:
-        return Interest(self._vips if ifindex in self._front else (), tuple(sorted(self.table.sources)))
+    def widen(self, links: Sequence[Link], vips: Sequence[bytes]) -> None:
+        """Take frames of more VIPs, on more interfaces.  ConfigError or HostError: nothing has changed."""
+        self._sockets.widen(links, vips)
+        self._wake(_LOOK)
+
+    def narrow(self, links: Sequence[Link], vips: Sequence[bytes], ways: Iterable[int]) -> None:
+        """Take frames of these VIPs on these interfaces only, and send by no other ways (ifindex)."""
+        self._sockets.narrow(links, vips, ways)
+        self._wake(_LOOK)
 
     def install(self, table: ForwardingTable) -> None:
         """Use another table from the next batch on."""
         before, self.table = self.table, table
         if table.sources != before.sources:
-            with self._changing:
-                for ifindex, source in self._sources.items():
-                    source.set_interest(self._interest(ifindex))
+            self._sockets.hear_errors(table.sources)
 
     def start(self) -> None:
         """Begin to forward."""
@@ -118,18 +96,18 @@ class PacketEngine:
     def stop(self) -> None:
         """Forward no more; the counters are final then."""
         if self._thread.is_alive():
-            os.write(self._wake_write, _STOP)
+            self._wake(_STOP)
             self._thread.join()
 
     def close(self) -> None:
         """Stop, and release every socket."""
         self.stop()
-        for way in self._ways.values():
-            way.close()
-        if self._ways:
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-        self._ways.clear()
+        self._sockets.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _wake(self, why: bytes) -> None:
+        os.write(self._wake_write, why)
 
     def _guarded_run(self) -> None:
         try:
@@ -153,22 +131,27 @@ class PacketEngine:
             if now >= next_expiry:
                 next_expiry = now + EXPIRE_EVERY_S
                 self._count_ring_drops()
-                if self._close_lost_ways():
+                if self._sockets.retire_lost():
                     poller, by_fd = self._poller()
                 expire(self.state, int(now))
+                self._forget_others()
 
     def _poller(self) -> tuple[select.poll, dict[int, tuple[int, PacketSocket]]]:
         """Return what waits for frames on every source, and the sources by descriptor."""
-        poller = select.poll()
-        with self._changing:
-            by_fd = {source.fileno(): (ifindex, source) for ifindex, source in self._sources.items()}
+        poller, by_fd = select.poll(), self._sockets.sources_by_fd()
         for fd in (self._wake_read, *by_fd):
             poller.register(fd, select.POLLIN)
         return poller, by_fd
 
+    def _forget_others(self) -> None:
+        """Keep memory bounded by the table of now: the control path may have taken services out of it."""
+        table = self.table
+        if table.edition is not self._tidied and forget_others(self.state, table):
+            self._tidied = table.edition
+
     def _forward_batch(self, ifindex: int, source: PacketSocket) -> None:
         """Process the frames that wait on one socket and send what comes of them."""
-        state, table, ways = self.state, self.table, self._ways
+        state, table, ways = self.state, self.table, self._sockets.ways
         now_s = int(time.monotonic())
         released = state.released
         queues: defaultdict[int, list[Frame]] = defaultdict(list)  # by the interface to leave by
@@ -197,22 +180,6 @@ class PacketEngine:
         self.state.reasons[Reason.SEND_TOO_BIG] += outcome.too_big
         self.state.reasons[Reason.SEND_FAILED] += outcome.failed
 
-    def _close_lost_ways(self) -> bool:
-        """Give back the sockets of deleted interfaces; here, where nothing else sends.
-
-        Returns whether one of them was heard.
-        """
-        with self._changing:
-            while self._retired:
-                self._retired.pop().close()
-            lost = [i for i, way in self._ways.items() if i not in self._front and not way.present()]
-            heard = [self._sources.pop(ifindex) for ifindex in lost if ifindex in self._sources]
-            for ifindex in lost:
-                self._ways.pop(ifindex).close()
-        return bool(heard)
-
     def _count_ring_drops(self) -> None:
-        # Cumulative at the source, so set, not added.
-        with self._changing:
-            drops = sum(source.drops() for source in self._sources.values())
-        self.state.reasons[Reason.RECEIVE_RING_FULL] = drops
+        # Cumulative at the sources, so set, not added.
+        self.state.reasons[Reason.RECEIVE_RING_FULL] = self._sockets.drops()

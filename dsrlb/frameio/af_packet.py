@@ -40,7 +40,8 @@ QUEUE_BYTES = 8 << 20  # for large frames, each way
 SOLICITED_NODE = bytes.fromhex("ff02 0000 0000 0000 0000 0001 ff")
 
 SOL_PACKET = 263
-PACKET_ADD_MEMBERSHIP, PACKET_RX_RING, PACKET_STATISTICS, PACKET_COPY_THRESH = 1, 5, 6, 7
+PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP = 1, 2
+PACKET_RX_RING, PACKET_STATISTICS, PACKET_COPY_THRESH = 5, 6, 7
 PACKET_VERSION, PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING = 10, 15, 23
 PACKET_MR_MULTICAST, TPACKET_V2, ETH_P_ALL = 0, 1, 3
 OPTIONS = {PACKET_VERSION: TPACKET_V2, PACKET_VNET_HDR: 1, PACKET_COPY_THRESH: 1, PACKET_IGNORE_OUTGOING: 1}
@@ -71,7 +72,7 @@ class PacketSocket:
         self._head = 0
         self._dropped = self._lost = 0
         self._slot = struct.Struct(f"=IIIHxx8xHH14xB23x{VNET_BYTES}s{slot_bytes - FRAME_AT}x")
-        self._groups: list[socket.socket] = []
+        self._groups: dict[bytes, socket.socket] = {}  # by the VIP that they are joined for
         self._socket = open_unbound(interface)
         try:
             self.set_interest(interest)
@@ -118,7 +119,7 @@ class PacketSocket:
             self._words.release()
             self._bytes.release()
             self._ring.close()
-        for group in self._groups:
+        for group in self._groups.values():
             group.close()
         self._socket.close()
 
@@ -233,20 +234,29 @@ class PacketSocket:
         IPv6 on the host only the second is done.  Error: ``HostError`` if the NIC refuses as well.
         *Source*: RFC 4291, section 2.7.1; RFC 2464, section 7.
         """
-        mac = b"\x33\x33\xff" + vip[13:]
         with suppress(OSError):
-            group = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-            self._groups.append(group)
+            group = self._groups[vip] = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
             request = SOLICITED_NODE + vip[13:] + struct.pack("=I", self.ifindex)
             group.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
         try:
-            request = struct.pack("=IHH8s", self.ifindex, PACKET_MR_MULTICAST, len(mac), mac)
-            self._socket.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, request)
+            self._socket.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, self._membership(vip))
         except OSError as error:
             raise HostError(
                 f"{self.interface} takes no multicast address ({error.strerror}), so IPv6 neighbours "
                 "cannot find the VIP; is the interface still there?"
             ) from error
+
+    def leave_solicited_node(self, vip: bytes) -> None:
+        """Take back what ``join_solicited_node`` did for a VIP; harmless when the interface is gone."""
+        group = self._groups.pop(vip, None)
+        if group is not None:
+            group.close()
+        with suppress(OSError):
+            self._socket.setsockopt(SOL_PACKET, PACKET_DROP_MEMBERSHIP, self._membership(vip))
+
+    def _membership(self, vip: bytes) -> bytes:
+        mac = b"\x33\x33\xff" + vip[13:]
+        return struct.pack("=IHH8s", self.ifindex, PACKET_MR_MULTICAST, len(mac), mac)
 
 
 def attach_filter(target: socket.socket, program: Program) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -42,14 +42,21 @@ class Rule:
 class Claim:
     """The VIPs this process serves; the kernel frees them when it ends, however it ends."""
 
-    def __init__(self, sockets: Iterable[socket.socket]) -> None:
+    def __init__(self, locks: Mapping[Address, socket.socket]) -> None:
         """Keep the sockets whose names are the claim."""
-        self._sockets = list(sockets)
+        self._locks = dict(locks)
 
-    def release(self) -> None:
-        """Give the VIPs up; harmless when repeated."""
-        while self._sockets:
-            self._sockets.pop().close()
+    def take_over(self, other: Claim) -> None:
+        """Hold what another claim held, which holds nothing then."""
+        self._locks |= other._locks
+        other._locks.clear()
+
+    def release(self, vips: Iterable[Address] | None = None) -> None:
+        """Give these VIPs up, or all of them; harmless when repeated."""
+        for vip in list(self._locks) if vips is None else vips:
+            lock = self._locks.pop(vip, None)
+            if lock is not None:
+                lock.close()
 
 
 def claim(vips: Iterable[Address]) -> Claim:
@@ -59,7 +66,7 @@ def claim(vips: Iterable[Address]) -> Claim:
     Raises ConfigError when another process holds one, and then reserves none.
     """
     locks = {vip: _lock(vip) for vip in vips}
-    held = Claim(lock for lock in locks.values() if lock)
+    held = Claim({vip: lock for vip, lock in locks.items() if lock})
     taken = [vip for vip, lock in locks.items() if lock is None]
     if taken:
         held.release()

@@ -7,6 +7,7 @@ import os
 import socket
 
 READY = "READY=1"
+RELOADING = "RELOADING=1"  # with MONOTONIC_USEC, so that systemd can tell one reload from another
 STOPPING = "STOPPING=1"
 
 

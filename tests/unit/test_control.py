@@ -9,41 +9,43 @@ from types import SimpleNamespace
 
 import pytest
 
-from dsrlb import control
-from dsrlb.control import _Loop
-from dsrlb.host import frames
+from dsrlb.control import loop as control_loop
+from dsrlb.control.front import Front
+from dsrlb.control.loop import Loop
+from dsrlb.host import frames, guard
 from dsrlb.model import person_mac
 
 VIP, OTHER = ip_address("198.18.1.100"), ip_address("198.18.1.101")
 OWN = bytes.fromhex("0200c6120110")
 
 
-def loop() -> SimpleNamespace:
-    """Return what hearing a claim needs of the loop."""
-    here = SimpleNamespace(mac=OWN, name="e0")
-    ground = SimpleNamespace(vips=(VIP, OTHER))
-    return SimpleNamespace(ground=ground, links={2: here}, reported={}, events=queue.SimpleQueue())
+def front() -> tuple[Front, queue.SimpleQueue[tuple[str, ...]]]:
+    """Return two VIPs on an interface, and the queue on which claims are told."""
+    events: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
+    here = SimpleNamespace(ifindex=2, mac=OWN, name="e0")
+    ground = SimpleNamespace(vips=(VIP, OTHER), links=(here,))
+    return Front(ground, guard.Claim({}), events), events  # type: ignore[arg-type]  # a stand-in
 
 
-def hear(self: SimpleNamespace, mac: bytes, vip: object) -> None:
-    _Loop.hear_claim(self, frames.gratuitous_arp(mac, vip)[0], 2)  # type: ignore[arg-type]  # a stand-in
+def hear(it: Front, mac: bytes, vip: object) -> None:
+    it.hear_claim(frames.gratuitous_arp(mac, vip)[0], 2)  # type: ignore[arg-type]  # any address
 
 
 def test_claims_of_many_forged_macs_grow_neither_memory_nor_log() -> None:
-    heard = loop()
+    heard, events = front()
     for number in range(200):
         hear(heard, b"\x02\0\0\0" + number.to_bytes(2, "big"), VIP)
-    assert heard.events.qsize() == len(heard.reported) == 1
+    assert events.qsize() == len(heard._told_until) == 1
 
 
 def test_each_vip_s_first_claim_is_told_and_the_balancer_s_own_is_not() -> None:
-    heard, mac = loop(), bytes.fromhex("0200c6120111")
+    (heard, events), mac = front(), bytes.fromhex("0200c6120111")
     for vip in (VIP, OTHER):
         hear(heard, OWN, vip)
-    assert heard.events.empty()
+    assert events.empty()
     for vip in (VIP, OTHER):
         hear(heard, mac, vip)
-    told = [heard.events.get() for _ in range(2)]
+    told = [events.get() for _ in range(2)]
     assert told == [("claim", str(vip), person_mac(mac), "e0") for vip in (VIP, OTHER)]
 
 
@@ -51,7 +53,7 @@ def test_a_failure_that_goes_on_is_told_once_and_one_that_comes_back_is_told_aga
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop, clock = SimpleNamespace(complaints={}), SimpleNamespace(now=0.0)
-    monkeypatch.setattr(control.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(control_loop.time, "monotonic", lambda: clock.now)
 
     def look(error: Exception | None) -> None:
         if error:
@@ -60,7 +62,7 @@ def test_a_failure_that_goes_on_is_told_once_and_one_that_comes_back_is_told_aga
     def attempt(error: Exception | None) -> int:
         clock.now += 1
         caplog.clear()
-        _Loop.attempt(loop, lambda: look(error))  # type: ignore[arg-type]  # a stand-in
+        Loop.attempt(loop, lambda: look(error))  # type: ignore[arg-type]  # a stand-in
         return len([one for one in caplog.records if one.levelno == logging.WARNING])
 
     one, other = OSError("no buffer space"), OSError("no such device")

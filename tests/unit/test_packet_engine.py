@@ -13,7 +13,7 @@ import balancer
 import packets
 import pytest
 
-from dsrlb.engines import packet
+from dsrlb.engines import packet, sockets
 from dsrlb.engines.packet import PacketEngine
 from dsrlb.frameio.filter import Interest
 from dsrlb.frameio.sendmmsg import Sent
@@ -66,8 +66,8 @@ class Way(WayOut):
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[PacketEngine]:
-    monkeypatch.setattr(packet, "PacketSocket", Source)
-    monkeypatch.setattr(packet, "WayOut", Way)
+    monkeypatch.setattr(sockets, "PacketSocket", Source)
+    monkeypatch.setattr(sockets, "WayOut", Way)
     made = PacketEngine([SimpleNamespace(ifindex=2, name="e0")], [], print, print, print)  # type: ignore[list-item]
     yield made
     made.close()
@@ -84,17 +84,23 @@ def test_a_deleted_interface_that_frames_only_left_by_gives_its_socket_back(
 ) -> None:
     monkeypatch.setattr(packet, "process", lambda *_: (Action.REDIRECT, Reason.FORWARDED, 3, b"frame"))
     engine.add_way_out(SimpleNamespace(ifindex=3, name="x0"))  # type: ignore[arg-type]
-    way, source = engine._ways[3], SimpleNamespace(receive=lambda _: [(NO_VNET, b"frame")])
+    way, source = engine._sockets.ways[3], SimpleNamespace(receive=lambda _: [(NO_VNET, b"frame")])
     assert isinstance(way, Way)
-    engine._close_lost_ways()
+    look_for_lost(engine)
     engine._forward_batch(2, source)  # type: ignore[arg-type]
     assert (way.closed, way.count, engine.state.reasons[Reason.SEND_FAILED]) == (False, 1, 0)
     way.exists = False
-    engine._close_lost_ways()
+    look_for_lost(engine)
     engine._forward_batch(2, source)  # type: ignore[arg-type]  # the table may still lead there
     assert (way.closed, way.count, engine.state.reasons[Reason.SEND_FAILED]) == (True, 1, 1)
     engine.add_way_out(SimpleNamespace(ifindex=3, name="x0"))  # type: ignore[arg-type]  # it is back
-    assert engine._ways[3] is not way
+    assert engine._sockets.ways[3] is not way
+
+
+def look_for_lost(engine: PacketEngine) -> None:
+    """What the engine's thread does once a second."""
+    if engine._sockets.retire_lost():
+        engine._poller()
 
 
 def link_of(ifindex: int) -> Link:
@@ -108,29 +114,29 @@ OWN = wire_address(ip_address(packets.BALANCER_IP))
 def test_errors_about_wrapped_packets_are_heard_on_every_way_to_their_servers(engine: PacketEngine) -> None:
     engine.add_way_out(link_of(3), hears=True)
     engine.add_way_out(link_of(4))
-    assert set(engine._sources) == {2, 3}
+    assert set(engine._sockets.sources) == {2, 3}
     engine.install(balancer.table(backends=[FAR], mode="l3dsr"))
-    assert [source.interest.errors_to for source in engine._sources.values()] == [(OWN,), (OWN,)]  # type: ignore[attr-defined]
+    assert [source.interest.errors_to for source in engine._sockets.sources.values()] == [(OWN,), (OWN,)]  # type: ignore[attr-defined]
     engine.add_way_out(link_of(4), hears=True)  # another service wraps: what was for sending only is heard
-    assert engine._sources[4].interest == Interest((), (OWN,))  # type: ignore[attr-defined]
+    assert engine._sockets.sources[4].interest == Interest((), (OWN,))  # type: ignore[attr-defined]
     engine.install(balancer.table())
-    assert {source.interest.errors_to for source in engine._sources.values()} == {()}  # type: ignore[attr-defined]
+    assert {source.interest.errors_to for source in engine._sockets.sources.values()} == {()}  # type: ignore[attr-defined]
 
 
 def test_a_way_that_began_to_be_heard_is_polled_and_one_that_is_deleted_no_more(engine: PacketEngine) -> None:
     heard = Event()
     engine.start()
     engine.add_way_out(link_of(3), hears=True)
-    ear = engine._sources[3]
+    ear = engine._sockets.sources[3]
     ear.receive = lambda _: heard.set() or []  # type: ignore[method-assign, func-returns-value]
     os.write(ear.write, b"x")  # type: ignore[attr-defined]
     assert heard.wait(20)
     ear.exists = False  # type: ignore[attr-defined]
     until = monotonic() + 20
-    while 3 in engine._sources and monotonic() < until:
+    while 3 in engine._sockets.sources and monotonic() < until:
         heard.wait(0.01)
-    assert 3 not in engine._sources
-    assert 3 not in engine._ways
+    assert 3 not in engine._sockets.sources
+    assert 3 not in engine._sockets.ways
     assert engine._thread.is_alive()
 
 

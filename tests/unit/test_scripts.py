@@ -82,3 +82,13 @@ def test_the_systemd_unit_grants_two_capabilities_and_no_more() -> None:
     assert granted == ["CAP_NET_ADMIN CAP_NET_RAW"] * 2
     for line in ("Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict"):
         assert f"\n{line}\n" in unit
+
+
+def test_the_systemd_unit_checks_the_file_before_it_has_it_read_again() -> None:
+    unit = (ROOT / "scripts/dsrlb.service").read_text()
+    commands = re.findall(r"^Exec(\w+)=(?:\S*/dsrlb )?(.*)$", unit, re.MULTILINE)
+    assert commands == [
+        ("Start", "serve --config /etc/dsrlb.toml"),
+        ("Reload", "check --no-host /etc/dsrlb.toml"),
+        ("Reload", "/bin/kill -HUP $MAINPID"),
+    ]

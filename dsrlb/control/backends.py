@@ -1,0 +1,167 @@
+"""The way to each backend, and the MAC at its end, as they are now."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from dsrlb import modes
+from dsrlb.config import Config
+from dsrlb.engines.packet import PacketEngine
+from dsrlb.errors import ConfigError, DsrlbError
+from dsrlb.host.links import Link, link_at
+from dsrlb.host.resolver import Resolver
+from dsrlb.host.watch import Event
+from dsrlb.model import Address, Hop, person_mac, wire_address
+from dsrlb.modes.base import wraps
+from dsrlb.preflight import Ground, Way, find_ways
+from dsrlb.tunnel import refusing_server
+
+REPORT_REFUSAL_EVERY_S = 600.0
+
+log = logging.getLogger("dsrlb")
+
+
+class Backends:
+    """The backends of a configuration.  The main thread's, but for ``hear_refusal``."""
+
+    def __init__(self, config: Config, ground: Ground, events: queue.SimpleQueue[Event]) -> None:
+        """Take the ways that were found.  Raises OSError without CAP_NET_RAW."""
+        self._events = events
+        self._told: dict[Address, bytes | None] = {}
+        self._refused: dict[Address, float] = {}  # backend -> when its next refusal may be told
+        self.routes_changed = False
+        self._take(config, ground, {})
+        self.resolver = Resolver(targets(self.ways, self._fixed_macs, self._lost))
+
+    def _take(self, config: Config, ground: Ground, lost: Mapping[Address, str]) -> None:
+        self._config, self._fixed_macs = config, ground.fixed_macs
+        self.ways = dict(ground.ways)
+        self._lost = dict(lost)  # backends without a way, and why
+        self._wrapped = wrapped_for(config)
+
+    def change_to(self, config: Config, ground: Ground, lost: Mapping[Address, str]) -> None:
+        """Go over to another configuration; what is known of backends that stay is kept."""
+        self._take(config, ground, lost)
+        self._told = {address: mac for address, mac in self._told.items() if address in self.ways}
+        self._refused = {address: at for address, at in self._refused.items() if address in self.ways}
+        self.resolver.update(targets(self.ways, self._fixed_macs, self._lost))
+
+    @property
+    def unresolved(self) -> frozenset[Address]:
+        """The backends that get no traffic now."""
+        return frozenset(address for address, mac in self._told.items() if mac is None)
+
+    def hears(self, backend: Address) -> bool:
+        """Return whether errors about what is sent to a backend are to be heard."""
+        return backend in self._wrapped
+
+    def links_to_hear(self) -> dict[int, bytes]:
+        """Return ifindex and MAC of the interfaces on which errors about wrapped packets come back."""
+        return {way.link.ifindex: way.link.mac for address, way in self.ways.items() if self.hears(address)}
+
+    @property
+    def ways_out(self) -> frozenset[int]:
+        """The interfaces (ifindex) that frames leave by."""
+        return frozenset(way.link.ifindex for way in self.ways.values())
+
+    def add_ways_out(self, engine: PacketEngine) -> None:
+        """Let the engine send by every way.  Raises DsrlbError."""
+        for address, way in self.ways.items():
+            engine.add_way_out(way.link, hears=self.hears(address))
+
+    def macs(self, resolved: Mapping[Address, bytes | None]) -> dict[Address, bytes | None]:
+        """Return the MAC that frames for each backend go to, None while it is not known."""
+        return {
+            address: None
+            if address in self._lost
+            else self._fixed_macs.get(address) or resolved.get(way.next_hop)
+            for address, way in self.ways.items()
+        }
+
+    def hops(self, macs: Mapping[Address, bytes | None]) -> dict[Address, Hop | None]:
+        """Return the next hop of each backend, as the table takes it."""
+        return {address: _hop(self.ways[address], mac) for address, mac in macs.items()}
+
+    def refresh(self, links: Mapping[int, Link]) -> None:
+        """Read the interfaces of the ways again: names, MACs and addresses may have changed."""
+        self.ways = {
+            address: replace(way, link=links.get(way.link.ifindex) or link_at(way.link.ifindex) or way.link)
+            for address, way in self.ways.items()
+        }
+        self.resolver.refresh()
+
+    def look_at_routes(self, links: Iterable[Link], engine: PacketEngine) -> None:
+        """Find the way to each backend anew."""
+        found, lost = find_ways(self._config, list(links))
+        for address, way in found.items():
+            try:
+                engine.add_way_out(way.link, hears=self.hears(address))
+                self.ways[address] = way
+            except DsrlbError as error:  # it is gone again
+                lost[address] = str(error)
+        self._lost = lost
+        self.resolver.update(targets(self.ways, self._fixed_macs, lost))
+        self.routes_changed = False  # only now: a look that failed is taken again
+
+    def tell_changes(self, macs: Mapping[Address, bytes | None]) -> None:
+        """Log, once each, which backends are unresolved, found, or at another MAC."""
+        before, self._told = self._told, dict(macs)
+        for address, mac in macs.items():
+            if mac is None and before.get(address, b"") is not None:
+                why = self._lost.get(address, _silent(address, self.ways[address]))
+                log.warning("backend %s is unresolved and gets no traffic: %s", address, why)
+            elif mac is not None and before.get(address, mac) != mac:
+                log.info("backend %s is at %s", address, person_mac(mac))
+
+    def hear_refusal(self, frame: bytes) -> None:
+        """Pass on, from the engine's thread, that a server does not take wrapped packets; not too often."""
+        now, address = time.monotonic(), refusing_server(frame)
+        if now >= self._refused.get(address, now):
+            self._refused[address] = now + REPORT_REFUSAL_EVERY_S
+            self._events.put(("refusal", str(address)))
+
+
+def wrapped_for(config: Config) -> frozenset[Address]:
+    """Return the backends that packets are wrapped for, about which errors come back."""
+    return frozenset(
+        backend.address
+        for service in config.services
+        if wraps(modes.BY_NAME[service.mode], service.options)
+        for backend in service.backends
+    )
+
+
+def targets(
+    ways: Mapping[Address, Way], fixed_macs: Mapping[Address, bytes], lost: Mapping[Address, str]
+) -> dict[Address, int]:
+    """Return the next hops whose MAC is to be found, with the interface to ask on."""
+    return {
+        way.next_hop: way.link.ifindex
+        for address, way in ways.items()
+        if address not in fixed_macs and address not in lost
+    }
+
+
+def refuse_if_none_answers(macs: Mapping[Address, bytes | None], within_s: float) -> None:
+    """Raise ConfigError if there are backends to ask and not one answered: nothing could be forwarded."""
+    silent = [str(address) for address, mac in macs.items() if mac is None]
+    if silent and len(silent) == len(macs):
+        raise ConfigError(
+            f"No backend can be reached: {', '.join(silent)} did not answer ARP or neighbour discovery "
+            f"within {within_s:.0f} s; check that they are up and on this network, or start "
+            "with --force to wait for them."
+        )
+
+
+def _hop(way: Way, mac: bytes | None) -> Hop | None:
+    source = wire_address(way.source) if way.source is not None else None
+    return Hop(way.link.ifindex, way.link.mac, mac, way.mtu_bytes, source) if mac else None
+
+
+def _silent(backend: Address, way: Way) -> str:
+    router = f" of router {way.next_hop}" if way.next_hop != backend else ""
+    return f"no answer{router} on {way.link.name}."

@@ -1,0 +1,123 @@
+"""The VIPs on the interfaces where clients' frames come in: kept ours, kept from the host, announced."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from dsrlb.errors import DsrlbError
+from dsrlb.host import guard, ownership
+from dsrlb.host.links import Link, link_at
+from dsrlb.host.watch import Event
+from dsrlb.model import Address, person_mac, wire_address
+from dsrlb.preflight import Ground, vips_owned_here
+
+REPORT_CONFLICT_EVERY_S = 10.0  # RFC 5227 section 1.1, DEFEND_INTERVAL
+
+log = logging.getLogger("dsrlb")
+
+
+class Front:
+    """VIPs and interfaces of now.  The main thread's, but for ``hear_claim``."""
+
+    def __init__(self, ground: Ground, claim: guard.Claim, events: queue.SimpleQueue[Event]) -> None:
+        self.vips = ground.vips
+        self.links = {one.ifindex: one for one in ground.links}
+        self._claim, self._events = claim, events
+        self._owned_here: list[str] = []
+        self._told_until: dict[Address, float] = {}  # VIP -> when its next claim may be told
+
+    @property
+    def wire_vips(self) -> list[bytes]:
+        """The VIPs as the data path writes them."""
+        return [wire_address(vip) for vip in self.vips]
+
+    @property
+    def names(self) -> list[str]:
+        """The interfaces' names."""
+        return [one.name for one in self.links.values()]
+
+    def give_back(self) -> None:
+        """Take back the rules, then the claim: whoever claims next finds no rule."""
+        try:
+            guard.remove(self.vips)
+        finally:
+            self._claim.release()
+
+    # ------------------------------------------------------------------------- a reload
+
+    def guard_also(self, ground: Ground) -> None:
+        """Keep the host off the VIPs of another ground as well.  HostError if the kernel refuses."""
+        names = {one.name for one in (*self.links.values(), *ground.links)}
+        guard.install({*self.vips, *ground.vips}, names)
+
+    def change_to(self, ground: Ground, claim: guard.Claim) -> set[Address]:
+        """Go over to another ground and hold the claim of its new VIPs too; return the VIPs that are gone."""
+        gone = set(self.vips) - set(ground.vips)
+        self._claim.take_over(claim)
+        self.vips = ground.vips
+        self.links = {one.ifindex: one for one in ground.links}
+        self._told_until = {vip: at for vip, at in self._told_until.items() if vip not in gone}
+        return gone
+
+    def let_go(self, gone: Iterable[Address]) -> None:
+        """Take back rules and claim of VIPs that are not served any more, and rules of other interfaces."""
+        gone = set(gone)
+        with suppress(DsrlbError):
+            guard.remove(gone)
+        self._claim.release(gone)
+        self.keep_guard()
+
+    # ------------------------------------------------------------------------- all the time
+
+    def keep_guard(self) -> None:
+        """Set the rules again if somebody flushed them (systemd-networkd does, when it starts again)."""
+        with suppress(DsrlbError):
+            guard.install(self.vips, self.names)
+
+    def announce(self, links: Iterable[Link] | None = None, vips: Iterable[Address] | None = None) -> None:
+        """Tell the network where VIPs are; an interface that is down is told again when it is up."""
+        for one in list(self.links.values()) if links is None else links:
+            with suppress(DsrlbError):
+                ownership.announce(self.vips if vips is None else vips, one)
+
+    def probe_for_owners(self) -> None:
+        """Ask who else has a VIP; the engine hears the answer."""
+        for one in self.links.values():
+            with suppress(DsrlbError):
+                if one.up:
+                    ownership.probe(self.vips, one)
+
+    def look_at_links(self) -> None:
+        """Read the interfaces again: MACs and names may have changed; one that came up is announced on."""
+        for ifindex, before in list(self.links.items()):
+            now = link_at(ifindex) or replace(before, up=False)
+            if now.up != before.up:
+                lasting = "" if now.up or link_at(ifindex) else " (gone: when it is back, reload or restart)"
+                log.warning("interface %s is %s%s", now.name, "up" if now.up else "down", lasting)
+            self.links[ifindex] = now
+            if now.up and (not before.up or now.mac != before.mac):
+                self.announce([now])
+        self.keep_guard()
+
+    def warn_of_owned(self) -> None:
+        """Say it when somebody configures a VIP on this host: its own stack answers then."""
+        before, self._owned_here = self._owned_here, [one.sentence for one in vips_owned_here(self.vips)]
+        for sentence in self._owned_here:
+            if sentence not in before:
+                log.warning("%s", sentence)
+
+    def hear_claim(self, frame: bytes, ifindex: int) -> None:
+        """Pass on, from the engine's thread, that another machine claims a VIP; not too often."""
+        now, links = time.monotonic(), self.links
+        for vip in self.vips:
+            mac = ownership.claimant(frame, vip)
+            if mac is None or ifindex not in links or mac in {one.mac for one in links.values()}:
+                continue  # two interfaces on one segment hear each other
+            if now >= self._told_until.get(vip, now):
+                self._told_until[vip] = now + REPORT_CONFLICT_EVERY_S
+                self._events.put(("claim", str(vip), person_mac(mac), links[ifindex].name))

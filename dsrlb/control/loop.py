@@ -1,0 +1,256 @@
+"""The control loop: events and clock ticks, nearly all of which have one reaction: look again.
+
+Everything that happens (a neighbour, a link, a signal, another machine's claim) is a small event on one
+queue.  So a lost or doubled event costs a look, never a wrong table.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from functools import partial
+
+from dsrlb import table as tables
+from dsrlb.config import Config, located
+from dsrlb.control.backends import Backends, refuse_if_none_answers
+from dsrlb.control.front import Front
+from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
+from dsrlb.control.takeover import finish, stage
+from dsrlb.engines.packet import PacketEngine
+from dsrlb.engines.report import lines
+from dsrlb.errors import ConfigError, DsrlbError
+from dsrlb.host import guard
+from dsrlb.host.notify import READY, RELOADING, notify
+from dsrlb.host.output import print_lines
+from dsrlb.host.watch import Event, Watch
+from dsrlb.model import Address
+from dsrlb.preflight import Ground, other_owners
+
+LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
+PROBE_EVERY_S = 2.0
+ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it flaps
+ANNOUNCE_AGAIN_AFTER_S = 1.0
+COMPLAIN_AFTER_S = 60.0  # a failure that had stayed away that long is told again
+
+log = logging.getLogger("dsrlb")
+
+
+class Loop:
+    """What the reactions share.  Only the main thread is ever in here."""
+
+    def __init__(
+        self,
+        config: Config,
+        ground: Ground,
+        claim: guard.Claim,
+        events: queue.SimpleQueue[Event],
+        force: bool,
+    ) -> None:
+        self.config, self.events, self.force = config, events, force
+        self.front = Front(ground, claim, events)
+        self.backends = Backends(config, ground, events)
+        refusal = self.backends.hear_refusal
+        self.engine = PacketEngine([], [], self.front.hear_claim, self.hear_failure, refusal)
+        self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
+        self.reload: Reload | None = None
+        self.reload_again = False
+        self.ticks: list[Tick] = []
+
+    def begin(self, undo: ExitStack) -> None:
+        """Do all that comes before the first packet, and say so."""
+        front, engine = self.front, self.engine
+        macs = wait_for_macs(self.backends.resolver, lambda: not self.events.empty())
+        if not self.force and self.events.empty():
+            refuse_if_none_answers(self.backends.macs(macs), RESOLVE_WITHIN_S)
+        self.check_owners()
+        engine.widen(list(front.links.values()), front.wire_vips)
+        self.backends.add_ways_out(engine)
+        guard.install(front.vips, front.names)
+        watch = Watch(self.events)
+        undo.callback(watch.stop)
+        self.events.put(("resync",))  # what changed since the survey
+        self.reconcile(macs)
+        engine.start()
+        front.announce()
+        names = ", ".join(service.name for service in self.config.services)
+        log.info("ready: %s on %s", names, ", ".join(front.names))
+        notify(READY)
+
+    def check_owners(self) -> None:
+        """Refuse (or warn) when another machine answers for a VIP on one of the interfaces."""
+        links = list(self.front.links.values())
+        taken = other_owners([(vip, one) for vip in self.front.vips for one in links], links)
+        if taken and not self.force:
+            raise ConfigError(*located(self.config, taken))
+        for one in taken:
+            log.warning("%s", one.sentence)
+
+    def close(self) -> None:
+        """Give back the sockets."""
+        self.engine.close()
+        self.backends.resolver.close()
+
+    # ------------------------------------------------------------------------- events
+
+    def run(self) -> None:
+        """React to events, and look by the clock, until told to stop."""
+        self.ticks = [
+            Tick(LOOK_EVERY_S, lambda: self.reconcile(self.backends.resolver.step(time.monotonic()))),
+            Tick(PROBE_EVERY_S, self.front.probe_for_owners),
+            Tick(ROUTES_EVERY_S, self.look_at_routes),
+            Tick(ANNOUNCE_AGAIN_AFTER_S, self.front.announce, once=True),
+        ]
+        while True:
+            with suppress(queue.Empty):
+                due = min(tick.due for tick in self.ticks)
+                event = self.events.get(timeout=max(0.0, due - time.monotonic()))
+                if event[0] == "stop":
+                    self.engine.stop()
+                    return self.print_counters()
+                if event[0] == "failure":
+                    raise DsrlbError(f"The packet engine failed: {event[1]}; please report this.")
+                self.attempt(partial(self.react, event))
+            for tick in self.ticks:
+                self.attempt(tick.run_if_due)
+
+    def attempt(self, do: Callable[[], None]) -> None:
+        """Do it; what goes on failing is told once, and the engine forwards on with the last good table."""
+        try:
+            do()
+        except Exception as error:
+            now, sentence = time.monotonic(), f"{type(error).__name__}: {error}"
+            lately = {one: at for one, at in self.complaints.items() if now - at < COMPLAIN_AFTER_S}
+            if sentence not in lately:
+                log.warning("looking at the host failed (%s); forwarding goes on as it was", sentence)
+                log.debug("traceback", exc_info=True)
+            self.complaints = {**lately, sentence: now}
+
+    def react(self, event: Event) -> None:
+        """Do what an event asks for; most ask for a look."""
+        match event:
+            case ("counters",):
+                self.print_counters()
+            case ("reload",):
+                self.begin_reload()
+            case ("prepared",):
+                self.end_reload()
+            case ("claim", str(vip), str(mac), str(interface)):
+                log.warning("VIP %s is also claimed by %s on %s; announcing it again", vip, mac, interface)
+                self.front.announce()
+            case ("refusal", str(backend)):
+                log.warning(
+                    "backend %s does not unwrap what it is sent (it says so by ICMP); "
+                    "set it up: dsrlb backend setup --mode l3dsr",
+                    backend,
+                )
+            case ("neighbour",):
+                self.reconcile(self.backends.resolver.known(time.monotonic()))
+            case ("rule",):
+                self.front.keep_guard()
+            case ("route",):  # a routing daemon may send many: the next look at the routes serves them all
+                self.backends.routes_changed = True
+            case _:
+                self.backends.routes_changed = True
+                self.front.look_at_links()
+                self.backends.refresh(self.front.links)
+                self.reconcile(self.backends.resolver.known(time.monotonic()))
+
+    # ------------------------------------------------------------------------- looking
+
+    def look_at_routes(self) -> None:
+        """Find the way to each backend anew, if routes or addresses changed since the last time."""
+        if self.backends.routes_changed:
+            self.backends.look_at_routes(self.front.links.values(), self.engine)
+            self.front.warn_of_owned()
+
+    def reconcile(self, resolved: Mapping[Address, bytes | None]) -> None:
+        """Compile the table from what is known now, and install it if it differs."""
+        macs = self.backends.macs(resolved)
+        front = {ifindex: one.mac for ifindex, one in self.front.links.items()}
+        interfaces = self.backends.links_to_hear() | front
+        table = tables.compile_table(self.config.services, self.backends.hops(macs), interfaces)
+        if tables.diff(self.engine.table, table):
+            self.engine.install(table)
+        self.backends.tell_changes(macs)
+
+    def hear_failure(self, error: Exception) -> None:
+        """Pass on, from the engine's thread, that it ended."""
+        log.debug("packet engine", exc_info=error)
+        self.events.put(("failure", repr(error)))
+
+    def print_counters(self) -> None:
+        """Print the counters on stdout; that nobody reads them is no failure."""
+        if fault := print_lines(lines(self.engine.state, self.engine.table)):
+            log.warning("the counters could not be printed: %s", fault)
+
+    # ------------------------------------------------------------------------- reload
+
+    def begin_reload(self) -> None:
+        """Begin to prepare what the file says now; one that is under way is followed by another."""
+        if self.reload is not None:
+            self.reload_again = True
+            return
+        notify(f"{RELOADING}\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        links = tuple(self.front.links.values())
+        running = Running(self.config, links, self.backends.unresolved, self.force)
+        self.reload = Reload(running, self.events)
+
+    def end_reload(self) -> None:
+        """Go over to what was prepared, or say why not and stay."""
+        outcome = self.reload.outcome if self.reload is not None else None
+        self.reload = None
+        try:
+            if isinstance(outcome, DsrlbError):
+                raise outcome
+            if outcome is not None:
+                self.change_to(outcome)
+        except DsrlbError as error:
+            problems = str(error).splitlines()
+            for problem in problems:
+                log.error("%s", problem)
+            log.error("reload refused: the running configuration stays as it was")
+            notify(f"{READY}\nSTATUS=reload refused: {problems[0]}")
+        if self.reload_again:
+            self.reload_again = False
+            self.begin_reload()
+
+    def change_to(self, new: Prepared) -> None:
+        """Go over to another configuration.
+
+        First everything that can fail, beside what runs; then the table; then what is over is given back.
+        """
+        stage(new, self.front, self.backends, self.engine)
+        old, self.config = self.config, new.config
+        fresh = [vip for vip in new.ground.vips if vip not in self.front.vips]
+        self.backends.change_to(new.config, new.ground, new.lost)
+        gone = self.front.change_to(new.ground, new.claim)
+        self.attempt(lambda: self.reconcile(self.backends.resolver.known(time.monotonic())))
+        finish(gone, self.front, self.backends, self.engine)
+        self.front.announce(vips=fresh)
+        self.ticks = [tick for tick in self.ticks if not tick.is_over]
+        self.ticks.append(Tick(ANNOUNCE_AGAIN_AFTER_S, self.front.announce, once=True))
+        done = ", ".join(changes(old, new.config)) or "nothing changed"
+        log.info("reloaded %s: %s", new.config.origin.file if new.config.origin else "", done)
+        notify(f"{READY}\nSTATUS=reloaded: {done}")
+
+
+class Tick:
+    """Something to do every so often, or once."""
+
+    def __init__(self, every_s: float, do: Callable[[], None], *, once: bool = False) -> None:
+        self.every_s = every_s if not once else float("inf")
+        self.do, self.due = do, time.monotonic() + every_s
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will never be done again."""
+        return self.due == float("inf")
+
+    def run_if_due(self) -> None:
+        """Do it if its time has come."""
+        if time.monotonic() >= self.due:
+            self.due = time.monotonic() + self.every_s
+            self.do()

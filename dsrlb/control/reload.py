@@ -1,0 +1,169 @@
+"""From a file that changed to a configuration that can take over at once.
+
+All that takes time or can fail happens here, on a thread of its own, while the running configuration
+goes on: reading, looking at the host, claiming new VIPs, asking the network who has them, finding new
+backends.  It only looks and asks; a claim is all it holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from dsrlb.config import Config, located, read_config
+from dsrlb.control.backends import refuse_if_none_answers, targets
+from dsrlb.errors import ConfigError, DsrlbError
+from dsrlb.host import guard
+from dsrlb.host.links import Link
+from dsrlb.host.resolver import Resolver
+from dsrlb.host.watch import Event
+from dsrlb.model import Address
+from dsrlb.preflight import Finding, Ground, look, other_owners
+
+RESOLVE_WITHIN_S = 3.0
+
+log = logging.getLogger("dsrlb")
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is there before a reload."""
+
+    config: Config
+    links: tuple[Link, ...]
+    unresolved: frozenset[Address]  # backends
+    force: bool
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A configuration that can take over at once."""
+
+    config: Config
+    ground: Ground
+    lost: Mapping[Address, str]  # backends that are out of reach just now, as they were before
+    claim: guard.Claim  # of the VIPs that are new
+
+
+class Reload:
+    """A preparation on its thread; puts the event ("prepared",) when ``outcome`` is there."""
+
+    def __init__(self, running: Running, events: queue.SimpleQueue[Event]) -> None:
+        """Begin."""
+        self.outcome: Prepared | DsrlbError | None = None
+        self._running, self._events = running, events
+        threading.Thread(target=self._run, name="reload", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self.outcome = prepare(self._running)
+        except DsrlbError as error:
+            self.outcome = error
+        except Exception as error:
+            log.debug("traceback", exc_info=True)
+            self.outcome = DsrlbError(f"{type(error).__name__}: {error}")
+        self._events.put(("prepared",))
+
+
+def prepare(running: Running) -> Prepared:
+    """Read the file of the running configuration again, and make what it says ready to take over.
+
+    Raises DsrlbError with every reason not to, and holds nothing then.
+    """
+    if running.config.origin is None:
+        raise ConfigError("there is no file to read again: dsrlb was started by options (see --config)")
+    config = read_config(running.config.origin.file)
+    ground, found = look(config, force=running.force)
+    excused = [finding for finding in found if _is_excused(finding, config, running, ground)]
+    if len(excused) < len(found):
+        raise ConfigError(*located(config, [one for one in found if one not in excused]))
+    for finding in excused:
+        log.warning("%s", finding.sentence)
+    new = set(ground.vips) - {service.vip for service in running.config.services}
+    claim = guard.claim(new)
+    try:
+        _refuse_other_owners(config, running, ground, new)
+        lost = {one.subject: one.sentence for one in excused if not isinstance(one.subject, str)}
+        _resolve_new(ground, lost, running)
+    except BaseException:
+        claim.release()
+        raise
+    return Prepared(config, ground, lost, claim)
+
+
+def _is_excused(finding: Finding, config: Config, running: Running, ground: Ground) -> bool:
+    """Return whether a finding is about something that runs already, and that the new file did not change.
+
+    A server that is out of reach for a moment must not keep a new configuration from being loaded.
+    """
+    subject = finding.subject
+    if isinstance(subject, str):
+        return subject in {one.name for one in running.links} & {one.name for one in ground.links}
+    return _roles(subject, config) <= _roles(subject, running.config)
+
+
+def _roles(address: Address, config: Config) -> set[object]:
+    """Return what an address is in a configuration: a VIP, a backend of some mode with some MAC."""
+    roles: set[object] = set()
+    for service in config.services:
+        if service.vip == address:
+            roles.add("VIP")
+        roles.update((service.mode, one.mac) for one in service.backends if one.address == address)
+    return roles
+
+
+def _refuse_other_owners(config: Config, running: Running, ground: Ground, new: set[Address]) -> None:
+    """Ask for new VIPs everywhere, and for the others on new interfaces."""
+    before = {one.ifindex for one in running.links}
+    pairs = [
+        (vip, one)
+        for vip in ground.vips
+        for one in ground.links
+        if one.up and (vip in new or one.ifindex not in before)
+    ]
+    taken = other_owners(pairs, (*running.links, *ground.links))
+    if taken and not running.force:
+        raise ConfigError(*located(config, taken))
+    for finding in taken:
+        log.warning("%s", finding.sentence)
+
+
+def _resolve_new(ground: Ground, lost: Mapping[Address, str], running: Running) -> None:
+    """Have the kernel find backends that are new, so that they get traffic from the first moment."""
+    known = {backend.address for service in running.config.services for backend in service.backends}
+    new = {address: way for address, way in ground.ways.items() if address not in known}
+    if not new:
+        return
+    resolver, fixed = Resolver(targets(new, ground.fixed_macs, lost)), ground.fixed_macs
+    try:
+        found = wait_for_macs(resolver, lambda: False)
+    finally:
+        resolver.close()
+    macs = {address: fixed.get(address) or found.get(way.next_hop) for address, way in new.items()}
+    is_one_old_there = any(address in known and address not in running.unresolved for address in ground.ways)
+    if not running.force and not is_one_old_there:
+        refuse_if_none_answers(macs, RESOLVE_WITHIN_S)
+
+
+def wait_for_macs(resolver: Resolver, is_over: Callable[[], bool]) -> dict[Address, bytes | None]:
+    """Return the MACs of a resolver's targets once all have answered, or after a while."""
+    until = time.monotonic() + RESOLVE_WITHIN_S
+    macs = resolver.step(time.monotonic())
+    while not all(macs.values()) and time.monotonic() < until and not is_over():
+        time.sleep(0.05)
+        macs = resolver.step(time.monotonic())
+    return macs
+
+
+def changes(old: Config, new: Config) -> Iterator[str]:
+    """Yield in words what a reload changes, for the log."""
+    before, after = ({service.name: service for service in one.services} for one in (old, new))
+    yield from (f"added {name}" for name in after if name not in before)
+    yield from (f"removed {name}" for name in before if name not in after)
+    yield from (f"changed {name}" for name in after if name in before and after[name] != before[name])
+    if old.interfaces != new.interfaces:
+        yield f"interfaces {', '.join(new.interfaces) or 'of the default route'}"

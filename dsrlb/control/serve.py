@@ -1,0 +1,47 @@
+"""From the first look at the host to the last rule taken back."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+from contextlib import ExitStack
+
+from dsrlb.config import Config
+from dsrlb.control.loop import Loop
+from dsrlb.host import guard
+from dsrlb.host.notify import STOPPING, notify
+from dsrlb.host.privileges import require_network
+from dsrlb.host.watch import Event
+from dsrlb.preflight import survey
+
+log = logging.getLogger("dsrlb")
+
+
+def serve(config: Config, *, force: bool = False) -> None:
+    """Balance until SIGTERM or SIGINT, then take back everything that was set on the host.
+
+    Raises ConfigError or HostError, with nothing left behind, when it cannot begin.
+    """
+    require_network("dsrlb serve")
+    ours = {service.vip for service in config.services}
+    for vip in guard.remove_stale(keep=ours):  # our own are taken over: without them the host would answer
+        log.info("took back the rules that a crashed run left for VIP %s", vip)
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: events.put(("stop",)))
+    for number in (signal.SIGHUP, signal.SIGUSR1):  # until it is ready: an event ends the start early
+        signal.signal(number, signal.SIG_IGN)
+    with ExitStack() as undo:
+        undo.callback(guard.remove_stale)  # last of all: a start that fails leaves none, whoever set them
+        ground = survey(config, force=force)
+        claim = guard.claim(ground.vips)
+        undo.callback(claim.release)
+        loop = Loop(config, ground, claim, events, force)
+        undo.callback(loop.front.give_back)  # before any rule is set
+        undo.callback(loop.close)
+        loop.begin(undo)
+        signal.signal(signal.SIGHUP, lambda *_: events.put(("reload",)))
+        signal.signal(signal.SIGUSR1, lambda *_: events.put(("counters",)))
+        loop.run()
+        notify(STOPPING)

@@ -1,0 +1,47 @@
+"""One configuration takes over from another: what is new is there before, what is old goes after.
+
+::
+
+    stage     sockets of new interfaces, filters for the VIPs of both, rules for both     may fail: all undone
+    (loop)    the new table is installed                                                  one assignment
+    finish    filters, sockets, rules and claims of what is over are given back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+
+from dsrlb.control.backends import Backends, wrapped_for
+from dsrlb.control.front import Front
+from dsrlb.control.reload import Prepared
+from dsrlb.engines.packet import PacketEngine
+from dsrlb.errors import DsrlbError
+from dsrlb.host import guard
+from dsrlb.model import Address, wire_address
+
+
+def stage(new: Prepared, front: Front, backends: Backends, engine: PacketEngine) -> None:
+    """Make room for what is new beside what runs.  DsrlbError: all is as it was, the claim is released."""
+    with ExitStack() as undo:
+        undo.callback(new.claim.release)
+        undo.callback(_unstage, new, front, backends, engine)
+        engine.widen(new.ground.links, [wire_address(vip) for vip in new.ground.vips])
+        wrapped = wrapped_for(new.config)
+        for address, way in new.ground.ways.items():
+            engine.add_way_out(way.link, hears=address in wrapped)
+        front.guard_also(new.ground)
+        undo.pop_all()
+
+
+def finish(gone: Iterable[Address], front: Front, backends: Backends, engine: PacketEngine) -> None:
+    """Give back what served only the configuration before; ``gone`` are its VIPs that are no more."""
+    engine.narrow(list(front.links.values()), front.wire_vips, backends.ways_out)
+    front.let_go(gone)
+
+
+def _unstage(new: Prepared, front: Front, backends: Backends, engine: PacketEngine) -> None:
+    engine.narrow(list(front.links.values()), front.wire_vips, backends.ways_out)
+    with suppress(DsrlbError):
+        guard.remove(set(new.ground.vips) - set(front.vips))
+    front.keep_guard()

@@ -1,0 +1,124 @@
+"""Do connections live through reloads, as long as their server is in the file?"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from lab_reload import DEADLINE_S, Start, Write, open_files, reload, service
+from lab_running import RS1, RS2, RS3
+from lab_wire import eventually, inside
+
+from dsrlb.lab.balancer import Balancer
+from dsrlb.lab.topology import VIP, Lab
+
+CONNECTIONS, RELOADS, WARM_UP = 200, 50, 15
+GROWTH_MAX_KB = 4096
+REQUEST = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n"
+
+
+class Held:
+    """A connection that a client keeps open, and the server that it reached first."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        connection.settimeout(DEADLINE_S)
+        connection.connect((str(VIP), 80))
+        self.ask()
+        self.server = self.answer()
+
+    def ask(self) -> None:
+        self.connection.sendall(REQUEST)
+
+    def answer(self) -> str:
+        """Return the server's name, which the body of its answer begins with."""
+        got = b""
+        while not got.endswith(b"\n") or b"\r\n\r\n" not in got:
+            piece = self.connection.recv(4096)
+            assert piece, "the connection was closed"
+            got += piece
+        return got.partition(b"\r\n\r\n")[2].split()[0].decode()
+
+
+@contextmanager
+def holding(lab: Lab) -> Iterator[list[Held]]:
+    with ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        with inside(lab.namespace("client")):
+            sockets += [stack.enter_context(socket.socket()) for _ in range(CONNECTIONS)]
+        yield [Held(one) for one in sockets]
+
+
+def all_answer(held: list[Held]) -> None:
+    """Every connection carries a request and its answer, from the server that it always had."""
+    for one in held:
+        one.ask()
+    assert [one.answer() for one in held] == [one.server for one in held]
+
+
+def resident_kb(running: Balancer) -> int:
+    status = Path(f"/proc/{running.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def variants(schedulers: list[str]) -> Iterator[list[str]]:
+    """Yield the services of one file after the other; rs1 and rs2 are in all of them, at least drained."""
+    choose = random.Random(1)
+    while True:
+        weights = choose.choice([(1, 1), (2, 1), (1, 3), (0, 1), (1, 0)])
+        servers = [f"{RS1},{weights[0]}", f"{RS2},{weights[1]}", *choose.choice([[], [RS3], [f"{RS3},2"]])]
+        more = [service(RS1, vip="198.18.1.101"), service(RS2, vip="198.18.1.102", port="*")]
+        choose.shuffle(servers)
+        yield [
+            service(*servers, scheduler=choose.choice(schedulers)),
+            *choose.choice([[], more[:1], more[1:], more]),
+        ]
+
+
+@pytest.mark.parametrize("schedulers", [["rr", "wrr", "lc"], ["maglev"]], ids=["in turn", "maglev"])
+def test_no_connection_breaks_in_fifty_reloads_that_keep_its_server_and_memory_stays(
+    schedulers: list[str], lab: Lab, start: Start, write: Write
+) -> None:
+    write(service(RS1, RS2, scheduler=schedulers[0]))
+    running = start()
+    files = variants(schedulers)
+    with holding(lab) as held:
+        assert {one.server for one in held} == {"rs1", "rs2"}
+        before = (0, 0)
+        for number in range(RELOADS):
+            write(*next(files))
+            reload(running)
+            all_answer(held)
+            if number == WARM_UP:
+                before = resident_kb(running), open_files(running)
+        write(service(RS1, RS2, scheduler=schedulers[0]))
+        reload(running)
+        all_answer(held)
+        assert resident_kb(running) - before[0] < GROWTH_MAX_KB, (before, resident_kb(running))
+        assert eventually(lambda: open_files(running) <= before[1], DEADLINE_S)
+    assert running.stop() == 0
+    assert "Traceback" not in running.stderr
+
+
+def test_only_the_connections_of_a_removed_server_end(lab: Lab, start: Start, write: Write) -> None:
+    write(service(RS1, RS2, RS3))
+    start_all = start()
+    with holding(lab) as held:
+        gone = [one for one in held if one.server == "rs3"]
+        stay = [one for one in held if one.server != "rs3"]
+        assert len(gone) >= CONNECTIONS // 4 and len(stay) >= CONNECTIONS // 2
+        write(service(RS1, RS2, f"{RS3},0"))  # drained: nothing ends
+        reload(start_all)
+        all_answer(held)
+        write(service(RS1, RS2))
+        reload(start_all)
+        all_answer(stay)
+        for one in gone:
+            one.ask()
+            with pytest.raises((OSError, AssertionError)):
+                one.answer()
+        all_answer(stay)
