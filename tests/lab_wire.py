@@ -25,7 +25,7 @@ from scapy.packet import Packet, Raw
 
 from dsrlb.lab.balancer import Balancer
 from dsrlb.lab.counters import checksum_errors, kernel_counters
-from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, Lab, mac, run
+from dsrlb.lab.topology import CLIENT, CLIENT6, MORE_CLIENTS, MORE_CLIENTS6, VIP, VIP6, Lab, mac, run
 from dsrlb.lab.topology import inside as command_inside
 
 # Not the prefix of a lab that a person may have standing, and another one for each worker of pytest-xdist:
@@ -44,6 +44,7 @@ SO_RCVBUFFORCE, TAP_BYTES = 33, 64 << 20
 TO_BALANCER = Ether(src=mac("router"), dst=mac("lb"))
 LB_MAC = bytes.fromhex(mac("lb").replace(":", ""))
 SERVERS = {bytes.fromhex(mac(name).replace(":", "")): name for name in ("rs1", "rs2", "rs3")}
+SOURCES = {VIP: (CLIENT, *MORE_CLIENTS), VIP6: (CLIENT6, *MORE_CLIENTS6)}
 Inject = Callable[..., list[bytes]]  # puts frames on the wire and returns their bytes
 
 
