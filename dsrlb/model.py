@@ -7,7 +7,7 @@ IPv4 as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2), so one key serves both fam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
@@ -175,15 +175,45 @@ class Hop:
 class HostStep:
     """One thing a real server needs, as data; ``host/steps.py`` plans, applies, verifies, undoes it.
 
-    ``kind`` ``sysctl``: ``target`` is the dotted key, ``value`` the value wanted.
-    ``kind`` ``address``: ``target`` is the device, ``value`` the address with its prefix length, then any
-    words that ``ip address add`` takes after it (``preferred_lft 0``).
+    ========== ============================ =======================================================
+    kind       target                       value
+    ========== ============================ =======================================================
+    sysctl     dotted key                   the value wanted
+    rp_filter  device                       ``2``: check sources loosely there, or not at all
+    module     its name                     the device that it brings
+    tunnel     device                       ``any``: take IPv4 and IPv6 out of it
+    device     its name                     ``up``
+    address    device                       address/length, then words for ``ip address add``
+    route      ``inet default``,            ``via GATEWAY``, then words for ``ip route replace``
+               ``inet6 NETWORK``
+    advmss     the same, or a whole route   the MSS to announce there; ``mtu-60``: the MTU less 60
+    qdisc      device                       ``clsact``: the hooks for programs
+    program    device                       ``decap``, then the UDP port of GUE
+    entry      device                       the VIP that the program there is to accept
+    ========== ============================ =======================================================
     """
 
-    kind: Literal["sysctl", "address"]
+    kind: Literal[
+        "sysctl", "rp_filter", "module", "tunnel", "device", "address",
+        "route", "advmss", "qdisc", "program", "entry",
+    ]  # fmt: skip
     target: str
     value: str
-    why: str
+    why: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """What a person may choose about a real server's set-up; a mode ignores what is not its own."""
+
+    decap: Literal["kernel", "bpf"] = "kernel"  # l3dsr: who takes the outer header off
+    device: str = "eth0"  # l3dsr with bpf: where tunnel packets come in
+    outer: tuple[int, ...] = (4, 6)  # l3dsr: IP versions of the tunnels
+    encap: Literal["ipip", "gue", "gue1"] = "ipip"  # l3dsr: what the balancer sends
+    encap_port: int = 6080  # l3dsr with GUE: UDP destination port
+    advmss: str = "auto"  # l3dsr: MSS to announce to clients; "off": leave it
+    gateway: Address | None = None  # inline: the balancer
+    networks: tuple[str, ...] = ()  # where the clients are; none: everywhere, by the default route
 
 
 def wire_address(address: Address) -> bytes:

@@ -31,6 +31,14 @@ def parse_address(text: str, what: str) -> Address:
     return address
 
 
+def parse_vip_address(text: str) -> Address:
+    """Return the address of a VIP, without a port."""
+    address = parse_address(text, "VIP")
+    if address.is_link_local:
+        raise UsageError(f"VIP {address} is link-local, so no router leads to it; take a routable address")
+    return address
+
+
 def _unusable_kind(address: Address) -> str | None:
     if address.is_multicast:
         return "a multicast address"
@@ -58,9 +66,7 @@ def parse_vip(text: str) -> Vip:
             f"VIP {text!r} is not ADDR:PORT[/tcp|/udp]; write 198.18.0.10:80 or [2001:db8::10]:53/udp"
         )
     v6, v4, port, protocol = match.group("v6", "v4", "port", "protocol")
-    address = parse_address(v4 if v6 is None else v6, "VIP")
-    if address.is_link_local:
-        raise UsageError(f"VIP {address} is link-local, so no router leads to it; take a routable address")
+    address = parse_vip_address(v4 if v6 is None else v6)
     if (address.version == 6) != (v6 is not None):
         raise UsageError(f"VIP {text!r}: brackets are for IPv6 addresses, and IPv6 addresses need them")
     if protocol == "udp":

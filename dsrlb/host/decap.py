@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 
+from pyroute2 import IPRoute
+
 from dsrlb.bpf.objects import object_path
 from dsrlb.errors import HostError
 from dsrlb.host import bpf, bpf_attach, bpf_maps
@@ -24,7 +26,30 @@ PRIORITY = 49  # before what has no number of its own: tc gives those 49152 and 
 HANDLE = 1
 GUE_PORT = 6080
 COUNTERS = ("decapsulated", "not_vip", "not_local", "fragment", "malformed", "ecn_drop", "failed")
+_HOOKS = (0xFFFFFFF2, 0xFFFFFFF3)  # linux/pkt_sched.h: clsact's ingress and egress
 _PRESENT = (1).to_bytes(4, sys.byteorder)
+
+
+def has_hooks(device: str) -> bool:
+    """Say whether a device has the hooks that filters are put on (qdisc clsact, or ingress)."""
+    with IPRoute() as netlink:
+        kinds = [message.get_attr("TCA_KIND") for message in netlink.get_qdiscs(index=_place(device).ifindex)]
+    return any(kind in ("clsact", "ingress") for kind in kinds)
+
+
+def make_hooks(device: str) -> None:
+    """Give a device the hooks; it is no error when it has them."""
+    bpf_attach.make_clsact(_place(device).ifindex)
+
+
+def remove_hooks(device: str) -> bool:
+    """Take the hooks of a device away, unless somebody's filters are on them; say whether it was done."""
+    ifindex = _place(device).ifindex
+    with IPRoute() as netlink:
+        if any(list(netlink.get_filters(index=ifindex, parent=hook)) for hook in _HOOKS):
+            return False
+    bpf_attach.remove_clsact(ifindex)
+    return True
 
 
 def attach(device: str, gue_port: int = GUE_PORT) -> bool:

@@ -5,25 +5,47 @@ namespace has a directory of its own: namespaces on one machine share ``/run``, 
 addresses nor sysctls.  ``scripts/backend-setup`` reads and writes the very same files::
 
     /run/dsrlb/backend/
-      netns-4026531840/                       inode of /proc/self/ns/net
-        vip/198.18.0.10                       "absent" or "present": was the address there before?
-        sysctl/net.ipv4.conf.all.arp_ignore   "0": the former value
+      netns-4026531840/                          inode of /proc/self/ns/net
+        vip/198.18.0.10                          "l3dsr decap=bpf device=e0": the mode, and what was
+                                                 chosen beside the defaults; then the steps, one a
+                                                 line: kind, target, value, with tabs between
+        former/sysctl net.ipv4.conf.all.arp_ignore      "0": what was there before the step
+        former/address lo 198.18.0.10:32                "absent"
 
-One line a file.  In a sysctl's name ``/`` (which stands for the dot of a device such as
-``eth0.100``) is written ``:``, a character that no device name may have (net/core/dev.c,
-dev_valid_name).
+In the name of a step (kind and target; with the address, where there can be several) ``/`` is written ``:``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
 
-from dsrlb.model import Address
+from dsrlb.model import Address, HostStep, ServerOptions
 
 BASE = Path("/run/dsrlb/backend")
-ABSENT = "absent"
-PRESENT = "present"
+_READ: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {
+        "outer": lambda text: tuple(map(int, text.split(","))),
+        "encap_port": int,
+        "gateway": ip_address,
+        "networks": lambda text: tuple(text.split(",")),
+    }
+)
+_SEVERAL = ("address", "entry")  # of these a target may have more than one
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What was, or is to be, done for a VIP."""
+
+    vip: Address
+    mode: str
+    options: ServerOptions
+    steps: tuple[HostStep, ...]
 
 
 def directory(base: Path = BASE) -> Path:
@@ -31,25 +53,78 @@ def directory(base: Path = BASE) -> Path:
     return base / f"netns-{Path('/proc/self/ns/net').stat().st_ino}"
 
 
-def vip_file(state: Path, vip: Address | str) -> Path:
-    """Return the file that says whether ``vip`` was there before."""
-    return state / "vip" / str(vip)
+def name_of(step: HostStep) -> str:
+    """Return the name of a step's place: two steps with one name are about the same thing."""
+    words = [step.kind, step.target, *(step.value.split()[:1] if step.kind in _SEVERAL else [])]
+    return " ".join(words).replace("/", ":")
 
 
-def sysctl_file(state: Path, key: str) -> Path:
-    """Return the file that holds the former value of the sysctl ``key`` (dotted)."""
-    return state / "sysctl" / key.replace("/", ":")
+def setups(state: Path) -> list[Setup]:
+    """Return the VIPs that are set up here, each with its mode and steps."""
+    return list(_setups(state))
 
 
-def read(path: Path) -> str | None:
-    """Return what was recorded, or None when nothing (or an empty line) was."""
+def _setups(state: Path) -> Iterator[Setup]:
+    for path in sorted((state / "vip").glob("*")):
+        head, *lines = path.read_text().splitlines()
+        mode, *words = head.split()
+        steps = tuple(_step(*line.split("\t")) for line in lines)
+        yield Setup(ip_address(path.name), mode, _options(words), steps)
+
+
+def _step(kind: str, target: str, value: str) -> HostStep:
+    return HostStep(cast("Any", kind), target, value)
+
+
+def _options(words: Sequence[str]) -> ServerOptions:
+    chosen: dict[str, Any] = dict(word.split("=", 1) for word in words)
+    for name, read in _READ.items():
+        if name in chosen:
+            chosen[name] = read(chosen[name])
+    return ServerOptions(**chosen)
+
+
+def _words(options: ServerOptions) -> Iterator[str]:
+    for name, value in vars(options).items():
+        if value != getattr(ServerOptions(), name):
+            yield f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+def write_setup(state: Path, setup: Setup) -> None:
+    """Record a VIP: its mode, and its steps after those on record that are no longer among them."""
+    names = set(map(name_of, setup.steps))
+    known = next((old for old in _setups(state) if old.vip == setup.vip), None)
+    older = [step for step in (known.steps if known else ()) if name_of(step) not in names]
+    lines = ["\t".join((step.kind, step.target, step.value)) for step in (*older, *setup.steps)]
+    _write(
+        state / "vip" / str(setup.vip), "\n".join([" ".join([setup.mode, *_words(setup.options)]), *lines])
+    )
+
+
+def forget_setup(state: Path, vip: Address) -> None:
+    """Remove the record of a VIP."""
+    _forget(state / "vip" / str(vip))
+
+
+def former(state: Path, step: HostStep) -> str | None:
+    """Return what was there before a step, or None when nothing (or an empty line) is on record."""
     try:
-        return path.read_text().strip() or None
+        return (state / "former" / name_of(step)).read_text().strip() or None
     except FileNotFoundError:
         return None
 
 
-def write(path: Path, text: str) -> None:
+def write_former(state: Path, step: HostStep, text: str) -> None:
+    """Record what was there before a step."""
+    _write(state / "former" / name_of(step), text)
+
+
+def forget_former(state: Path, step: HostStep) -> None:
+    """Remove the record of what was there before a step."""
+    _forget(state / "former" / name_of(step))
+
+
+def _write(path: Path, text: str) -> None:
     """Record ``text``: whole or not at all, also when interrupted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent.parent / f".{path.name}"
@@ -57,7 +132,7 @@ def write(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def forget(path: Path) -> None:
+def _forget(path: Path) -> None:
     """Remove one record, and the directories that are empty without it."""
     path.unlink(missing_ok=True)
     for folder in list(path.parents)[:2]:
@@ -65,17 +140,3 @@ def forget(path: Path) -> None:
             folder.rmdir()
         except OSError:  # not empty, or gone already
             return
-
-
-def vips(state: Path) -> list[Address]:
-    """Return the VIPs that are set up here."""
-    return [ip_address(name) for name in _names(state / "vip")]
-
-
-def sysctls(state: Path) -> list[str]:
-    """Return the keys of the sysctls that have a former value on record."""
-    return [name.replace(":", "/") for name in _names(state / "sysctl")]
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dsrlb.model import V4_MAPPED, Address, Hop, HostStep, ModeOptions, Reason, wire_address
+from dsrlb.model import V4_MAPPED, Address, Hop, HostStep, ModeOptions, Reason, ServerOptions, wire_address
 from dsrlb.wire.offload import Offload
 from dsrlb.wire.packet import Packet
 
@@ -59,7 +59,7 @@ class Mode:
     crosses_families: bool  # True: a backend's address may be of another IP version than the VIP
     options: frozenset[str]  # the fields of ModeOptions that it heeds
     sees_replies: bool  # True: what servers answer passes the balancer
-    host_steps: Callable[[Address], tuple[HostStep, ...]]  # VIP -> what a real server needs, in order
+    host_steps: Callable[[Address, ServerOptions], tuple[HostStep, ...]]  # what a real server needs, in order
 
 
 def wraps(mode: Mode, options: ModeOptions) -> bool:

@@ -35,7 +35,7 @@ What changes in a packet, byte by byte: ``wire/readdress.py``; replies and error
 
 from __future__ import annotations
 
-from dsrlb.model import Address, Hop, HostStep, ModeOptions, Reason
+from dsrlb.model import Address, Hop, HostStep, ModeOptions, Reason, ServerOptions
 from dsrlb.modes.base import Job, Mode, Outcome, Plain, TooBig
 from dsrlb.wire import ipv4
 from dsrlb.wire.ethernet import TYPE_BYTES
@@ -86,9 +86,18 @@ def plain(options: ModeOptions, hop: Hop, address: bytes, port: bytes) -> Plain 
     return None
 
 
-def host_steps(vip: Address) -> tuple[HostStep, ...]:
-    """Return what a real server needs for ``vip``: nothing that depends on it."""
-    return ()
+def host_steps(vip: Address, options: ServerOptions) -> tuple[HostStep, ...]:
+    """Return what a real server needs: the way back to the clients by way of the balancer.
+
+    ``options.gateway`` is the balancer's address on the server's link.
+    """
+    family, best = ("inet", "") if vip.version == 4 else ("inet6", " metric 1")
+    mine = [net for net in options.networks if (":" in net) == (vip.version == 6)]
+    why = "without it answers go past the balancer, and the client drops them: they are not from the VIP"
+    return tuple(
+        HostStep("route", f"{family} {network}", f"via {options.gateway}{best}", why)
+        for network in (mine if options.networks else ["default"])
+    )
 
 
 INLINE = Mode(

@@ -31,43 +31,16 @@ destination, the VIP, and send the frame back to the balancer.
 
 What a real server needs
 ------------------------
-The VIP without ever telling the link about it, else the router would learn the server's MAC and
-go past the balancer:
-
-- IPv4: ``arp_ignore`` 1 (answer ARP only for addresses of the interface that was asked) and
-  ``arp_announce`` 2 (never name the VIP as the sender in an ARP request), *before* the VIP goes
-  on ``lo``, so that there is no moment in which the server answers for it.
-- IPv6: the kernel looks for a solicited target on the receiving interface only, so an address on
-  ``lo`` is never answered for.  The VIP is added with ``preferred_lft 0`` (deprecated): it is
-  accepted and answered from like any other, but never chosen as the source of a connection that
-  the server itself opens.  IPv4 needs no such thing: an address of another device is chosen only
-  when the outgoing one has none.
-
-*Source*: Linux Documentation/networking/ip-sysctl.rst (arp_ignore, arp_announce);
-net/ipv6/ndisc.c, ndisc_recv_ns; RFC 6724, section 5, rule 3; RFC 4862, section 5.5.4.
+The VIP on its loopback, without ever telling the link about it (``quiet``).
 """
 
 from __future__ import annotations
 
-from dsrlb.model import Address, Hop, HostStep, ModeOptions
+from dsrlb.model import Address, Hop, HostStep, ModeOptions, ServerOptions
 from dsrlb.modes.base import NO_LIMIT, Job, Mode, Plain
+from dsrlb.modes.quiet import quiet_steps, vip_step
 
 _AFTER_MACS = 12  # IEEE 802.3: destination MAC (6), source MAC (6), then the type
-
-_ARP_STEPS = (
-    HostStep(
-        "sysctl",
-        "net.ipv4.conf.all.arp_ignore",
-        "1",
-        "without it the server answers ARP for the VIP on lo and takes the traffic from the balancer",
-    ),
-    HostStep(
-        "sysctl",
-        "net.ipv4.conf.all.arp_announce",
-        "2",
-        "without it the server's own ARP requests name the VIP as theirs and the router believes it",
-    ),
-)
 
 
 def rewrite(frame: bytes, hop: Hop) -> bytes:
@@ -88,12 +61,9 @@ def plain(options: ModeOptions, hop: Hop, address: bytes, port: bytes) -> Plain:
     return Plain(rewrite, NO_LIMIT)
 
 
-def host_steps(vip: Address) -> tuple[HostStep, ...]:
+def host_steps(vip: Address, options: ServerOptions) -> tuple[HostStep, ...]:
     """Return what a real server needs to answer for ``vip``, in the order in which it is safe."""
-    why = "without it the server drops the packets for the VIP, or routes them back"
-    if vip.version == 4:
-        return (*_ARP_STEPS, HostStep("address", "lo", f"{vip}/32", why))
-    return (HostStep("address", "lo", f"{vip}/128 preferred_lft 0", why),)
+    return (*quiet_steps(vip), vip_step(vip))
 
 
 L2DSR = Mode(

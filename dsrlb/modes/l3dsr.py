@@ -55,13 +55,14 @@ even that is more than fits, the outer packet is cut (RFC 2473, section 7.1).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 from zlib import crc32
 
-from dsrlb.model import V4_MAPPED, Address, Hop, HostStep, ModeOptions, Reason
+from dsrlb.model import V4_MAPPED, Address, Hop, HostStep, ModeOptions, Reason, ServerOptions
 from dsrlb.modes.base import Job, Mode, Outcome, Plain, TooBig, outer_source
+from dsrlb.modes.quiet import quiet_steps, vip_step
 from dsrlb.wire import ipv4, ipv6, l4
 from dsrlb.wire.checksum import WORD_MAX, checksum, pseudo_header
 from dsrlb.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_BYTES
@@ -76,6 +77,14 @@ INSIDE = {4: 4, 6: 41}  # IP version -> protocol number of a packet of it in ano
 UDP_BYTES, GUE_BYTES = 8, 4
 FIRST_SPORT, SPORT_MASK = 49_152, 0x3FFF  # the dynamic ports, RFC 6335, section 6
 LABEL_MASK = 0xFFFFF
+TCP_BYTES = 20
+# (version inside, outside) -> the kernel's module and the device of it that takes every tunnel's packets
+TUNNEL_DEVICES = {
+    (4, 4): ("ipip", "tunl0"),
+    (6, 4): ("sit", "sit0"),
+    (4, 6): ("ip6_tunnel", "ip6tnl0"),
+    (6, 6): ("ip6_tunnel", "ip6tnl0"),
+}
 
 _IPV4 = struct.Struct(">15sBH6sH8s")  # MACs, type, 45 | TOS | length | id to protocol | sum | addresses
 _IPV6 = struct.Struct(">14sIH34s")  # MACs, type | version, class, label | length | next header to end
@@ -226,9 +235,50 @@ def plain(options: ModeOptions, hop: Hop, address: bytes, port: bytes) -> Plain 
     return Plain(rewrite, min(hop.mtu_bytes or ipv4.MOST_BYTES, ipv4.MOST_BYTES) - tunnel.overhead_bytes)
 
 
-def host_steps(vip: Address) -> tuple[HostStep, ...]:
+def host_steps(vip: Address, options: ServerOptions) -> tuple[HostStep, ...]:
     """Return what a real server needs to answer for ``vip``, in the order in which it is safe."""
-    return ()
+    take_out = _by_program if options.decap == "bpf" else _by_kernel
+    return (*quiet_steps(vip), *take_out(vip, options), *_announced_mss(vip, options))
+
+
+def _by_kernel(vip: Address, options: ServerOptions) -> Iterator[HostStep]:
+    """Yield the steps for the kernel's own tunnel devices, one for each version outside."""
+    if vip.version == 6:
+        yield vip_step(vip)
+    for outer in options.outer:
+        module, device = TUNNEL_DEVICES[vip.version, outer]
+        yield HostStep("module", module, device, f"without it the kernel has no {device}")
+        if outer == 6:
+            why = "without it ip6tnl0 takes out IPv6 only, and drops IPv4"
+            yield HostStep("tunnel", device, "any", why)
+        if vip.version == 4:
+            why = "without it the kernel takes the clients' packets, which come in there, for forged"
+            yield HostStep("rp_filter", device, "2", why)
+            yield vip_step(vip, device)  # there, not on lo: a loose check needs an address on the device
+        yield HostStep("device", device, "up", "without it what comes out of the tunnel is dropped")
+
+
+def _by_program(vip: Address, options: ServerOptions) -> Iterator[HostStep]:
+    """Yield the steps for the program ``bpf/decap.bpf.c``: the VIP first, so that nothing is forwarded."""
+    yield vip_step(vip)
+    yield HostStep("qdisc", options.device, "clsact", "without it no program can be attached")
+    why = "without it the outer header stays, and the packet is dropped or refused"
+    yield HostStep("program", options.device, f"decap {options.encap_port}", why)
+    yield HostStep("entry", options.device, str(vip), "without it the program leaves the VIP's packets alone")
+
+
+def _announced_mss(vip: Address, options: ServerOptions) -> Iterator[HostStep]:
+    """Yield the steps that have the server ask clients for segments that fit into the tunnel."""
+    if options.advmss == "off":
+        return
+    around = max(overhead_bytes(ModeOptions(encap=options.encap), outer) for outer in options.outer)
+    headers = TCP_BYTES + (ipv4.HEADER_BYTES if vip.version == 4 else ipv6.HEADER_BYTES)
+    value = f"mtu-{around + headers}" if options.advmss == "auto" else options.advmss
+    family = "inet" if vip.version == 4 else "inet6"
+    mine = [net for net in options.networks if (":" in net) == (vip.version == 6)]
+    why = "without it clients send segments that do not fit, and wait for an ICMP error to tell them"
+    for network in mine if options.networks else ["default"]:
+        yield HostStep("advmss", f"{family} {network}", value, why)
 
 
 L3DSR = Mode(

@@ -1,200 +1,203 @@
-"""Do `dsrlb backend` and `scripts/backend-setup` do the same, and does a server set up by them keep quiet?
-
-In two namespaces, whose names end so::
-
-    b-client                             b-server
-    c0 02:00:c6:12:00:01  ------------  s0 02:00:c6:12:00:02
-    198.18.0.1/24, 2001:db8::1/64        198.18.0.2/24, 2001:db8::2/64; VIPs on lo
-"""
+"""Do `dsrlb backend` and `scripts/backend-setup` do the same, in every mode that both can do?"""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from lab_fork import run_forked
-from lab_wire import TEST_PREFIX, eventually
-from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
-from scapy.layers.l2 import ARP, Ether
+from lab_server import SCRIPT, SERVER, called, run, server, snapshot, two_namespaces
 
 from dsrlb.host import steps
-from dsrlb.modes.l2dsr import host_steps
 
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.skipif(os.geteuid() != 0, reason="root is missing: network namespaces need it"),
 ]
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = str(ROOT / "scripts/backend-setup")
-SHELLS = {"sh": ["sh", SCRIPT], "busybox": ["busybox", "sh", SCRIPT]}
-CLIENT, SERVER = f"{TEST_PREFIX}b-client", f"{TEST_PREFIX}b-server"
-CLIENT_MAC, SERVER_MAC = "02:00:c6:12:00:01", "02:00:c6:12:00:02"
-VIP, VIP6 = "198.18.0.10", "2001:db8::10"
-VIP_SETS = [(VIP,), (VIP6,), (VIP6, "198.18.0.11", VIP, VIP)]
-DEADLINE_S = 60
+VIP, SECOND, VIP6 = "198.18.0.10", "198.18.0.11", "2001:db8::10"
 
 
-def run(*words: str, code: int | None = 0, text: str = "") -> str:
-    done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-    return said(done, code)
+class Case(NamedTuple):
+    mode: str
+    vips: tuple[str, ...]
+    flags: tuple[str, ...] = ()
 
 
-def said(done: subprocess.CompletedProcess[str], code: int | None) -> str:
-    assert code is None or done.returncode == code, (
-        f"{done.args}: {done.returncode} {done.stdout}{done.stderr}"
-    )
-    return done.stdout + done.stderr
-
-
-def server(*words: str, code: int | None = 0) -> str:
-    return run("ip", "netns", "exec", SERVER, *words, code=code)
-
-
-def tool(name: str, verb: str, *vips: str, plan: bool = False, code: int | None = 0) -> str:
-    if name == "busybox" and shutil.which("busybox") is None:
-        pytest.skip("busybox is missing")
-    flags = [word for vip in vips for word in ("--vip", vip)] + ["--plan"] * plan
-    return called(name, verb, "--mode", "l2dsr", *flags, code=code)
-
-
-def called(name: str, *words: str, code: int | None) -> str:
-    if name == "python":
-        return said(run_forked(SERVER, "backend", *words), code)
-    return server(*SHELLS[name], *words, code=code)
-
-
-def snapshot() -> tuple[list[str], str]:
-    # A new address of lo is tentative for a moment, though nobody could have a duplicate of it.
-    assert eventually(lambda: "tentative" not in server("ip", "-o", "address", "show"), DEADLINE_S)
-    addresses = server("ip", "-o", "address", "show").splitlines()
-    return sorted(addresses), server("grep", "-r", "", "/proc/sys/net/ipv4/conf", "--include=arp_*")
-
-
-def remove(namespace: str) -> None:
-    handle = Path("/run/netns") / namespace
-    if not handle.exists():
-        return
-    shutil.rmtree(steps.record.BASE / f"netns-{handle.stat().st_ino}", ignore_errors=True)
-    run("ip", "netns", "del", namespace)
-
-
-def _wait_for_link_local_addresses() -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
-    for namespace in (CLIENT, SERVER):
-        ready = f"ip -n {namespace} -6 -o address show up scope link -tentative".split()
-        while "fe80:" not in run(*ready):
-            assert time.monotonic() < deadline_s, f"{namespace} got no link-local address"
+KERNEL = ("--decap", "kernel", "--outer", "4")
+CASES = {
+    "l2dsr": Case("l2dsr", (VIP,)),
+    "l2dsr in IPv6": Case("l2dsr", (VIP6,)),
+    "l2dsr, many": Case("l2dsr", (VIP6, SECOND, VIP, VIP)),
+    "l3dsr": Case("l3dsr", (VIP6, SECOND, VIP), KERNEL),
+    "l3dsr, for some clients": Case(
+        "l3dsr", (VIP, VIP6), (*KERNEL, "--client-net", "198.18.7.0/24", "--client-net", "198.18.9.0/24")
+    ),
+    "l3dsr, by hand": Case("l3dsr", (VIP, VIP6), (*KERNEL, "--advmss=1300")),
+    "l3dsr, as it is": Case("l3dsr", (VIP6,), (*KERNEL, "--advmss", "off")),
+    "inline": Case("inline", (VIP,), ("--gateway", "198.18.0.7")),
+    "inline in IPv6": Case("inline", (VIP6,), ("--gateway", "2001:DB8:0::7")),
+    "inline, for some clients": Case(
+        "inline",
+        (VIP,),
+        ("--gateway", "198.18.0.7", "--client-net", "198.18.7.0/24", "--client-net=198.18.8.8"),
+    ),
+}
+each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 @pytest.fixture(autouse=True)
 def link() -> Iterator[None]:
-    for namespace in (CLIENT, SERVER):
-        remove(namespace)
-    try:
-        for namespace in (CLIENT, SERVER):
-            run("ip", "netns", "add", namespace)
-            run("ip", "-n", namespace, "link", "set", "lo", "up")
-            no_dad = "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad"
-            run("ip", "netns", "exec", namespace, "sh", "-c", no_dad)
-        run(*f"ip link add c0 netns {CLIENT} address {CLIENT_MAC} type veth peer name s0".split(),
-            "netns", SERVER, "address", SERVER_MAC)  # fmt: skip
-        for namespace, device, number in ((CLIENT, "c0", 1), (SERVER, "s0", 2)):
-            run("ip", "-n", namespace, "address", "add", f"198.18.0.{number}/24", "dev", device)
-            run("ip", "-n", namespace, "address", "add", f"2001:db8::{number}/64", "dev", device, "nodad")
-            run("ip", "-n", namespace, "link", "set", device, "up")
-        _wait_for_link_local_addresses()
+    with two_namespaces():
+        # Not as setup will want it, and one VIP that is there already.
+        server("sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/arp_announce; ip a add 198.18.0.11/32 dev lo")
+        server("sh", "-c", "echo 3 >/proc/sys/net/ipv4/conf/s0/arp_ignore")
+        server("sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/tunl0/rp_filter")
+        server("ip", "route", "add", "198.18.7.0/24", "via", "198.18.0.1", "metric", "7", "advmss", "1460")
         yield
-    finally:
-        for namespace in (CLIENT, SERVER):
-            remove(namespace)
 
 
-@pytest.mark.parametrize("vips", VIP_SETS)
+def tool(name: str, verb: str, case: Case, plan: bool = False, code: int | None = 0) -> str:
+    flags = [word for vip in case.vips for word in ("--vip", vip)] + ["--plan"] * plan
+    return called(name, verb, "--mode", case.mode, *flags, *(case.flags if verb != "undo" else ()), code=code)
+
+
+@each_case
 @pytest.mark.parametrize("shell", ["sh", "busybox"])
-def test_both_plan_the_steps_of_the_mode_and_change_nothing(shell: str, vips: tuple[str, ...]) -> None:
+def test_both_plan_the_same_and_change_nothing(shell: str, case: Case) -> None:
     before = snapshot()
-    of_the_mode = steps.for_vips([ip_address(vip) for vip in vips], host_steps)
-    expected = "".join(f"{steps.command(step)}\n" for step in of_the_mode)
-    assert tool("python", "setup", *vips, plan=True) == expected
-    assert tool(shell, "setup", *vips, plan=True) == expected
+    planned = tool("python", "setup", case, plan=True)
+    assert planned
+    assert tool(shell, "setup", case, plan=True) == planned
     assert snapshot() == before
 
 
-@pytest.mark.parametrize("vips", VIP_SETS)
+@each_case
 @pytest.mark.parametrize(("first", "second"), [("python", "sh"), ("sh", "python"), ("busybox", "busybox")])
-def test_either_undoes_what_the_other_set_up(first: str, second: str, vips: tuple[str, ...]) -> None:
-    server("sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/arp_announce; ip a add 198.18.0.11/32 dev lo")
-    server("sh", "-c", "echo 3 >/proc/sys/net/ipv4/conf/s0/arp_ignore")
+def test_either_undoes_what_the_other_set_up(first: str, second: str, case: Case) -> None:
     before = snapshot()
-    assert "done  " in tool(first, "setup", *vips)
+    assert "done  " in tool(first, "setup", case)
     after = snapshot()
-    again = tool(second, "setup", *vips)
+    again = tool(second, "setup", case)
     assert "done  " not in again
     assert snapshot() == after != before
-    planned = tool(first, "undo", *vips, plan=True)
-    assert tool(second, "undo", *vips, plan=True) == planned
-    done = tool(second, "undo", *vips)
+    planned = tool(first, "undo", case, plan=True)
+    assert tool(second, "undo", case, plan=True) == planned
+    done = tool(second, "undo", case)
     assert [line[9:] for line in done.splitlines() if line.startswith("done ")] == planned.splitlines()
     assert snapshot() == before
-    assert "nothing  to undo" in tool(first, "undo", *vips)
+    assert "nothing  to undo" in tool(first, "undo", case)
     assert snapshot() == before
 
 
-@pytest.mark.parametrize("vips", VIP_SETS)
+@each_case
 @pytest.mark.parametrize("shell", ["sh", "busybox"])
-def test_both_say_and_do_the_same_at_every_stage(shell: str, vips: tuple[str, ...]) -> None:
-    server("sh", "-c", "echo 3 >/proc/sys/net/ipv4/conf/s0/arp_ignore")
+def test_both_say_and_do_the_same_at_every_stage(shell: str, case: Case) -> None:
     told, held = [], []
     for name in ("python", shell):
-        first = tool(name, "undo", *vips)
-        unready = tool(name, "verify", *vips, code=1)
-        done = tool(name, "setup", *vips)
-        held.append(snapshot())
-        again = tool(name, "setup", *vips)
-        ready = tool(name, "verify", *vips)
-        told.append([first, unready, done, again, ready, tool(name, "undo", *vips)])
+        first = tool(name, "undo", case)
+        unready = tool(name, "verify", case, code=1)
+        done = tool(name, "setup", case)
+        held.append((snapshot(), record()))
+        again = tool(name, "setup", case)
+        ready = tool(name, "verify", case)
+        told.append([first, unready, done, again, ready, tool(name, "undo", case)])
     assert told[0] == told[1]
     assert held[0] == held[1]
     assert all(line.startswith("present  ") for line in told[0][4].splitlines())
 
 
+def record() -> dict[str, str]:
+    """Every file of the record."""
+    folder = Path(steps.record.BASE, f"netns-{Path('/run/netns', SERVER).stat().st_ino}")
+    return {str(path): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@each_case
 @pytest.mark.parametrize("name", ["python", "sh"])
-def test_the_lines_of_the_plan_pasted_into_a_shell_are_the_setup(name: str) -> None:
+def test_the_lines_of_the_plan_pasted_into_a_shell_are_the_setup(name: str, case: Case) -> None:
     if shutil.which("sysctl") is None:
         pytest.skip("sysctl (procps) is missing")
-    server("sh", "-ec", tool(name, "setup", VIP, VIP6, plan=True))
-    tool("python", "verify", VIP, VIP6)
+    before = snapshot()
+    already = [vip for vip in case.vips if vip == SECOND and case.mode == "l2dsr"]
+    for vip in already:
+        server("ip", "address", "del", f"{vip}/32", "dev", "lo")
+    lines = tool(name, "setup", case, plan=True)
+    server("sh", "-ec", "".join(f"{line}\n" for line in lines.splitlines() if "modprobe" not in line))
+    tool("python", "verify", case)
     pasted = snapshot()
-    server("ip", "address", "flush", "dev", "lo", "scope", "global")
-    tool(name, "setup", VIP, VIP6)
-    assert snapshot() == pasted
+    again = [line for line in tool(name, "setup", case).splitlines() if not line.startswith("note ")]
+    assert all(line.startswith("already ") for line in again)
+    assert snapshot() == pasted != before
 
 
 @pytest.mark.parametrize("name", ["python", "sh"])
 def test_of_several_vips_the_last_one_takes_the_sysctls_back(name: str) -> None:
     before = snapshot()
-    for vip in (VIP, "198.18.0.11", VIP6):
-        tool(name, "setup", vip)
-    assert "sysctl" not in tool(name, "undo", VIP)
-    assert "sysctl" not in tool(name, "undo", VIP6)
-    tool(name, "verify", "198.18.0.11")
-    assert "arp_ignore=0" in tool(name, "undo", "198.18.0.11")
+    for vip in (VIP, "198.18.0.12", VIP6):
+        tool(name, "setup", Case("l2dsr", (vip,)))
+    assert "sysctl" not in tool(name, "undo", Case("l2dsr", (VIP,)))
+    assert "sysctl" not in tool(name, "undo", Case("l2dsr", (VIP6,)))
+    tool(name, "verify", Case("l2dsr", ("198.18.0.12",)))
+    assert "arp_ignore=0" in tool(name, "undo", Case("l2dsr", ("198.18.0.12",)))
     assert snapshot() == before
 
 
-@pytest.mark.parametrize("flags", [["undo"], ["setup", "--mode", "l4dsr"], ["verify", "--plan"], []])
+@pytest.mark.parametrize("name", ["python", "sh"])
+def test_vips_of_several_modes_keep_each_what_it_needs(name: str) -> None:
+    before = snapshot()
+    wrapped, plain = Case("l3dsr", (VIP,), KERNEL), Case("l2dsr", ("198.18.0.12",))
+    tool(name, "setup", wrapped)
+    tool(name, "setup", plain)
+    assert "it was set up for mode l3dsr" in tool(name, "undo", Case("l2dsr", (VIP,)))
+    tool(name, "verify", wrapped)
+    assert "all.arp_ignore" not in tool(name, "undo", wrapped)
+    tool(name, "verify", plain)
+    tool(name, "undo", plain)
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["python", "sh"])
+def test_another_gateway_takes_the_place_of_the_first_and_undo_brings_back_what_was_before_both(
+    name: str,
+) -> None:
+    before = snapshot()
+    for last in (7, 8):
+        tool(name, "setup", Case("inline", (VIP,), ("--gateway", f"198.18.0.{last}")))
+    assert "default via 198.18.0.8 dev s0" in server("ip", "route")
+    tool(name, "undo", Case("inline", (VIP,)))
+    assert snapshot() == before
+
+
+WRONG = [
+    ["undo"],
+    ["setup", "--mode", "l4dsr"],
+    ["verify", "--mode", "l2dsr", "--plan"],
+    ["setup", "--mode", "inline"],
+    ["setup", "--mode", "inline", "--gateway", "2001:db8::7"],
+    ["setup", "--mode", "inline", "--gateway", "0.0.0.7"],
+    ["setup", "--mode", "inline", "--gateway", "198.18.0.7", "--client-net", "198.18.0.0/33"],
+    ["setup", "--mode", "l2dsr", "--advmss", "1400"],
+    ["setup", "--mode", "l3dsr", "--advmss", "535"],
+    ["setup", "--mode", "l3dsr", "--decap", "nobody"],
+    ["setup", "--mode", "l3dsr", "--decap", "kernel", "--device", "s0"],
+    ["undo", "--mode", "inline", "--gateway", "198.18.0.7"],
+]
+
+
+@pytest.mark.parametrize("flags", WRONG, ids=" ".join)
 def test_a_wrong_command_line_ends_with_exit_code_2(flags: list[str]) -> None:
-    vip = ["--vip", VIP] if flags else []
     for name in ("python", "sh"):
-        called(name, *flags, *vip, code=2)
+        called(name, *flags, "--vip", VIP, code=2)
+
+
+def test_a_link_of_the_servers_own_gets_no_other_way() -> None:
+    case = Case("inline", (VIP,), ("--gateway", "198.18.0.7", "--client-net", "198.18.0.0/24"))
+    for name in ("python", "sh"):
+        assert "198.18.0.0/24 is this server's own link" in tool(name, "setup", case, code=3)
 
 
 def test_without_root_the_script_verifies_and_plans_but_refuses_to_change() -> None:
@@ -206,98 +209,58 @@ def test_without_root_the_script_verifies_and_plans_but_refuses_to_change() -> N
     assert "needs root" in nobody("setup", code=4)
     assert "needs root" in nobody("undo", code=4)
     assert "dev lo" in nobody("setup", "--plan", code=0)
-    tool("python", "setup", VIP)
+    tool("python", "setup", Case("l2dsr", (VIP,)))
     assert "ip address del 198.18.0.10/32 dev lo" in nobody("undo", "--plan", code=0)
 
 
 def test_a_kernel_that_refuses_is_one_sentence_and_exit_code_4_and_undo_still_works() -> None:
     server("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6")
     before = snapshot()
-    said = [tool(name, "setup", VIP6, code=4).strip() for name in ("python", "sh")]
-    assert "cannot add 2001:db8::10/128 on lo" in said[0]
-    assert said[0].startswith("dsrlb: cannot") and said[1].startswith("backend-setup: cannot")
-    assert tool("sh", "undo", VIP6).startswith("gone ")
+    case = Case("l2dsr", (VIP6,))
+    said = [tool(name, "setup", case, code=4).strip() for name in ("python", "sh")]
+    assert said[0].removeprefix("dsrlb: ") == said[1].removeprefix("backend-setup: ")
+    assert "ip address add 2001:db8::10/128 dev lo preferred_lft 0 failed: " in said[0]
+    assert "IPv6" in said[0] and said[0].endswith(".")
+    assert tool("sh", "undo", case).startswith("gone ")
     assert snapshot() == before
 
 
-# --- what it is for: the server answers for the VIP without telling the link ------------------
+# --- what is wrong although every step is in effect ------------------------------------------------
 
-ASK = """
-import socket, sys
-link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-link.bind(("c0", 0)); link.settimeout(30)
-for frame in sys.argv[2:]: link.send(bytes.fromhex(frame))
-while True:
-    frame, where = link.recvfrom(2000)
-    reply = frame[12:14] == b"\\x08\\x06" and frame[20:22] == b"\\0\\2" and frame[28:32]
-    reply = reply or frame[12:14] == b"\\x86\\xdd" and frame[20] == 58 and frame[54] == 136 and frame[62:78]
-    if reply and where[2] != socket.PACKET_OUTGOING: print(reply.hex(), flush=True)
-    if reply and reply.hex() == sys.argv[1]: break
-"""
+ALSO = f"{VIP}/24 is on s0 as well, which answers ARP for it: ip address del {VIP}/24 dev s0"
+ALSO6 = (
+    f"{VIP6}/64 is on s0 as well, which answers neighbour discovery for it: ip address del {VIP6}/64 dev s0"
+)
+WIDE = f"{VIP}/24 on lo has the wrong prefix length; the VIP stands alone: ip address del {VIP}/24 dev lo"
+STRICT = "packets of clients that come in by s0 are dropped: sysctl -w net.ipv4.conf.s0.rp_filter=2"
+EARLY = f"{VIP} stands here while ARP is not quiet about it"
 
 
-def who_answers(vip: str, own: str) -> set[str]:
-    """Ask for the VIP, then for the server's own address; the second answer ends the waiting."""
-    frames = [bytes(_question(target)).hex() for target in (vip, own)]
-    answers = run(
-        "ip", "netns", "exec", CLIENT, sys.executable, "-c", ASK, ip_address(own).packed.hex(), *frames
-    )
-    return {str(ip_address(bytes.fromhex(line))) for line in answers.split()}
-
-
-def _question(target: str) -> Ether:
-    ether = Ether(src=CLIENT_MAC, dst=SERVER_MAC)
-    if ":" not in target:
-        return ether / ARP(op=1, hwsrc=CLIENT_MAC, psrc="198.18.0.1", pdst=target)
-    solicitation = ICMPv6ND_NS(tgt=target) / ICMPv6NDOptSrcLLAddr(lladdr=CLIENT_MAC)
-    return ether / IPv6(src="2001:db8::1", dst=target, hlim=255) / solicitation
-
-
-def test_a_server_with_the_vip_and_nothing_else_answers_arp_for_it() -> None:
-    server("ip", "address", "add", f"{VIP}/32", "dev", "lo")
-    assert who_answers(VIP, "198.18.0.2") == {VIP, "198.18.0.2"}
-
-
-@pytest.mark.parametrize("name", ["python", "sh"])
-@pytest.mark.parametrize(("vip", "own"), [(VIP, "198.18.0.2"), (VIP6, "2001:db8::2")])
-def test_a_server_that_is_set_up_never_answers_for_the_vip(name: str, vip: str, own: str) -> None:
-    tool(name, "setup", vip)
-    assert who_answers(vip, own) == {own}
-
-
-SERVE = """
-import socket, sys
-family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-listener = socket.create_server((sys.argv[1], 80), family=family)
-print("ready", flush=True)
-connection, _ = listener.accept()
-connection.sendall(connection.recv(100) + b" from " + connection.getsockname()[0].encode())
-"""
-CONNECT = """
-import socket, sys
-client = socket.create_connection((sys.argv[1], 80), timeout=30)
-client.sendall(b"hello"); print(client.makefile("rb").read().decode())
-"""
-
-
-@pytest.mark.parametrize("name", ["python", "sh"])
-@pytest.mark.parametrize("vip", [VIP, VIP6])
-def test_a_client_whose_frames_are_sent_to_the_server_is_answered_from_the_vip(name: str, vip: str) -> None:
-    tool(name, "setup", vip)
-    run(*f"ip -n {CLIENT} neigh replace {vip} lladdr {SERVER_MAC} dev c0 nud permanent".split())
-    enter = ["ip", "netns", "exec", SERVER, sys.executable, "-c", SERVE, vip]
-    with subprocess.Popen(enter, stdout=subprocess.PIPE, text=True) as listening:
-        try:
-            assert listening.stdout is not None and listening.stdout.readline() == "ready\n"
-            answer = run("ip", "netns", "exec", CLIENT, sys.executable, "-c", CONNECT, vip)
-        finally:
-            listening.kill()
-    assert answer == f"hello from {vip}\n"
-
-
-@pytest.mark.parametrize("name", ["python", "sh"])
-def test_a_server_never_picks_the_ipv6_vip_as_the_source_of_its_own_connections(name: str) -> None:
-    server("ip", "-6", "route", "add", "2001:db8:ff::/48", "via", "2001:db8::1")
-    longest_match = "2001:db8:ff::10"  # by RFC 6724 rule 8 alone this VIP would be the source
-    tool(name, "setup", longest_match)
-    assert " src 2001:db8::2 " in server("ip", "-6", "route", "get", "2001:db8:ff::1")
+@pytest.mark.parametrize(
+    ("vip", "spoil", "flags", "words"),
+    [
+        (VIP, f"ip address add {VIP}/24 dev s0", (), ALSO),
+        (VIP6, f"ip address add {VIP6}/64 dev s0 nodad", (), ALSO6),
+        (VIP, f"ip address add {VIP}/24 dev lo", (), WIDE),
+        (
+            VIP,
+            "echo 1 >/proc/sys/net/ipv4/conf/s0/rp_filter; ip link set tunl0 up; "
+            "ip address add 198.18.3.1/24 dev tunl0; ip route replace default via 198.18.3.2",
+            ("--device", "s0"),
+            STRICT,
+        ),
+        (VIP, "echo 0 >/proc/sys/net/ipv4/conf/all/arp_ignore", (), EARLY),
+    ],
+)
+def test_a_server_that_cannot_work_is_told_so(
+    vip: str, spoil: str, flags: tuple[str, ...], words: str
+) -> None:
+    case = Case("l2dsr", (vip,), flags)
+    tool("python", "setup", case)
+    tool("python", "verify", case)
+    server("sh", "-ec", spoil)
+    told = [tool(name, "verify", case, code=1) for name in ("python", "sh")]
+    assert told[0] == told[1]
+    assert sum(line.startswith("problem  ") and words in line for line in told[0].splitlines()) == 1
+    warned = [tool(name, "setup", case) for name in ("python", "sh")]
+    assert any(line.startswith("warning  ") and words in line for line in warned[0].splitlines())

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from dsrlb.model import Hop, ModeOptions
+from dsrlb.model import Hop, ModeOptions, ServerOptions
 from dsrlb.modes.l2dsr import L2DSR, host_steps, rewrite
 
 ROUTER = bytes.fromhex("0200c6120101")
@@ -31,7 +31,7 @@ def test_the_mode_adds_no_byte_and_needs_the_servers_on_the_same_link() -> None:
 
 
 def test_an_ipv4_server_is_silenced_before_it_gets_the_vip() -> None:
-    steps = host_steps(ip_address("198.18.0.10"))
+    steps = host_steps(ip_address("198.18.0.10"), ServerOptions())
     assert [(step.kind, step.target, step.value) for step in steps] == [
         ("sysctl", "net.ipv4.conf.all.arp_ignore", "1"),
         ("sysctl", "net.ipv4.conf.all.arp_announce", "2"),
@@ -40,5 +40,5 @@ def test_an_ipv4_server_is_silenced_before_it_gets_the_vip() -> None:
 
 
 def test_an_ipv6_server_needs_only_the_vip_and_never_prefers_it_as_a_source() -> None:
-    (step,) = host_steps(ip_address("2001:db8::10"))
+    (step,) = host_steps(ip_address("2001:db8::10"), ServerOptions())
     assert (step.kind, step.target, step.value) == ("address", "lo", "2001:db8::10/128 preferred_lft 0")
