@@ -58,13 +58,14 @@ def survey(config: Config, *, force: bool = False) -> Ground:
 
 
 def look(config: Config, *, force: bool = False) -> tuple[Ground, tuple[Finding, ...]]:
-    """Return what there is of the ground, and everything that keeps this host from serving.
-
-    Raises ConfigError when no interface is named and there is no default route to take one from.
-    """
+    """Return what there is of the ground, and everything that keeps this host from serving."""
     found: list[Finding] = []
-    links = tuple(_links(config.interfaces or (default_interface(),), found))
     vips = tuple(dict.fromkeys(service.vip for service in config.services))
+    try:
+        names = config.interfaces or (default_interface(),)
+    except ConfigError as error:
+        return Ground((), vips, {}, {}), tuple(Finding("", sentence) for sentence in error.problems)
+    links = tuple(_links(names, found))
     found += _doubled(links)
     found += _broadcast_vips(vips, links)
     if not force:
@@ -72,8 +73,8 @@ def look(config: Config, *, force: bool = False) -> tuple[Ground, tuple[Finding,
     ways, lost = find_ways(config, links)
     found += (Finding(address, sentence) for address, sentence in lost.items())
     found += _own_macs(config, [*links, *(way.link for way in ways.values())])
-    backends = {backend.address: backend for service in config.services for backend in service.backends}
-    fixed = {address: one.mac for address, one in backends.items() if one.mac is not None}
+    backends = [backend for service in config.services for backend in service.backends]
+    fixed = {one.address: one.mac for one in backends if one.mac is not None}
     return Ground(links, vips, ways, fixed), tuple(dict.fromkeys(found))
 
 

@@ -36,7 +36,7 @@ def parse(content: bytes) -> tuple[dict[str, Any], Mapping[Path, int]]:
     if len(content) > MOST_BYTES:
         raise NotToml(1, f"the file is larger than {MOST_BYTES >> 20} MiB; is it the right one?")
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise NotToml(line, "this is not UTF-8 text; save the file as UTF-8") from None

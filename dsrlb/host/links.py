@@ -55,7 +55,7 @@ def default_interface() -> str:
     for family in (netifaces.AF_INET, netifaces.AF_INET6):
         if family in routes:
             return str(routes[family][1])
-    raise ConfigError("This host has no default route to take the interface from; name it with --interface.")
+    raise ConfigError("This host has no default route to take the interface from; name it (--interface).")
 
 
 def link(name: str) -> Link:
