@@ -190,14 +190,19 @@ def echo(
     return {"servers": servers}
 
 
-def knock(host: str, port: int, size_bytes: int = 32, timeout_s: float = 10) -> Result:
+def knock(host: str, port: int, hops: int = 64, size_bytes: int = 32, timeout_s: float = 10) -> Result:
     """Send a datagram to a port where nobody is, and wait: ``said`` is the error that came back, or empty.
 
+    ``hops``: its TTL or hop limit; with a small one it is a probe of traceroute.
     The kernel believes an ICMP error only if the packet quoted in it is the very one that was sent.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(timeout_s)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
         sock.connect((host, port))
         try:
             sock.send(bytes(size_bytes))

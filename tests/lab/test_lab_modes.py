@@ -8,7 +8,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from lab_wire import TEST_PREFIX
+from lab_wire import TEST_PREFIX, eventually, socket_in
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 
 from dsrlb.lab import build
 from dsrlb.lab.client import ask
@@ -16,9 +19,9 @@ from dsrlb.lab.lifecycle import down, standing, up
 from dsrlb.lab.topology import Lab, link_bytes, run
 
 PREFIX = f"{TEST_PREFIX}m-"
-MODES = ["l2dsr"]
+MODES = ["l2dsr", "l3dsr"]
 each_mode = pytest.mark.parametrize("mode", MODES)
-LAYOUTS = [{"mode": "l2dsr"}, {"mode": "inline"}, {"mode": "inline", "one_armed": True}]
+LAYOUTS = [{"mode": "l2dsr"}, {"mode": "l3dsr"}, {"mode": "inline"}, {"mode": "inline", "one_armed": True}]
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +49,38 @@ def test_every_server_is_at_its_address_behind_links_of_the_width_that_was_asked
             for end in (cable.one, cable.other):
                 shown = run(["ip", "-n", lab.namespace(end.role), "link", "show", end.device])
                 assert f" mtu {1400 if 'rs2' in (cable.one.role, cable.other.role) else 1500} " in shown
+
+
+def frames_to(lab: Lab, version: int) -> list[Ether]:
+    """What arrives at the balancer when the client sends a datagram to the VIP; the VIP is nobody's else."""
+    vip, kind = lab.vips[version == 6], IP if version == 4 else IPv6
+    with socket_in(lab, "lb") as wire:
+        wire.bind(("e0", 3))
+        wire.setblocking(False)
+        ask(lab, "knock", host=vip, port=9, timeout_s=0.2)
+        seen: list[Ether] = []
+
+        def arrived() -> bool:
+            try:
+                seen.append(Ether(wire.recv(2000)))
+            except BlockingIOError:
+                return False
+            return any(frame.haslayer(kind) and frame[kind].dst == str(vip) for frame in seen)
+
+        assert eventually(arrived, 10)
+    return [frame for frame in seen if frame.haslayer(kind) and frame[kind].dst == str(vip)]
+
+
+def test_the_router_brings_a_routed_vip_to_the_balancer_whose_own_address_it_asks_for() -> None:
+    with standing(Lab(prefix=PREFIX, servers=1, mode="l3dsr")) as lab:
+        for version in (4, 6):
+            [frame] = frames_to(lab, version)
+            assert (frame.src, frame.dst) == (lab.mac("router"), lab.mac("lb"))
+            assert frame[UDP].dport == 9
+            known = run(
+                ["ip", "-n", lab.namespace("router"), "neighbour", "show", str(lab.vips[version == 6])]
+            )
+            assert known == ""
 
 
 @each_mode

@@ -31,7 +31,7 @@ from dsrlb.lab.topology import Lab
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "vagrant/README.md").read_text()
 SWITCHES = {"outside": "switch", "front": "switch2", "remote": "switch3"}
-MODES = sorted(set(re.findall(r"serve --mode (\w+)", README)))
+MODES = ["l2dsr", "l3dsr"]
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,10 @@ def lab() -> Iterator[Lab]:
         dsrlb.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m dsrlb "$@"\n')
         dsrlb.chmod(0o755)
         for name, machine in machines().items():
-            if machine.mode in ("", *MODES):
-                script = ROOT / "vagrant/provision" / f"{machine.role}.sh"
-                for _ in range(2):  # at every start of a machine: it must not mind what is there already
-                    done = on(it, name, f"{script} {machine.mode}")
-                    assert done.returncode == 0, done.stdout + done.stderr
+            script = ROOT / "vagrant/provision" / f"{machine.role}.sh"
+            for _ in range(2):  # at every start of a machine: it must not mind what is there already
+                done = on(it, name, f"{script} {machine.mode}")
+                assert done.returncode == 0, done.stdout + done.stderr
         yield it
 
 
@@ -132,6 +131,24 @@ def test_the_readmes_line_balances_over_the_provisioned_servers(lab: Lab, mode: 
         code = balancer.stop()
     assert (answers["errors"], code) == ([], 0)
     assert Counter(answers["servers"]) == dict.fromkeys(names, 10)
+
+
+def test_the_readmes_file_balances_all_services_side_by_side(lab: Lab) -> None:
+    [line] = [line for line in lines_to_paste("lb") if "--config" in line]
+    balancer = serve(lab, shlex.split(line.replace("/vagrant/", f"{ROOT}/vagrant/"))[2:])
+    vips = re.findall(
+        r'^vip = "\[?([0-9a-f.:]+?)\]?:80/tcp"', (ROOT / "vagrant/dsrlb.toml").read_text(), re.M
+    )
+    try:
+        answers = {vip: ask(lab, "requests", host=vip, count=4)["servers"] for vip in vips}
+    finally:
+        assert balancer.stop() == 0
+    assert {vip: sorted(servers) for vip, servers in answers.items()} == {
+        "198.18.1.100": ["rs1", "rs1", "rs2", "rs2"],
+        "2001:db8:1::100": ["rs1", "rs1", "rs2", "rs2"],
+        "198.18.10.1": ["rs3"] * 4,
+        "2001:db8:10::1": ["rs3"] * 4,
+    }
 
 
 @pytest.mark.parametrize("version", [4, 6])

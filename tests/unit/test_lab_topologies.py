@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import Counter
 from ipaddress import ip_address, ip_network
 
@@ -195,3 +197,12 @@ def test_counters_have_the_names_that_nstat_gives_them() -> None:
     counted = Counter(dict(_counted(SNMP)))
     assert (counted["IpInReceives"], counted["Ip6InReceives"], counted["UdpInDatagrams"]) == (5, 7, 12)
     assert checksum_errors(counted) == {"UdpInCsumErrors": 2, "IpExtInCsumErrors": 1}
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_layout_that_the_mode_does_not_have_is_one_sentence_and_exit_code_2(command: str) -> None:
+    line = [sys.executable, "-m", "dsrlb", "lab", command, "--one-armed"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "one-armed and snat are layouts of mode inline" in done.stderr

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -90,6 +91,23 @@ def test_every_role_has_its_script() -> None:
     assert roles == {"client", "router", "lb", "backend"}
     for role in roles:
         assert os.access(VAGRANT / "provision" / f"{role}.sh", os.X_OK)
+
+
+def test_the_configuration_file_has_no_problem_and_names_the_servers_there_are() -> None:
+    file = VAGRANT / "dsrlb.toml"
+    done = subprocess.run(
+        [sys.executable, "-m", "dsrlb", "check", "--no-host", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    named = re.findall(r'^name = "(rs\d)"\naddress = "([^"]+)"', file.read_text(), re.MULTILINE)
+    for name, address in named:
+        [own] = machines()[name]
+        network, host = own.split(".")[2:]
+        assert address in (own, f"2001:db8:{network}::{host}")
+    assert {name for name, _ in named} == {"rs1", "rs2", "rs3"}
 
 
 @pytest.mark.parametrize(("script", "words"), [("install.sh", ["cook"]), ("backend.sh", ["proxy"])])

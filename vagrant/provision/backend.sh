@@ -17,5 +17,10 @@ set -- --mode "$mode"
 for vip in $vips; do
     set -- "$@" --vip "$vip"
 done
+if [ "$mode" = l3dsr ]; then
+    # The default route is the provider's: neither the balancer nor any client is there.
+    own=$(own_in "$network")
+    set -- "$@" --device "${own% *}" --client-net 198.18.0.0/24 --client-net 2001:db8:0::/64
+fi
 say "dsrlb backend setup $*"
 dsrlb backend setup "$@"
