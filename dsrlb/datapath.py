@@ -16,9 +16,9 @@ from dsrlb.answers import answer_arp, answer_nd, refuse, too_big, ttl_exceeded
 from dsrlb.flows import Route
 from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.modes.base import Job, TooBig
-from dsrlb.pick import count_of, pick_backend, pick_by_hash
+from dsrlb.pick import count_of, is_told_by_slots, pick_backend, pick_under_way
 from dsrlb.shortcut import forward_known
-from dsrlb.state import State, Verdict, mtu_to, stop
+from dsrlb.state import State, Verdict, mtu_to, remember_pick, stop
 from dsrlb.table import CompiledService, ForwardingTable, Target, find_service
 from dsrlb.tunnel import hear
 from dsrlb.wire import icmp, ipv4, ipv6, l4
@@ -132,9 +132,9 @@ def _forward(arrival: Arrival, table: ForwardingTable, state: State, now_s: int)
 def _remember_route(
     key: bytes, service: CompiledService, target: Target, table: ForwardingTable, state: State
 ) -> None:
-    """Note with the flow, if it is recorded, the way to its backend under this table."""
+    """Note the way to a flow's backend under this table: with its record, or as the pick that it is."""
     flow, hop = state.flows.get(key), target.hop
-    if flow is None or hop is None:
+    if hop is None or (flow is None and not is_told_by_slots(service, key)):
         return
     names = service.key, target.key
     route = state.routes.get(names)
@@ -146,7 +146,10 @@ def _remember_route(
             return
         count = count_of(state, service, target)
         route = state.routes[names] = Route(table.edition, hop, plain.rewrite, plain.most_bytes, count)
-    flow.route = route
+    if flow is not None:
+        flow.route = route
+    else:
+        remember_pick(state, key, route)
 
 
 def _send_piece(
@@ -239,7 +242,7 @@ def _steer(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -
     flow = state.flows.get(key)
     target = service.by_key.get(flow.backend) if flow is not None and not flow.is_over(now_s) else None
     if target is None:
-        if not service.slots:
+        target = pick_under_way(service, key)
+        if target is None:
             return stop(state, _NO_BACKEND)
-        target = pick_by_hash(service, key)
     return _send(arrival, service, target, state, Reason.ICMP_STEERED, now_s)

@@ -123,15 +123,15 @@ class Flow:
             self.state = state
 
 
-def first_state(flags: int | None) -> int:
+def first_state(flags: int | None, is_proven: bool = False) -> int:
     """Return the state of a flow whose first packet seen has these TCP flags (None: UDP).
 
     One that is under way begins in the state of one that opens: a second packet proves it, so a flood
-    of single packets fills the table for a minute at most.
+    of single packets fills the table for a minute at most.  Except when it must be taken on trust.
     """
     if flags is None:
         return _UDP
-    return next_state(_SYN, flags & ~ACK)
+    return next_state(_SYN, flags if is_proven else flags & ~ACK)
 
 
 def next_state(state: int, flags: int, from_server: bool = False) -> int:
@@ -176,14 +176,20 @@ class FlowTable:
     def __iter__(self) -> Iterator[tuple[bytes, Flow]]:
         return iter(list(self._flows.items()))
 
+    def has_room(self, key: bytes) -> bool:
+        """Return whether a flow can be recorded; count it if not."""
+        if len(self._flows) < self.max_flows or key in self._flows:
+            return True
+        self.refused += 1
+        return False
+
     def insert(self, key: bytes, flow: Flow) -> bool:
         """Record a flow, in place of another of its key; return whether there was room for it."""
-        former = self._flows.get(key)
-        if former is not None:
-            self._end(former)
-        elif len(self._flows) >= self.max_flows:
-            self.refused += 1
+        if not self.has_room(key):
             return False
+        before = self._flows.get(key)
+        if before is not None:
+            self._end(before)
         self._flows[key] = flow
         flow.count.tally(flow.state, 1)
         return True

@@ -1,15 +1,17 @@
 """Which backend a packet's flow belongs to, or gets.
 
-A known flow keeps its backend.  A new one is picked by the service's cursor, and recorded.
+A flow on record keeps its backend.  One without is where the slots say, or, while slots change hands,
+where the former ones say (``dsrlb/transition.py``); a new one is picked by the service's cursor.  It is
+recorded if the slots alone will not lead its next packet to the same backend.
 """
 
 from __future__ import annotations
 
-from dsrlb.flows import BackendCount, Flow, FlowTable, begins_anew, first_state, next_state
+from dsrlb.flows import BackendCount, Flow, begins_anew, first_state, next_state
 from dsrlb.least import Race, pick_least, prepare
 from dsrlb.schedulers.base import Cursor
 from dsrlb.state import State
-from dsrlb.table import CompiledService, Target
+from dsrlb.table import GONE, CompiledService, Target
 from dsrlb.wire import l4
 from dsrlb.wire.flowhash import client_hash, flow_hash
 
@@ -26,44 +28,91 @@ def pick_backend(
     only a new connection is picked a new one, and so is a flow whose backend is gone.
     """
     flow = state.flows.get(key)
-    if flow is not None and not flow.is_over(now_s) and not (flags and begins_anew(flow.state, flags)):
+    if flow is None:
+        return _pick_unrecorded(service, key, flags, state, now_s)
+    if not flow.is_over(now_s) and not (flags and begins_anew(flow.state, flags)):
         target = service.by_key.get(flow.backend)
         if target is not None and target.hop is not None:
             flow.seen_s, flow.timeouts_s = now_s, service.timeouts_s
             if flags is not None:
                 flow.enter(next_state(flow.state, flags))
+            if is_told_by_slots(service, key) and target is pick_by_hash(service, key):
+                state.flows.forget(key)  # left over from when slots changed hands
             return target
         if target is not None and flags is not None and not flags & l4.SYN:
             return None
-    return _pick_anew(service, key, flags, state, now_s)
-
-
-def _pick_anew(
-    service: CompiledService, key: bytes, flags: int | None, state: State, now_s: int
-) -> Target | None:
-    """Pick a backend by the service's cursor and record the flow."""
-    if not service.slots:
-        return None
-    opens = flags is None or flags & (l4.SYN | l4.ACK) == l4.SYN
-    if service.cursor in (_COUNTER, _LEAST) and opens and _has_room(state.flows, key):
-        target = _pick_once(service, key, state)
-    else:
-        # Neither of these can repeat its pick, so what has no record to come is picked by hash.
-        target = pick_by_hash(service, key)
-    count = count_of(state, service, target)
-    if state.flows.insert(key, Flow(target.key, first_state(flags), now_s, count, service.timeouts_s)):
-        count.flows += 1
+    target = _pick_unrecorded(service, key, flags, state, now_s)
+    if is_told_by_slots(service, key):
+        state.flows.forget(key)
     return target
 
 
-def _pick_once(service: CompiledService, key: bytes, state: State) -> Target:
-    """Pick for a flow that opens: the backend whose turn it is, or the one with the least load."""
+def _pick_unrecorded(
+    service: CompiledService, key: bytes, flags: int | None, state: State, now_s: int
+) -> Target | None:
+    """Return the backend of a flow without a (valid) record, and record it if it needs one."""
+    opens = flags is not None and flags & (l4.SYN | l4.ACK) == l4.SYN
+    owner = pick_under_way(service, key)
+    if is_told_by_slots(service, key):
+        if opens and owner is not None:
+            count_of(state, service, owner).flows += 1
+        return owner
+    if owner is not None and owner.hop is None:
+        if flags is not None and not opens:
+            return None
+        owner = None
+    if not state.flows.has_room(key):  # what its next packet will get, this one gets
+        return owner or pick_by_hash(service, key)
+    is_new = opens or owner is None or (flags is None and service.former is None)
+    target = _pick_new(service, key, state) if is_new else owner
+    if target is not None:
+        count = count_of(state, service, target)
+        # The slots will not lead to its former backend for ever, and it may be silent for long.
+        first = first_state(flags, is_proven=not is_new and service.former is not None)
+        state.flows.insert(key, Flow(target.key, first, now_s, count, service.timeouts_s))
+        count.flows += opens or service.records_all
+    return target
+
+
+def is_told_by_slots(service: CompiledService, key: bytes) -> bool:
+    """Return whether every packet of a flow gets the same backend without a record."""
+    if service.records_all:
+        return False
+    return service.former is None or pick_under_way(service, key) is pick_by_hash(service, key)
+
+
+def pick_under_way(service: CompiledService, key: bytes) -> Target | None:
+    """Return the backend that a flow without a record is at, if it began before now; perhaps out of reach."""
+    former = service.former
+    if former is None:
+        return pick_by_hash(service, key)
+    if not len(former.slots):
+        return None
+    place = former.slots[_hashed(former.cursor, key) * len(former.slots) >> 32]
+    return None if place == GONE else service.targets[place]
+
+
+def pick_by_hash(service: CompiledService, key: bytes) -> Target | None:
+    """Return the backend in the slot of the flow's, or of the client's, hash (multiply and shift)."""
+    slots = service.slots
+    return service.targets[slots[_hashed(service.cursor, key) * len(slots) >> 32]] if len(slots) else None
+
+
+def _hashed(cursor: Cursor, key: bytes) -> int:
+    return client_hash(key[:16]) if cursor is _CLIENT_HASH else flow_hash(key)
+
+
+def _pick_new(service: CompiledService, key: bytes, state: State) -> Target | None:
+    """Pick for a new flow: the backend whose turn it is, the one with the least load, or by hash."""
+    if not len(service.slots):
+        return None
     if service.cursor is _LEAST:
-        race = _race(service, state)
-        return service.targets[pick_least(race, service.slots, flow_hash(key))]
-    turn = state.turns.get(service.key, 0) % len(service.slots)
-    state.turns[service.key] = turn + 1
-    return service.targets[service.slots[turn]]
+        return service.targets[pick_least(_race(service, state), service.slots, flow_hash(key))]
+    if service.cursor is _COUNTER:
+        turn = state.turns.get(service.key, 0) % len(service.slots)
+        state.turns[service.key] = turn + 1
+        return service.targets[service.slots[turn]]
+    return pick_by_hash(service, key)
 
 
 def _race(service: CompiledService, state: State) -> Race:
@@ -73,16 +122,6 @@ def _race(service: CompiledService, state: State) -> Race:
         counts = tuple(count_of(state, service, target) for target in service.targets)
         prepare(race, service, tuple(target.key for target in service.targets), service.shares, counts)
     return race
-
-
-def _has_room(flows: FlowTable, key: bytes) -> bool:
-    return len(flows) < flows.max_flows or flows.get(key) is not None
-
-
-def pick_by_hash(service: CompiledService, key: bytes) -> Target:
-    """Return the backend in the slot of the flow's, or of the client's, hash (multiply and shift)."""
-    hashed = client_hash(key[:16]) if service.cursor is _CLIENT_HASH else flow_hash(key)
-    return service.targets[service.slots[hashed * len(service.slots) >> 32]]
 
 
 def count_of(state: State, service: CompiledService, target: Target) -> BackendCount:

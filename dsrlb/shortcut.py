@@ -2,7 +2,8 @@
 
 That is a plain IPv4 packet (no VLAN tag, no options, no fragment) of a TCP or UDP flow under way whose
 backend was worked out under this very table.  All that depends on addresses and table alone
-was decided on the long way, ``datapath.decide``, and stands in the flow's ``Route``; only the packet
+was decided on the long way, ``datapath.decide``, and stands in the flow's ``Route`` (in its record, or
+among ``State.picks`` where the slots alone tell its backend); only the packet
 itself is looked at here.  The outcome is that of the long way to the byte and to the counter.
 
 Fields read, from the frame's first byte::
@@ -62,10 +63,14 @@ def forward_known(
         tail, wanted = _UDP_TAIL, _UDP_STATE
     else:
         return None
-    flow = state.flows.get(V4_MAPPED + src + V4_MAPPED + dst + ports + tail)
-    if flow is None or flow.state != wanted or now_s - flow.seen_s > flow.timeouts_s[wanted]:
+    key = V4_MAPPED + src + V4_MAPPED + dst + ports + tail
+    flow = state.flows.get(key)
+    if flow is None:
+        route = state.picks.get(key)
+    elif flow.state == wanted and now_s - flow.seen_s <= flow.timeouts_s[wanted]:
+        route = flow.route
+    else:
         return None
-    route = flow.route
     if route is None or route.edition is not table.edition or mac != table.interfaces.get(ifindex):
         return None
     if route.most_bytes != NO_LIMIT and (offload is not None or length > route.most_bytes):
@@ -73,7 +78,8 @@ def forward_known(
     first, second, third = _checked(frame)
     if (first + second + third) % WORD_MAX:
         return None
-    flow.seen_s = now_s
+    if flow is not None:
+        flow.seen_s = now_s
     state.reasons[_FORWARDED] += 1
     count = route.count
     count.packets += 1

@@ -13,6 +13,8 @@ from dsrlb.model import PASS_REASONS, Action, Hop, Reason
 from dsrlb.modes.base import NO_LIMIT
 from dsrlb.table import ForwardingTable
 
+MAX_PICKS = 65_536  # about 200 bytes each
+
 # What happens, why, out of which interface, and the frame to send.
 Verdict = tuple[Action, Reason, int, bytes]
 
@@ -37,6 +39,7 @@ class State:
     fragments: FragmentTable = field(default_factory=FragmentTable)
     reply_fragments: FragmentTable = field(default_factory=FragmentTable)  # owner: both names of the flow
     turns: dict[bytes, int] = field(default_factory=dict)  # service key -> place of its counter cursor
+    picks: dict[bytes, Route] = field(default_factory=dict)  # of flows without a record: a cache, see below
     races: dict[bytes, Race] = field(default_factory=dict)  # service key -> its least cursor
     reasons: list[int] = field(default_factory=lambda: [0] * len(Reason))
     backends: dict[tuple[bytes, bytes], BackendCount] = field(default_factory=dict)
@@ -44,6 +47,16 @@ class State:
     paths: dict[bytes, Path] = field(default_factory=dict)  # by a server's 16 bytes
     told: Budget = field(default_factory=Budget)  # errors sent to clients
     released: list[Verdict] = field(default_factory=list)  # held pieces that the caller is to send now
+
+
+def remember_pick(state: State, key: bytes, route: Route) -> None:
+    """Note the way of a flow that the slots alone tell the backend of.
+
+    Nothing but time is lost when it is forgotten, which happens to all at once when there is no room.
+    """
+    if len(state.picks) >= MAX_PICKS:
+        state.picks.clear()
+    state.picks[key] = route
 
 
 def expire(state: State, now_s: int) -> None:

@@ -41,6 +41,18 @@ class Target:
     weight: int = 1
 
 
+GONE = 0xFFFF  # in former slots: whoever was there is no backend of the service any more
+
+
+@dataclass(frozen=True)
+class Former:
+    """Where flows without a record are, while slots change hands (``dsrlb/transition.py``)."""
+
+    cursor: Cursor  # one of the hashes
+    slots: memoryview  # like a service's own; or GONE
+    until_s: int  # by then every flow that still lives has been seen, and has a record
+
+
 @dataclass(frozen=True)
 class CompiledService:
     """A service as the data path sees it."""
@@ -56,7 +68,10 @@ class CompiledService:
     options: ModeOptions
     persist: Persist | None
     timeouts_s: tuple[int, ...]  # by flows.FlowState
+    intended: memoryview  # the slots if every backend could be reached
+    records_all: bool  # False: only flows that the slots do not tell the backend of
     source: bytes | None = None  # 16 bytes: what servers see in place of the client's address
+    former: Former | None = None
 
 
 @dataclass(frozen=True)
@@ -152,20 +167,25 @@ def _source(service: Service) -> bytes | None:
 def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> CompiledService:
     targets = tuple(_target(one, hops) for one in sorted(service.backends, key=backend_key))
     scheduler = schedulers.BY_NAME[service.scheduler]
-    shares = tuple(_share(target, scheduler.weighted) for target in targets)
+    weights = [target.weight if scheduler.weighted else min(target.weight, 1) for target in targets]
+    shares = tuple(0 if one.hop is None else weight for one, weight in zip(targets, weights, strict=True))
+    names, mode = tuple(target.key for target in targets), modes.BY_NAME[service.mode]
+    once = scheduler.cursor in (Cursor.COUNTER, Cursor.LEAST)
     return CompiledService(
         key=service_key(wire_address(service.vip), service.port, PROTOCOL_NUMBERS[service.protocol]),
         name=service.name,
         cursor=scheduler.cursor,
-        slots=_slots(service.scheduler, tuple(target.key for target in targets), shares),
+        slots=_slots(service.scheduler, names, shares),
         targets=targets,
         shares=shares,
         by_key={target.key: target for target in targets},
-        mode=modes.BY_NAME[service.mode],
+        mode=mode,
         options=service.options,
         persist=service.persist,
         timeouts_s=by_state(service.timeouts),
         source=_source(service),
+        intended=_slots(service.scheduler, names, tuple(weights)),
+        records_all=once or mode.sees_replies or service.persist is not None,
     )
 
 
@@ -177,12 +197,6 @@ def _target(backend: Backend, hops: Mapping[Address, Hop | None]) -> Target:
         port=backend.port.to_bytes(2, "big") if backend.port != SAME_PORT else b"",
         weight=backend.weight,
     )
-
-
-def _share(target: Target, weighted: bool) -> int:
-    if target.hop is None:
-        return 0
-    return target.weight if weighted else min(target.weight, 1)
 
 
 @lru_cache(maxsize=256)  # services often share their backends, and most recompilations change no weight

@@ -28,6 +28,7 @@ from dsrlb.host.output import print_lines
 from dsrlb.host.watch import Event, Watch
 from dsrlb.model import Address
 from dsrlb.preflight import Ground, other_owners
+from dsrlb.transition import carry
 
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
 PROBE_EVERY_S = 2.0
@@ -172,6 +173,7 @@ class Loop:
         front = {ifindex: one.mac for ifindex, one in self.front.links.items()}
         interfaces = self.backends.links_to_hear() | front
         table = tables.compile_table(self.config.services, self.backends.hops(macs), interfaces)
+        table = carry(self.engine.table, table, int(time.monotonic()))
         if tables.diff(self.engine.table, table):
             self.engine.install(table)
         self.backends.tell_changes(macs)

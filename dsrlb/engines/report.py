@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from dsrlb.flows import BackendCount
 from dsrlb.model import Reason, person_backend
-from dsrlb.schedulers.base import Cursor
 from dsrlb.state import State
 from dsrlb.table import CompiledService, ForwardingTable, Target
+from dsrlb.wire.l4 import TCP
 
-_RECORDS_ALL = (Cursor.COUNTER, Cursor.LEAST)  # the counts of the flows on record are those of all flows
+_PROTOCOL_AT = 18  # in a service key
 
 
 def lines(state: State, table: ForwardingTable) -> Iterator[str]:
@@ -31,10 +31,12 @@ def lines(state: State, table: ForwardingTable) -> Iterator[str]:
 
 
 def _of_backend(service: CompiledService, target: Target, count: BackendCount) -> str:
-    is_live = service.cursor in _RECORDS_ALL
-    active, inactive = (str(count.active), str(count.inactive)) if is_live else ("-", "-")
+    flows, active, inactive = str(count.flows), str(count.active), str(count.inactive)
+    if not service.records_all:  # then nobody knows which flows are alive, nor which datagram is a first one
+        active = inactive = "-"
+        flows = flows if service.key[_PROTOCOL_AT] == TCP else "-"
     note = "" if target.hop is not None else "  (unresolved)"
     return (
         f"{service.name:<32} {person_backend(target.key):<24} {count.packets:>12} {count.octets:>14}"
-        f" {count.flows:>10} {active:>8} {inactive:>8}{note}"
+        f" {flows:>10} {active:>8} {inactive:>8}{note}"
     )

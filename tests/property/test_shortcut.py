@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 
+from dsrlb import state as remembered
 from dsrlb.datapath import decide, process
 from dsrlb.model import ModeOptions
 from dsrlb.shortcut import forward_known
 from dsrlb.state import State, Verdict
+from dsrlb.transition import carry
 from dsrlb.wire.checksum import checksum
 
 ETHER = Ether(dst=packets.BALANCER_MAC, src=packets.ROUTER_MAC)
-TABLES = (balancer.table(), balancer.table(backends=balancer.ALL_BACKENDS[:2]))
+THREE, TWO = balancer.table(), balancer.table(backends=balancer.ALL_BACKENDS[:2])
+TABLES = (THREE, TWO, carry(THREE, TWO, 0), carry(TWO, THREE, 0), balancer.table(scheduler="rr"))
 FAR = (f"{packets.FAR},mac={packets.ROUTER_MAC}", f"{packets.FAR6},mac={packets.ROUTER_MAC}")
 WRAPPING = [  # 80 bytes: some packets fit, some do not
     balancer.table(backends=FAR, mode="l3dsr", options=ModeOptions(encap=encap), mtu_bytes=mtu_bytes)
@@ -137,12 +140,33 @@ def test_a_wrapped_packet_takes_the_short_way_until_a_router_says_that_it_is_too
 
 def test_a_packet_of_a_proven_flow_takes_the_short_way_until_the_table_changes() -> None:
     plain, state = tcp(4000, "A", options=True, tag=False), State()
-    first, second = TABLES
+    first, second = balancer.table(scheduler="rr"), balancer.table(scheduler="rr")
     for _ in range(2):  # the second packet proves a connection that is seen first in its middle
         assert forward_known(plain, packets.IFINDEX, first, state, 0) is None
         expected = decide(plain, packets.IFINDEX, first, state, 0)
     assert forward_known(plain, packets.IFINDEX, first, state, 0) == expected
     assert forward_known(plain, packets.IFINDEX, second, state, 0) is None
+
+
+def test_a_flow_that_the_slots_tell_the_backend_of_takes_the_short_way_without_a_record() -> None:
+    plain, state = tcp(4000, "A", options=True, tag=False), State()
+    assert forward_known(plain, packets.IFINDEX, THREE, state, 0) is None
+    expected = decide(plain, packets.IFINDEX, THREE, state, 0)
+    assert forward_known(plain, packets.IFINDEX, THREE, state, 100_000) == expected
+    assert len(state.flows) == 0
+    assert forward_known(plain, packets.IFINDEX, TWO, state, 0) is None
+
+
+def test_the_cache_of_picks_is_bounded_and_forgetting_it_changes_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(remembered, "MAX_PICKS", 5)
+    frames = [tcp(4000 + number % 9, "A", options=False, tag=False) for number in range(40)]
+    state, fresh = State(), State()
+    for frame in frames:
+        verdict = process(frame, packets.IFINDEX, THREE, state, 0)
+        fresh.picks.clear()
+        assert verdict == process(frame, packets.IFINDEX, THREE, fresh, 0)
+        assert len(state.picks) <= 5
+    assert state.backends == fresh.backends
 
 
 KNOWN = [tcp(4000, "A", options=True, tag=False), udp(4000, 40)]
@@ -153,5 +177,6 @@ def test_any_bit_of_a_known_flow_s_packet_may_flip_and_any_end_be_missing(known:
     flipped = [damaged(known, at, known[at] ^ 1 << bit) for at in range(60) for bit in range(8)]
     cut = [known[:size] for size in range(len(known))]
     for frame in (*flipped, *(refreshed(frame) for frame in flipped), *cut):
-        steps = [(each, packets.IFINDEX, TABLES[0], 0) for each in (known, frame)]
-        assert outcome(process, steps) == outcome(decide, steps), frame.hex()
+        for table in (THREE, TABLES[-1]):
+            steps = [(each, packets.IFINDEX, table, 0) for each in (known, known, frame)]
+            assert outcome(process, steps) == outcome(decide, steps), frame.hex()
