@@ -90,15 +90,15 @@ def reasons(printed: str) -> dict[str, int]:
 
 
 def backends(printed: str) -> dict[str, tuple[int, int, int]]:
-    """Return packets, bytes and flows by backend, of all services, of the last report."""
+    """Return packets, bytes and flows (0 where they are not counted) by backend, of the last report."""
     rows = re.findall(
-        r"^\S+/(?:tcp|udp) +(\S+) +(\d+) +(\d+) +(\d+)", printed.rpartition("reason  ")[2], re.MULTILINE
+        r"^\S+/(?:tcp|udp) +(\S+) +(\d+) +(\d+) +(\d+|-)", printed.rpartition("reason  ")[2], re.MULTILINE
     )
     total: dict[str, tuple[int, int, int]] = {}
     for where, *counts in rows:
         before = total.get(where, (0, 0, 0))
         total[where] = tuple(  # type: ignore[assignment]
-            a + int(b) for a, b in zip(before, counts, strict=True)
+            a + int(b.replace("-", "0")) for a, b in zip(before, counts, strict=True)
         )
     return total
 
