@@ -16,7 +16,7 @@ from dsrlb.answers import answer_arp, answer_nd, refuse, too_big, ttl_exceeded
 from dsrlb.flows import Route
 from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.modes.base import Job, TooBig
-from dsrlb.pick import count_of, is_told_by_slots, pick_backend, pick_under_way
+from dsrlb.pick import count_of, is_told_by_slots, owner_of, pick_backend, pick_under_way
 from dsrlb.shortcut import forward_known
 from dsrlb.state import State, Verdict, mtu_to, remember_pick, stop
 from dsrlb.table import CompiledService, ForwardingTable, Target, find_service
@@ -239,10 +239,7 @@ def _steer(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -
         return stop(state, Reason.ICMP_UNMATCHED)
     client, ports, protocol = quoted
     key = l4.flow_key(client, packet.dst, ports, protocol)
-    flow = state.flows.get(key)
-    target = service.by_key.get(flow.backend) if flow is not None and not flow.is_over(now_s) else None
+    target = owner_of(service, key, state, now_s) or pick_under_way(service, key)
     if target is None:
-        target = pick_under_way(service, key)
-        if target is None:
-            return stop(state, _NO_BACKEND)
+        return stop(state, _NO_BACKEND)
     return _send(arrival, service, target, state, Reason.ICMP_STEERED, now_s)

@@ -81,6 +81,14 @@ def is_told_by_slots(service: CompiledService, key: bytes) -> bool:
     return service.former is None or pick_under_way(service, key) is pick_by_hash(service, key)
 
 
+def owner_of(service: CompiledService, key: bytes, state: State, now_s: int) -> Target | None:
+    """Return the backend that a flow is at, if known: by its record, or by the slots if it needs none."""
+    flow = state.flows.get(key)
+    if flow is not None and not flow.is_over(now_s):
+        return service.by_key.get(flow.backend)
+    return None if service.records_all else pick_under_way(service, key)
+
+
 def pick_under_way(service: CompiledService, key: bytes) -> Target | None:
     """Return the backend that a flow without a record is at, if it began before now; perhaps out of reach."""
     former = service.former

@@ -18,9 +18,10 @@ What becomes of it:
 - The server itself does not take what is wrapped: counted and named.  Its clients are not told, which
   RFC 2003 would have: a server says so once a second at most, whoever asks, so few would hear.
 
-The client is told only when the quote reaches to the ports, and names a flow in the table that goes to this
-very server: an error that anybody can forge makes dsrlb send nothing new.  It is sent back the way
-the error came: routers of the servers carry packets from the VIP to clients, that is how servers answer.
+The client is told only when the quote reaches to the ports, and names a flow that goes to this very
+server, by its record or by the slots: so an error that anybody can forge makes dsrlb send little, and
+never more than a ration (``budget.py``).  It is sent back the way the error came: routers of the servers
+carry packets from the VIP to clients, that is how servers answer.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import NamedTuple
 
 from dsrlb.model import V4_MAPPED, Action, Address, ModeOptions, Reason
 from dsrlb.modes.l3dsr import GUE_BYTES, INSIDE, UDP_BYTES, overhead_bytes
+from dsrlb.pick import owner_of
 from dsrlb.state import Path, State, Verdict, forget_routes, stop
 from dsrlb.table import ForwardingTable, Target, find_service
 from dsrlb.wire import icmp, ipv4, ipv6, l4
@@ -202,8 +204,8 @@ def _client_of(about: About, table: ForwardingTable, state: State, now_s: int) -
         return None
     src, dst, transport, at = quoted
     service = find_service(table, dst, inner[at + 2 : at + 4], transport)
-    flow = state.flows.get(l4.flow_key(src, dst, inner[at : at + 4], transport))
-    if service is None or flow is None or flow.is_over(now_s):
+    is_martian = ipv4.is_martian if inner[0] >> 4 == 4 else ipv6.is_martian
+    if service is None or is_martian(src) or src in table.vips:
         return None
-    target = service.by_key.get(flow.backend)
+    target = owner_of(service, l4.flow_key(src, dst, inner[at : at + 4], transport), state, now_s)
     return (src, target) if target is not None and target.address == about.server else None

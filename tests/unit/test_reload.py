@@ -214,7 +214,7 @@ def test_the_log_names_what_a_reload_changes() -> None:
 
 
 def test_what_a_table_has_no_more_is_forgotten_once_its_flows_are_over() -> None:
-    full, state = balancer.table(), State()
+    full, state = balancer.table(scheduler="rr"), State()
     frames = [tcp(sport=1024 + number) for number in range(60)]
     balancer.feed(frames, full, state)
     assert len(state.backends) == len(BACKENDS)
