@@ -50,6 +50,15 @@ def server(*words: str, code: int | None = 0) -> str:
     return run("ip", "netns", "exec", SERVER, *words, code=code)
 
 
+def shown(*words: str) -> str:
+    """What a command shows of the server.
+
+    What it complains of is left out: ``ip`` does so whenever another test's namespace goes away just then.
+    """
+    command = ["ip", "netns", "exec", SERVER, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=True).stdout
+
+
 def called(name: str, *words: str, code: int | None = 0) -> str:
     """What a tool says: ``python``, ``sh`` or ``busybox``."""
     if name == "busybox" and shutil.which("busybox") is None:
@@ -62,17 +71,17 @@ def called(name: str, *words: str, code: int | None = 0) -> str:
 def snapshot() -> tuple[object, ...]:
     """All that a setup may change."""
     # A new address of lo is tentative for a moment, though nobody could have a duplicate of it.
-    assert eventually(lambda: "tentative" not in server("ip", "-o", "address", "show"), DEADLINE_S)
-    links = [line.split()[1:3] for line in server(*LINKS).splitlines() if line[0].isdigit()]
+    assert eventually(lambda: "tentative" not in shown("ip", "-o", "address", "show"), DEADLINE_S)
+    links = [line.split()[1:3] for line in shown(*LINKS).splitlines()]
     values = ["grep", "-r", "", "/proc/sys/net/ipv4/conf", "--include=arp_*", "--include=rp_filter"]
     return (
-        sorted(server("ip", "-o", "address", "show").splitlines()),
-        sorted(server(*values).splitlines()),
+        sorted(shown("ip", "-o", "address", "show").splitlines()),
+        sorted(shown(*values).splitlines()),
         sorted((name, "UP" in flags.strip("<>").split(",")) for name, flags in links),
-        server("ip", "-4", "route", "show"),
-        server("ip", "-6", "route", "show"),
-        server("tc", "qdisc", "show", "dev", "s0"),
-        server("tc", "filter", "show", "dev", "s0", "ingress"),
+        shown("ip", "-4", "route", "show"),
+        shown("ip", "-6", "route", "show"),
+        shown("tc", "qdisc", "show", "dev", "s0"),
+        shown("tc", "filter", "show", "dev", "s0", "ingress"),
     )
 
 
