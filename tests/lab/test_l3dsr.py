@@ -58,9 +58,11 @@ def test_clients_are_served_by_every_server_with_nothing_lost_and_no_wrong_check
         assert upload["sent"] == upload["received"]
         assert client.download(2_000_000, there)["intact"]
         crossed = link_bytes(lab, "lb") - before
-        assert set(client.echo(6, there, size_bytes=1000)["servers"]) == set(lab.server_names)
+        assert set(client.echo(6, there, size_bytes=1000, timeout_s=10)["servers"]) == set(lab.server_names)
         # Larger than any link: comes in pieces, is wrapped in pieces, is put together by the server.
-        assert None not in client.echo(6, there, size_bytes=4000)["servers"]
+        if vip_version == 6:  # IPv6 is never cut on the way: the first one teaches the client what fits
+            client.echo(1, there, size_bytes=4000)
+        assert None not in client.echo(6, there, size_bytes=4000, timeout_s=10)["servers"]
     assert crossed.received < 4_000_000  # what was downloaded went past
     told = counters(balancer)
     assert told["forwarded"] > 0
@@ -153,7 +155,7 @@ def test_a_server_that_does_not_unwrap_is_named_and_the_others_go_on(
     with inside(lab.namespace("rs2")):
         decap.detach("e0")
     try:
-        answered = client.requests(6, vip(lab, version), timeout_s=2)
+        answered = client.requests(6, vip(lab, version))
         assert sorted(filter(None, answered["servers"])) == ["rs1", "rs1", "rs3", "rs3"]
         line = balancer.wait_for("does not unwrap")
         assert f"backend {lab.server_addresses(version)[1]} " in line
