@@ -58,6 +58,13 @@ class About(NamedTuple):
     inner: bytes  # the client's packet as far as quoted
 
 
+class Client(NamedTuple):
+    """Whose packet it is, and the server that it was for."""
+
+    address: bytes  # 16 bytes
+    target: Target
+
+
 def hear(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict:
     """Return the verdict on an ICMP packet to one of the addresses that wrapped packets come from.
 
@@ -171,31 +178,43 @@ def _tell(
     """Tell the client of a quoted packet, as far as it is known who that is and as it helps."""
     frame, ifindex, l3_at, packet, _ = arrival
     inner = about.inner
-    version = inner[0] >> 4 if inner else 0
-    client = _client_of(about, table, state, now_s) if version in (4, 6) else None
-    is_neighbour = client is not None and client[1].hop is not None and frame[6:12] == client[1].hop.dst_mac
-    if client is None or (is_neighbour and packet.src == about.server):  # no router: it would have to forward
+    message = _message(about, mtu_bytes)
+    client = _client_of(about, table, state, now_s) if message is not None else None
+    if message is None or client is None:
         return stop(state, Reason.TUNNEL_ERROR)
-    kind, word = _HOST_UNREACHABLE[version], bytes(4)
-    if mtu_bytes is not None:
-        outer_version = 4 if about.server.startswith(V4_MAPPED) else 6
-        fits = mtu_bytes - overhead_bytes(about.options, outer_version)
-        if version == 4 and not inner[6] << 8 & ipv4.DONT_FRAGMENT:
-            return stop(state, Reason.TUNNEL_ERROR)  # what is sent next will be cut
-        fits = max(fits, ipv6.LEAST_MTU_BYTES if version == 6 else ipv4.LEAST_MTU_BYTES)
-        kind = bytes((3, 4)) if version == 4 else bytes((icmp.TOO_BIG, 0))
-        word = fits.to_bytes(4, "big")
-    if not state.told.spend(client[0], now_s):
+    is_from_neighbour = client.target.hop is not None and frame[6:12] == client.target.hop.dst_mac
+    if is_from_neighbour and packet.src == about.server:  # no router: it would have to forward
         return stop(state, Reason.TUNNEL_ERROR)
-    ethertype = ETHERTYPE_IPV4 if version == 4 else ETHERTYPE_IPV6
-    vip = V4_MAPPED + inner[16:20] if version == 4 else inner[24:40]
-    link = frame[6:12] + frame[:6] + frame[12 : l3_at - 2] + ethertype
+    if not state.told.spend(client.address, now_s):
+        return stop(state, Reason.TUNNEL_ERROR)
+    is_v4 = inner[0] >> 4 == 4
+    link = frame[6:12] + frame[:6] + frame[12 : l3_at - 2] + (ETHERTYPE_IPV4 if is_v4 else ETHERTYPE_IPV6)
+    vip = V4_MAPPED + inner[16:20] if is_v4 else inner[24:40]
     state.reasons[Reason.TUNNEL_ERROR_TOLD] += 1
-    told = link + icmp.error(vip, client[0], kind, word, inner)
+    told = link + icmp.error(vip, client.address, *message, inner)
     return Action.TX, Reason.TUNNEL_ERROR_TOLD, ifindex, told
 
 
-def _client_of(about: About, table: ForwardingTable, state: State, now_s: int) -> tuple[bytes, Target] | None:
+def _message(about: About, mtu_bytes: int | None) -> tuple[bytes, bytes] | None:
+    """Return what to tell about a quoted packet: type and code, then four bytes; None: nothing.
+
+    ``mtu_bytes``: what the way to the server takes; None: it is broken.
+    """
+    version = about.inner[0] >> 4 if about.inner else 0
+    if version not in _HOST_UNREACHABLE or len(about.inner) < ipv4.HEADER_BYTES:
+        return None
+    if mtu_bytes is None:
+        return _HOST_UNREACHABLE[version], bytes(4)
+    fits = mtu_bytes - overhead_bytes(about.options, 4 if about.server.startswith(V4_MAPPED) else 6)
+    if version == 6:
+        return bytes((icmp.TOO_BIG, 0)), max(fits, ipv6.LEAST_MTU_BYTES).to_bytes(4, "big")
+    if not about.inner[6] << 8 & ipv4.DONT_FRAGMENT:
+        return None  # what is sent next will be cut
+    kind = bytes((icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED))
+    return kind, max(fits, ipv4.LEAST_MTU_BYTES).to_bytes(4, "big")
+
+
+def _client_of(about: About, table: ForwardingTable, state: State, now_s: int) -> Client | None:
     """Return the client of the quoted packet and the server, if its flow is known and goes there."""
     inner = about.inner
     protocol = icmp.ICMP if inner[0] >> 4 == 4 else icmp.ICMPV6
@@ -208,4 +227,4 @@ def _client_of(about: About, table: ForwardingTable, state: State, now_s: int) -
     if service is None or is_martian(src) or src in table.vips:
         return None
     target = owner_of(service, l4.flow_key(src, dst, inner[at : at + 4], transport), state, now_s)
-    return (src, target) if target is not None and target.address == about.server else None
+    return Client(src, target) if target is not None and target.address == about.server else None
