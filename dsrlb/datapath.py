@@ -239,7 +239,13 @@ def _steer(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -
         return stop(state, Reason.ICMP_UNMATCHED)
     client, ports, protocol = quoted
     key = l4.flow_key(client, packet.dst, ports, protocol)
-    target = owner_of(service, key, state, now_s) or pick_under_way(service, key)
+    target = owner_of(service, key, state, now_s)
+    if service.mode.sees_replies:
+        flow = state.flows.get(key)
+        if flow is None or target is None or target.hop is None:
+            return stop(state, Reason.ICMP_UNMATCHED)
+        return nat.error_about_reply(arrival, flow, target.hop, state)
+    target = target or pick_under_way(service, key)
     if target is None:
         return stop(state, _NO_BACKEND)
     return _send(arrival, service, target, state, Reason.ICMP_STEERED, now_s)

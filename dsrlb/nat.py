@@ -8,17 +8,19 @@ came.  What a server sends on its own account has no such name, and is not dsrlb
 from __future__ import annotations
 
 from dsrlb.answers import link_back, too_big
-from dsrlb.flows import FlowTable, Translation, next_state
-from dsrlb.model import V4_MAPPED, Action, Reason
+from dsrlb.flows import Flow, FlowTable, Translation, next_state
+from dsrlb.model import V4_MAPPED, Action, Hop, Reason
 from dsrlb.modes.base import NO_LIMIT, TooBig
 from dsrlb.modes.inline import hand_on
 from dsrlb.ports import COUNT, FIRST, STRIDE
 from dsrlb.state import State, Verdict, stop
 from dsrlb.table import CompiledService, ForwardingTable, Target
-from dsrlb.wire import l4
+from dsrlb.wire import icmp, ipv4, ipv6, l4
+from dsrlb.wire.ethernet import TYPE_BYTES
 from dsrlb.wire.flowhash import flow_hash
 from dsrlb.wire.packet import Arrival
-from dsrlb.wire.readdress import Ends, ends_of_reply
+from dsrlb.wire.readdress import Ends, ends_of_reply, lives_on
+from dsrlb.wire.requote import Quote, quote_of, reply_key_of, requoted
 
 TRIES = 16  # ports of a client looked at when its own is taken
 _NOT_OURS = (b"", b"")  # owner of a datagram that a server sends on its own account
@@ -75,9 +77,15 @@ def _new_name(
 
 
 def answer(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict | None:
-    """Return the verdict on a packet that may be an inline server's answer; None if it is not."""
+    """Return the verdict on a packet that may be an inline server's answer, or an error about what it was
+    sent; None if it is neither."""
     frame, _, l3_at, packet, _ = arrival
-    if packet.src not in table.servers or packet.src.startswith(V4_MAPPED) != (frame[l3_at] >> 4 == 4):
+    is_v4 = frame[l3_at] >> 4 == 4
+    if packet.src.startswith(V4_MAPPED) != is_v4:
+        return None
+    if packet.protocol == (icmp.ICMP if is_v4 else icmp.ICMPV6):
+        return _error_about_request(arrival, table, state, now_s)
+    if packet.src not in table.servers:
         return None
     if packet.fragment is not None and not packet.fragment.is_first:
         return _later_piece(arrival, packet.fragment.key, table, state, now_s)
@@ -149,6 +157,65 @@ def _later_piece(
         return stop(state, Reason.REPLY_UNMATCHED)
     ends = ends_of_reply(owner[0])._replace(ports=b"")
     return _send_back(arrival, flow.translation, ends, table, state, now_s)
+
+
+def _error_about_request(
+    arrival: Arrival, table: ForwardingTable, state: State, now_s: int
+) -> Verdict | None:
+    """Send an error about what a server was sent to the client whose packet it was; None: not our business.
+
+    What the server itself says comes from the VIP, for all that the client knows; a router says it as itself.
+    """
+    frame, _, _, packet, _ = arrival
+    quote = quote_of(frame, packet) if _is_error(arrival) else None
+    if quote is None or quote.ends.dst not in table.servers or quote.ends.src != packet.dst:
+        return None
+    flow = state.flows.replies.get(reply_key_of(quote))
+    translation = flow.translation if flow is not None else None
+    if flow is None or translation is None or flow.is_over(now_s):
+        return None
+    vip, client = translation.key[16:32], translation.key[:16]
+    inner = Ends(client, vip, translation.key[32:36])
+    outer = Ends(vip if packet.src == quote.ends.dst else packet.src, client, b"")
+    out_ifindex = translation.back_ifindex
+    if out_ifindex not in table.interfaces:
+        return stop(state, Reason.ICMP_UNMATCHED)
+    return _send_error(arrival, quote, out_ifindex, translation.back_link, outer, inner, state)
+
+
+def error_about_reply(arrival: Arrival, flow: Flow, hop: Hop, state: State) -> Verdict:
+    """Send an error about a translated reply to the server whose packet it was; it has been checked."""
+    frame, _, l3_at, packet, _ = arrival
+    quote, translation = quote_of(frame, packet), flow.translation
+    if quote is None or translation is None:
+        return stop(state, Reason.ICMP_UNMATCHED)
+    name = translation.reply_key
+    link = hop.dst_mac + hop.src_mac + frame[l3_at - TYPE_BYTES : l3_at]
+    outer, inner = Ends(packet.src, name[:16], b""), Ends(name[:16], name[16:32], name[32:36])
+    return _send_error(arrival, quote, hop.ifindex, link, outer, inner, state)
+
+
+def _is_error(arrival: Arrival) -> bool:
+    frame, _, _, packet, _ = arrival
+    is_whole = packet.fragment is None and packet.end - packet.l4_at >= icmp.HEADER_BYTES
+    return is_whole and frame[packet.l4_at] in icmp.ERRORS[packet.protocol]
+
+
+def _send_error(
+    arrival: Arrival, quote: Quote, out_ifindex: int, link: bytes, outer: Ends, inner: Ends, state: State
+) -> Verdict:
+    """Check an error, rewrite and count it."""
+    frame, ifindex, l3_at, packet, _ = arrival
+    is_martian = ipv4.is_martian if packet.protocol == icmp.ICMP else ipv6.is_martian
+    if is_martian(packet.src):
+        return stop(state, Reason.MARTIAN_SOURCE)
+    if not icmp.is_sound(frame, packet):
+        return stop(state, Reason.BAD_CHECKSUM)
+    if not lives_on(frame, l3_at):
+        return stop(state, Reason.TTL_DROPPED)
+    state.reasons[Reason.ICMP_STEERED] += 1
+    out = requoted(frame, l3_at, packet, quote, link, outer, inner)
+    return Action.TX if out_ifindex == ifindex else Action.REDIRECT, Reason.ICMP_STEERED, out_ifindex, out
 
 
 def _send_back(

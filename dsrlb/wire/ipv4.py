@@ -16,7 +16,7 @@ from dsrlb.model import V4_MAPPED, Reason
 from dsrlb.wire.checksum import WORD_MAX, checksum
 from dsrlb.wire.packet import Fragment, Parsed, as_packet
 
-HEADER_BYTES, FLAGS_AT = 20, 6
+HEADER_BYTES, FLAGS_AT, CHECKSUM_AT = 20, 6, 10
 NO_OPTIONS = 0x45
 DONT_FRAGMENT, MORE_FRAGMENTS, MORE_FRAGMENTS_AND_OFFSET = 0x4000, 0x2000, 0x3FFF
 OFFSET = 0x1FFF

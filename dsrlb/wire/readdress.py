@@ -93,19 +93,19 @@ def readdressed(
     """
     at = len(link)
     out = bytearray(link + frame[l3_at:])
-    moved = _number(packet.src) + _number(packet.dst) - _number(ends.src) - _number(ends.dst)
+    moved = number(packet.src) + number(packet.dst) - number(ends.src) - number(ends.dst)
     if out[at] >> 4 == 4:
         out[at + 8] -= 1
-        _adjust(out, at + 10, moved + _TTL_STEP)
+        adjust(out, at + ipv4.CHECKSUM_AT, moved + _TTL_STEP)
         out[at + 12 : at + ipv4.HEADER_BYTES] = ends.src[12:] + ends.dst[12:]
     else:
         out[at + 7] -= 1
         out[at + 8 : at + ipv6.HEADER_BYTES] = ends.src + ends.dst
     if ends.ports:
         at += packet.l4_at - l3_at
-        moved = -moved if is_partial else moved + _number(out[at : at + 4]) - _number(ends.ports)
+        moved = -moved if is_partial else moved + number(out[at : at + 4]) - number(ends.ports)
         out[at : at + 4] = ends.ports
-        _adjust_l4(out, at, packet.protocol, moved)
+        adjust_l4(out, at, packet.protocol, moved)
     return bytes(out)
 
 
@@ -118,21 +118,22 @@ def finished(packet: bytes, l4_at: int, protocol: int) -> bytes:
     return packet[:sum_at] + total + packet[sum_at + 2 :]
 
 
-def _adjust_l4(out: bytearray, at: int, protocol: int, moved: int) -> None:
+def adjust_l4(out: bytearray, at: int, protocol: int, moved: int) -> None:
     """Adjust the checksum of the TCP or UDP header at an offset."""
     sum_at = at + CHECKSUM_AT[protocol]
     if protocol == l4.UDP and not (out[sum_at] or out[sum_at + 1]):
         return
-    _adjust(out, sum_at, moved)
+    adjust(out, sum_at, moved)
     if protocol == l4.UDP and not (out[sum_at] or out[sum_at + 1]):
         out[sum_at : sum_at + 2] = b"\xff\xff"
 
 
-def _adjust(out: bytearray, sum_at: int, moved: int) -> None:
+def adjust(out: bytearray, sum_at: int, moved: int) -> None:
     """Adjust a checksum to words that have shrunk by this much in all."""
     total = (out[sum_at] << 8 | out[sum_at + 1]) + moved
     out[sum_at : sum_at + 2] = (total % WORD_MAX).to_bytes(2, "big")
 
 
-def _number(words: bytes | bytearray) -> int:
+def number(words: bytes | bytearray) -> int:
+    """Return words as one number, which is their one's complement sum modulo 0xFFFF."""
     return int.from_bytes(words, "big")
