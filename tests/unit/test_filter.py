@@ -49,6 +49,14 @@ def run(program, frame, packet_type=HOST):
             at += jt if a >= k else jf
         elif code == 0x06:
             return k
+        elif code == 0x07:
+            x = a
+        elif code == 0x54:
+            a &= k
+        elif code == 0x64:
+            a = a << k & 0xFFFFFFFF
+        elif code == 0x0C:
+            a = a + x & 0xFFFFFFFF
         else:
             raise AssertionError(f"unknown instruction {code:#x}")
     raise AssertionError("the program ran off its end")
@@ -240,3 +248,84 @@ def test_many_own_addresses_are_told_apart():
         assert not run(program, framed(icmpv6(f"2001:db8:{i:x}::65", 1)))
         assert run(program, framed(icmp(str(ip_address("198.18.3.0") + 2 * i), 3)))
         assert not run(program, framed(icmp(str(ip_address("198.18.3.1") + 2 * i), 3)))
+
+
+SERVERS = wire("198.18.2.11", "198.18.2.12", "2001:db8:2::11", "2001:db8:3::11", "2001:db8:2::12")
+
+
+def sent_by(source, packet):
+    """Return the packet with another source."""
+    (ethertype, content), address = packet, ip_address(source).packed
+    at = 12 if len(address) == 4 else 8
+    return ethertype, content[:at] + address + content[at + len(address) :]
+
+
+def error_about(packet, destination, kind=3, options=b""):
+    """Return the error of some router about a packet, to whoever it is."""
+    (_, quoted), to = packet, ip_address(destination).packed
+    if len(to) == 16:
+        return ipv6(destination, bytes((kind,)) + bytes(7) + quoted[:48], 58)
+    _, head = ipv4(destination, 1)
+    head = bytes((0x45 + len(options) // 4,)) + head[1:20] + options
+    return b"\x08\x00", head + bytes((kind,)) + bytes(7) + quoted[:28]
+
+
+FROM_SERVERS = {
+    "TCP": sent_by("198.18.2.11", ipv4("198.18.0.2")),
+    "UDP by another": sent_by("198.18.2.12", ipv4("198.18.0.2", 17)),
+    "IPv6": sent_by("2001:db8:2::11", ipv6("2001:db8::2")),
+    "IPv6 with the same last word": sent_by("2001:db8:3::11", ipv6("2001:db8::2")),
+    "IPv6 to a VIP": sent_by("2001:db8:2::12", ipv6("2001:db8::64")),
+    "unreachable": error_about(ipv4("198.18.2.11"), "198.18.0.2"),
+    "time exceeded": error_about(ipv4("198.18.2.12"), "198.18.0.2", 11),
+    "error with options": error_about(ipv4("198.18.2.12"), "198.18.0.2", 12, bytes(8)),
+    "IPv6 too big": error_about(ipv6("2001:db8:2::11"), "2001:db8::2", 2),
+}
+NOT_FROM_SERVERS = {
+    "to a server": ipv4("198.18.2.11"),
+    "from another": sent_by("198.18.2.13", ipv4("198.18.0.2")),
+    "echo request of a server": sent_by("198.18.2.11", ipv4("198.18.0.2", 1)),
+    "IPv6 to a server": ipv6("2001:db8:2::11"),
+    "IPv6 that ends like a server": sent_by("2001:db8:4::11", ipv6("2001:db8::2")),
+    "error about a packet to another": error_about(ipv4("198.18.2.13"), "198.18.0.2"),
+    "echo request": error_about(ipv4("198.18.2.11"), "198.18.0.2", 8),
+    "IPv6 error about a packet to another": error_about(ipv6("2001:db8:2::13"), "2001:db8::2", 1),
+    "IPv6 echo request": error_about(ipv6("2001:db8:2::11"), "2001:db8::2", 128),
+    "ARP of a server": arp("198.18.2.11", "198.18.2.1"),
+    "NS of a server": sent_by("2001:db8:2::11", neighbour("2001:db8:2::1")),
+}
+
+
+@pytest.mark.parametrize("errors_to", [(), OWN], ids=["", "errors"])
+@pytest.mark.parametrize("vips", [(), wire(*VIPS), wire(*VIPS[:2])], ids=["none", "both", "v4"])
+@pytest.mark.parametrize("tags", TAGS)
+def test_what_servers_send_and_errors_about_what_they_were_sent_come_through(vips, errors_to, tags):
+    program = wanted(Interest(vips, errors_to, SERVERS))
+    passed = {name for name, one in FROM_SERVERS.items() if run(program, framed(one, TAGS[tags]))}
+    assert passed == set(FROM_SERVERS)
+    passed = {name for name, one in NOT_FROM_SERVERS.items() if run(program, framed(one, TAGS[tags]))}
+    assert passed == set()
+    without = wanted(Interest(vips, errors_to))
+    v6_vip = {"IPv6 to a VIP"} if len(vips) > 2 else set()
+    assert {name for name, one in FROM_SERVERS.items() if run(without, framed(one, TAGS[tags]))} == v6_vip
+
+
+def test_servers_change_nothing_for_vips_and_own_addresses():
+    program = wanted(Interest(wire(*VIPS), OWN, SERVERS))
+    for packet in (*WANTED.values(), icmp("198.18.1.100", 3), *ERRORS.values()):
+        assert run(program, framed(packet))
+    assert not any(run(program, framed(packet)) for packet in (*UNWANTED.values(), *NO_ERRORS.values()))
+
+
+@pytest.mark.parametrize("servers", [same_end(250), scattered(250, 4)])
+def test_250_servers_of_each_family_are_told_apart_from_their_neighbours(servers):
+    v4 = [str(ip_address("198.18.0.0") + 3 * i + i * i % 1000 * 7) for i in range(250)]
+    program = wanted(Interest(wire(*VIPS), (), wire(*v4, *servers)))
+    assert len(program) <= INSTRUCTIONS_MAX
+    for build, addresses in ((ipv4("198.19.0.1"), v4), (ipv6("2001:db8:ffff::1"), servers)):
+        for address in addresses:
+            assert run(program, framed(sent_by(address, build)))
+            beside = str(ip_address(address) + 1)
+            assert bool(run(program, framed(sent_by(beside, build)))) == (beside in addresses)
+    assert run(program, framed(WANTED["IPv4 to a VIP"]))
+    assert run(program, framed(WANTED["IPv6 to a VIP"]))
