@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dsrlb import modes
+from dsrlb import table as tables
 from dsrlb.config import Config, located
 from dsrlb.errors import ConfigError
+from dsrlb.host.guard import Answers, Guarded
 from dsrlb.host.links import Link, default_interface, link, link_at, own_addresses
 from dsrlb.host.neighbours import Route, routes_to
 from dsrlb.host.ownership import find_owner
@@ -34,7 +36,8 @@ class Ground:
     """The interfaces that take the VIPs' frames, and the way to each backend."""
 
     links: tuple[Link, ...]
-    vips: tuple[Address, ...]
+    vips: tuple[Address, ...]  # and the sources that stand in for clients: all addresses that are ours
+    guarded: tuple[Guarded, ...]  # what the host's own stack is kept off
     ways: Mapping[Address, Way]
     fixed_macs: Mapping[Address, bytes]  # given by hand
 
@@ -60,32 +63,68 @@ def survey(config: Config, *, force: bool = False) -> Ground:
 def look(config: Config, *, force: bool = False) -> tuple[Ground, tuple[Finding, ...]]:
     """Return what there is of the ground, and everything that keeps this host from serving."""
     found: list[Finding] = []
-    vips = tuple(dict.fromkeys(service.vip for service in config.services))
+    vips, guarded = owned_by(config), guarded_by(config)
     try:
         names = config.interfaces or (default_interface(),)
     except ConfigError as error:
-        return Ground((), vips, {}, {}), tuple(Finding("", sentence) for sentence in error.problems)
+        return Ground((), vips, guarded, {}, {}), tuple(Finding("", sentence) for sentence in error.problems)
     links = tuple(_links(names, found))
+    if not force:
+        found += vips_owned_here([service.vip for service in config.services])
+    found += _sources_owned_here(config)
+    ways, lost = find_ways(config, links)
+    links += links_of_answers(config, ways, links)
     found += _doubled(links)
     found += _broadcast_vips(vips, links)
-    if not force:
-        found += vips_owned_here(vips)
-    ways, lost = find_ways(config, links)
     found += (Finding(address, sentence) for address, sentence in lost.items())
     found += _own_macs(config, [*links, *(way.link for way in ways.values())])
     backends = [backend for service in config.services for backend in service.backends]
     fixed = {one.address: one.mac for one in backends if one.mac is not None}
-    return Ground(links, vips, ways, fixed), tuple(dict.fromkeys(found))
+    return Ground(links, vips, guarded, ways, fixed), tuple(dict.fromkeys(found))
+
+
+def owned_by(config: Config) -> tuple[Address, ...]:
+    """Return the addresses that are dsrlb's: VIPs, and sources that stand in for clients."""
+    both = ((service.vip, tables.stand_in(service)) for service in config.services)
+    return tuple(dict.fromkeys(address for pair in both for address in pair if address is not None))
+
+
+def guarded_by(config: Config) -> tuple[Guarded, ...]:
+    """Return what the host's own stack is kept off: packets to those, and answers to clients themselves."""
+    answers = (
+        Answers(backend.address, backend.port or service.port, service.protocol)
+        for service in config.services
+        if modes.BY_NAME[service.mode].sees_replies and tables.stand_in(service) is None
+        for backend in service.backends
+    )
+    return (*owned_by(config), *dict.fromkeys(answers))
+
+
+def links_of_answers(config: Config, ways: Mapping[Address, Way], links: Sequence[Link]) -> tuple[Link, ...]:
+    """Return the interfaces, beside those given, by which servers' answers come in."""
+    known = {one.ifindex for one in links}
+    behind = (
+        ways[backend.address].link
+        for service in config.services
+        if modes.BY_NAME[service.mode].sees_replies
+        for backend in service.backends
+        if backend.address in ways
+    )
+    return tuple({one.ifindex: one for one in behind if one.ifindex not in known}.values())
 
 
 def find_ways(config: Config, links: Sequence[Link]) -> tuple[dict[Address, Way], dict[Address, str]]:
     """Return the way to each backend, and why there is none for those lost."""
     ways: dict[Address, Way] = {}
     lost: dict[Address, str] = {}
-    wanted = dict.fromkeys((one, service.mode) for service in config.services for one in service.backends)
-    routes = routes_to({backend.address for backend, _ in wanted})
-    for backend, mode in wanted:
-        way = _way_to(backend, routes[backend.address], links, modes.BY_NAME[mode].needs_same_link)
+    wanted = {
+        (one, service.mode, tables.stand_in(service) is not None): None
+        for service in config.services
+        for one in service.backends
+    }
+    routes = routes_to({backend.address for backend, _, _ in wanted})
+    for backend, mode, has_source in wanted:
+        way = _way_to(backend, routes[backend.address], links, modes.BY_NAME[mode], has_source)
         if isinstance(way, Way):
             ways[backend.address] = way
         else:
@@ -117,6 +156,17 @@ def vips_owned_here(vips: Sequence[Address]) -> Iterator[Finding]:
             own.address,
             f"VIP {own.address} is configured on this host ({own.interface}), whose own stack would answer "
             f"its clients; take it off, dsrlb owns it without: ip addr del {own}.",
+        )
+
+
+def _sources_owned_here(config: Config) -> Iterator[Finding]:
+    """Yield a finding for each source for servers to see that is configured on this host."""
+    vips = {service.vip for service in config.services}
+    for own in own_addresses(address for address in owned_by(config) if address not in vips):
+        yield Finding(
+            own.address,
+            f"Source {own.address} is configured on this host ({own.interface}), whose own stack would take "
+            "what servers answer; give an address that no machine has, or none: the VIP serves as well.",
         )
 
 
@@ -191,7 +241,9 @@ def _own_macs(config: Config, links: Sequence[Link]) -> Iterator[Finding]:
                 )
 
 
-def _way_to(backend: Backend, route: Route | None, links: Sequence[Link], same_link: bool) -> Way | str:
+def _way_to(
+    backend: Backend, route: Route | None, links: Sequence[Link], mode: modes.Mode, has_source: bool
+) -> Way | str:
     """Return the way to a backend, or why the mode cannot reach it."""
     address = backend.address
     if route is not None and route.is_local:
@@ -203,7 +255,12 @@ def _way_to(backend: Backend, route: Route | None, links: Sequence[Link], same_l
         return Way(links[0], address, links[0].mtu_bytes, route.source if route else None)
     if route is None:
         return f"Backend {address} is unreachable: this host has no route to it."
-    if same_link and route.gateway is not None:
+    if mode.sees_replies and not has_source and route.gateway is not None:
+        return (
+            f"Backend {address} is behind router {route.gateway}, so its answers would not come back by this "
+            "balancer; let them be addressed to it with --snat."
+        )
+    if mode.needs_same_link and route.gateway is not None:
         return (
             f"Backend {address} is off-link (behind router {route.gateway}): l2dsr rewrites the MAC only, so "
             "servers must be on its own network; those behind routers need mode l3dsr."

@@ -156,12 +156,12 @@ def _tunnels(services: Sequence[CompiledService]) -> dict[bytes, tuple[ModeOptio
     return tunnels
 
 
-def _source(service: Service) -> bytes | None:
+def stand_in(service: Service) -> Address | None:
     """Return the address that stands in for clients: the one asked for, in the VIP's family, or the VIP."""
     if not (service.options.snat and modes.BY_NAME[service.mode].sees_replies):
         return None
     asked = service.options.source
-    return wire_address(asked if asked and asked.version == service.vip.version else service.vip)
+    return asked if asked and asked.version == service.vip.version else service.vip
 
 
 def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> CompiledService:
@@ -171,6 +171,7 @@ def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> Co
     shares = tuple(0 if one.hop is None else weight for one, weight in zip(targets, weights, strict=True))
     names, mode = tuple(target.key for target in targets), modes.BY_NAME[service.mode]
     once = scheduler.cursor in (Cursor.COUNTER, Cursor.LEAST)
+    source = stand_in(service)
     return CompiledService(
         key=service_key(wire_address(service.vip), service.port, PROTOCOL_NUMBERS[service.protocol]),
         name=service.name,
@@ -183,7 +184,7 @@ def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> Co
         options=service.options,
         persist=service.persist,
         timeouts_s=by_state(service.timeouts),
-        source=_source(service),
+        source=wire_address(source) if source is not None else None,
         intended=_slots(service.scheduler, names, tuple(weights)),
         records_all=once or mode.sees_replies or service.persist is not None,
     )

@@ -160,10 +160,10 @@ def _source_problems(
     source: Address, backends: Sequence[Backend | None], at: Path, vips: set[Address]
 ) -> Iterator[Problem]:
     if source in vips:
-        yield Problem(at, f"source {source} is a VIP; give an address of this balancer's own")
+        yield Problem(at, f"source {source} is a VIP; give another address, or leave it out")
     for one in backends:
         if one is not None and one.address == source:
-            yield Problem(at, f"source {source} is a backend; give an address of this balancer's own")
+            yield Problem(at, f"source {source} is a backend; give another address, or leave it out")
         elif one is not None and one.address.version != source.version:
             yield Problem(
                 at, f"source {source} and backend {one.address} differ in IP version; leave the source out"

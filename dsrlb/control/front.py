@@ -25,7 +25,7 @@ class Front:
     """VIPs and interfaces of now.  The main thread's, but for ``hear_claim``."""
 
     def __init__(self, ground: Ground, claim: guard.Claim, events: queue.SimpleQueue[Event]) -> None:
-        self.vips = ground.vips
+        self.vips, self.guarded = ground.vips, ground.guarded
         self.links = {one.ifindex: one for one in ground.links}
         self._claim, self._events = claim, events
         self._owned_here: list[str] = []
@@ -44,7 +44,7 @@ class Front:
     def give_back(self) -> None:
         """Take back the rules, then the claim: whoever claims next finds no rule."""
         try:
-            guard.remove(self.vips)
+            guard.remove(self.guarded)
         finally:
             self._claim.release()
 
@@ -53,19 +53,19 @@ class Front:
     def guard_also(self, ground: Ground) -> None:
         """Keep the host off the VIPs of another ground as well.  HostError if the kernel refuses."""
         names = {one.name for one in (*self.links.values(), *ground.links)}
-        guard.install({*self.vips, *ground.vips}, names)
+        guard.install({*self.guarded, *ground.guarded}, names)
 
-    def change_to(self, ground: Ground, claim: guard.Claim) -> set[Address]:
-        """Go over to another ground and hold the claim of its new VIPs too; return the VIPs that are gone."""
-        gone = set(self.vips) - set(ground.vips)
+    def change_to(self, ground: Ground, claim: guard.Claim) -> set[guard.Guarded]:
+        """Go over to another ground and hold the claim of what is new too; return what is guarded no more."""
+        gone = set(self.guarded) - set(ground.guarded)
         self._claim.take_over(claim)
-        self.vips = ground.vips
+        self.vips, self.guarded = ground.vips, ground.guarded
         self.links = {one.ifindex: one for one in ground.links}
         self._told_until = {vip: at for vip, at in self._told_until.items() if vip not in gone}
         return gone
 
-    def let_go(self, gone: Iterable[Address]) -> None:
-        """Take back rules and claim of VIPs that are not served any more, and rules of other interfaces."""
+    def let_go(self, gone: Iterable[guard.Guarded]) -> None:
+        """Take back rules and claim of what is not served any more, and rules of other interfaces."""
         gone = set(gone)
         with suppress(DsrlbError):
             guard.remove(gone)
@@ -74,10 +74,16 @@ class Front:
 
     # ------------------------------------------------------------------------- all the time
 
+    def also(self, links: Iterable[Link]) -> None:
+        """Take more interfaces for those where frames come in."""
+        self.links |= {one.ifindex: one for one in links}
+        self.keep_guard()
+        self.announce(links)
+
     def keep_guard(self) -> None:
         """Set the rules again if somebody flushed them (systemd-networkd does, when it starts again)."""
         with suppress(DsrlbError):
-            guard.install(self.vips, self.names)
+            guard.install(self.guarded, self.names)
 
     def announce(self, links: Iterable[Link] | None = None, vips: Iterable[Address] | None = None) -> None:
         """Tell the network where VIPs are; an interface that is down is told again when it is up."""

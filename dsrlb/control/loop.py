@@ -27,7 +27,7 @@ from dsrlb.host.notify import READY, RELOADING, notify
 from dsrlb.host.output import print_lines
 from dsrlb.host.watch import Event, Watch
 from dsrlb.model import Address
-from dsrlb.preflight import Ground, other_owners
+from dsrlb.preflight import Ground, links_of_answers, other_owners
 from dsrlb.transition import carry
 
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
@@ -69,7 +69,7 @@ class Loop:
         self.check_owners()
         engine.widen(list(front.links.values()), front.wire_vips)
         self.backends.add_ways_out(engine)
-        guard.install(front.vips, front.names)
+        guard.install(front.guarded, front.names)
         watch = Watch(self.events)
         undo.callback(watch.stop)
         self.events.put(("resync",))  # what changed since the survey
@@ -165,7 +165,15 @@ class Loop:
         """Find the way to each backend anew, if routes or addresses changed since the last time."""
         if self.backends.routes_changed:
             self.backends.look_at_routes(self.front.links.values(), self.engine)
+            self.follow_answers()
             self.front.warn_of_owned()
+
+    def follow_answers(self) -> None:
+        """Hear inline servers on the interfaces behind which they are now."""
+        links = links_of_answers(self.config, self.backends.ways, list(self.front.links.values()))
+        if links:
+            self.engine.widen(links, self.front.wire_vips)
+            self.front.also(links)
 
     def reconcile(self, resolved: Mapping[Address, bytes | None]) -> None:
         """Compile the table from what is known now, and install it if it differs."""

@@ -22,7 +22,8 @@ from dsrlb.host.links import Link
 from dsrlb.host.resolver import Resolver
 from dsrlb.host.watch import Event
 from dsrlb.model import Address
-from dsrlb.preflight import Finding, Ground, look, other_owners
+from dsrlb.preflight import Finding, Ground, guarded_by, look, other_owners
+from dsrlb.table import stand_in
 
 RESOLVE_WITHIN_S = 3.0
 
@@ -83,7 +84,7 @@ def prepare(running: Running) -> Prepared:
         raise ConfigError(*located(config, [one for one in found if one not in excused]))
     for finding in excused:
         log.warning("%s", finding.sentence)
-    new = set(ground.vips) - {service.vip for service in running.config.services}
+    new = set(ground.guarded) - set(guarded_by(running.config))
     claim = guard.claim(new)
     try:
         _refuse_other_owners(config, running, ground, new)
@@ -110,13 +111,13 @@ def _roles(address: Address, config: Config) -> set[object]:
     """Return what an address is in a configuration: a VIP, a backend of some mode with some MAC."""
     roles: set[object] = set()
     for service in config.services:
-        if service.vip == address:
+        if address in (service.vip, stand_in(service)):
             roles.add("VIP")
         roles.update((service.mode, one.mac) for one in service.backends if one.address == address)
     return roles
 
 
-def _refuse_other_owners(config: Config, running: Running, ground: Ground, new: set[Address]) -> None:
+def _refuse_other_owners(config: Config, running: Running, ground: Ground, new: set[guard.Guarded]) -> None:
     """Ask for new VIPs everywhere, and for the others on new interfaces."""
     before = {one.ifindex for one in running.links}
     pairs = [

@@ -13,7 +13,7 @@ from dsrlb.host import guard
 from dsrlb.host.notify import STOPPING, notify
 from dsrlb.host.privileges import require_network
 from dsrlb.host.watch import Event
-from dsrlb.preflight import survey
+from dsrlb.preflight import guarded_by, survey
 
 log = logging.getLogger("dsrlb")
 
@@ -24,9 +24,9 @@ def serve(config: Config, *, force: bool = False) -> None:
     Raises ConfigError or HostError, with nothing left behind, when it cannot begin.
     """
     require_network("dsrlb serve")
-    ours = {service.vip for service in config.services}
-    for vip in guard.remove_stale(keep=ours):  # our own are taken over: without them the host would answer
-        log.info("took back the rules that a crashed run left for VIP %s", vip)
+    # Our own are taken over: without them the host would answer.
+    for one in guard.remove_stale(keep=guarded_by(config)):
+        log.info("took back the rules that a crashed run left for %s", guard.named(one))
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: events.put(("stop",)))
@@ -35,7 +35,7 @@ def serve(config: Config, *, force: bool = False) -> None:
     with ExitStack() as undo:
         undo.callback(guard.remove_stale)  # last of all: a start that fails leaves none, whoever set them
         ground = survey(config, force=force)
-        claim = guard.claim(ground.vips)
+        claim = guard.claim(ground.guarded)
         undo.callback(claim.release)
         loop = Loop(config, ground, claim, events, force)
         undo.callback(loop.front.give_back)  # before any rule is set

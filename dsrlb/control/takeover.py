@@ -18,7 +18,7 @@ from dsrlb.control.reload import Prepared
 from dsrlb.engines.packet import PacketEngine
 from dsrlb.errors import DsrlbError
 from dsrlb.host import guard
-from dsrlb.model import Address, wire_address
+from dsrlb.model import wire_address
 
 
 def stage(new: Prepared, front: Front, backends: Backends, engine: PacketEngine) -> None:
@@ -34,8 +34,8 @@ def stage(new: Prepared, front: Front, backends: Backends, engine: PacketEngine)
         undo.pop_all()
 
 
-def finish(gone: Iterable[Address], front: Front, backends: Backends, engine: PacketEngine) -> None:
-    """Give back what served only the configuration before; ``gone`` are its VIPs that are no more."""
+def finish(gone: Iterable[guard.Guarded], front: Front, backends: Backends, engine: PacketEngine) -> None:
+    """Give back what served only the configuration before; ``gone`` is what is guarded no more."""
     engine.narrow(list(front.links.values()), front.wire_vips, backends.ways_out)
     front.let_go(gone)
 
@@ -43,5 +43,5 @@ def finish(gone: Iterable[Address], front: Front, backends: Backends, engine: Pa
 def _unstage(new: Prepared, front: Front, backends: Backends, engine: PacketEngine) -> None:
     engine.narrow(list(front.links.values()), front.wire_vips, backends.ways_out)
     with suppress(DsrlbError):
-        guard.remove(set(new.ground.vips) - set(front.vips))
+        guard.remove(set(new.ground.guarded) - set(front.guarded))
     front.keep_guard()

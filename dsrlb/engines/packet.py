@@ -19,7 +19,7 @@ from dsrlb.engines.sockets import Sockets
 from dsrlb.frameio.af_packet import PacketSocket
 from dsrlb.frameio.segments import completed
 from dsrlb.frameio.sendmmsg import Sent
-from dsrlb.frameio.vnet import NO_VNET, Frame, offload_of
+from dsrlb.frameio.vnet import NO_VNET, Frame, moved, offload_of
 from dsrlb.host.links import Link
 from dsrlb.model import Action, Reason
 from dsrlb.state import State, expire, forget_others
@@ -37,6 +37,9 @@ _ANSWERS = frozenset(
         Reason.ND_REPLY,
         Reason.TOO_BIG_ANSWERED,
         Reason.TUNNEL_ERROR_TOLD,
+        Reason.TTL_EXCEEDED,
+        Reason.SNAT_EXHAUSTED,
+        Reason.REFUSED,
     )
 )
 _STOP, _LOOK = b"s", b"l"  # what the engine's thread is woken for
@@ -86,8 +89,8 @@ class PacketEngine:
     def install(self, table: ForwardingTable) -> None:
         """Use another table from the next batch on."""
         before, self.table = self.table, table
-        if table.sources != before.sources:
-            self._sockets.hear_errors(table.sources)
+        if (table.sources, table.servers) != (before.sources, before.servers):
+            self._sockets.hear(table.sources, table.servers)
 
     def start(self) -> None:
         """Begin to forward."""
@@ -162,7 +165,9 @@ class PacketEngine:
             offload = None if vnet is NO_VNET else offload_of(vnet)
             action, reason, out_ifindex, out = process(frame, ifindex, table, state, now_s, offload)
             if action >= _TX:
-                queues[out_ifindex].append((NO_VNET if reason in _ANSWERS else vnet, out))
+                if vnet is not NO_VNET:
+                    vnet = NO_VNET if reason in _ANSWERS else moved(vnet, frame, out)
+                queues[out_ifindex].append((vnet, out))
             elif reason is _VIP_CONFLICT:
                 self._on_conflict(frame, ifindex)
             elif reason is _REFUSAL:

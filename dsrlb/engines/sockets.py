@@ -2,7 +2,8 @@
 
 ::
 
-    front   where clients' frames come in: a packet ring, filtered for the VIPs       also a way out
+    front   where clients' frames come in, and answers of inline servers:
+            a packet ring, filtered for the VIPs and the servers                      also a way out
     ear     where errors about wrapped packets come in: a small ring, so filtered     also a way out
     way     where frames only leave: a socket without a ring
 
@@ -35,6 +36,7 @@ class Sockets:
         self.ways: dict[int, PacketSocket | WayOut] = {}
         self._vips: tuple[bytes, ...] = ()
         self._errors_to: tuple[bytes, ...] = ()
+        self._servers: tuple[bytes, ...] = ()
         self._front: frozenset[int] = frozenset()
         self._changing = threading.Lock()  # held to change these, not to use them
         self._retired: list[PacketSocket | WayOut] = []
@@ -92,10 +94,10 @@ class Sockets:
                 return True
         return False
 
-    def hear_errors(self, errors_to: Iterable[bytes]) -> None:
-        """Hear errors that are sent to these addresses of this host, on every source."""
+    def hear(self, errors_to: Iterable[bytes], servers: Iterable[bytes]) -> None:
+        """Hear errors that are sent to these addresses of this host, and what these servers answer."""
         with self._changing:
-            self._errors_to = tuple(sorted(errors_to))
+            self._errors_to, self._servers = tuple(sorted(errors_to)), tuple(sorted(servers))
             self._set_interests()
 
     def sources_by_fd(self) -> dict[int, tuple[int, PacketSocket]]:
@@ -124,7 +126,7 @@ class Sockets:
         self._close_retired()
 
     def _open_front(self, link: Link, vips: Sequence[bytes], undo: ExitStack) -> PacketSocket:
-        source = PacketSocket(link.name, Interest(tuple(vips), self._errors_to))
+        source = PacketSocket(link.name, Interest(tuple(vips), self._errors_to, self._servers))
         undo.callback(source.close)
         self._join(source, _v6(vips), undo)
         return source
@@ -136,7 +138,9 @@ class Sockets:
             source.join_solicited_node(vip)
 
     def _interest(self, ifindex: int) -> Interest:
-        return Interest(self._vips if ifindex in self._front else (), self._errors_to)
+        is_front = ifindex in self._front
+        vips, servers = (self._vips, self._servers) if is_front else ((), ())
+        return Interest(vips, self._errors_to, servers)
 
     def _set_interests(self) -> None:
         for ifindex, source in self.sources.items():

@@ -19,6 +19,8 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
+from dsrlb.wire.ethernet import ETHERTYPE_IPV4, skip_tags
+from dsrlb.wire.ipv4 import MORE_FRAGMENTS_AND_OFFSET
 from dsrlb.wire.offload import Offload
 
 Frame = tuple[bytes, bytes]  # vnet header, frame
@@ -46,6 +48,22 @@ def offload_of(vnet: bytes) -> Offload | None:
     if not flags & NEEDS_CSUM and not gso_type:
         return None
     return Offload(bool(flags & NEEDS_CSUM), segment_bytes if gso_type else 0)
+
+
+def moved(vnet: bytes, frame: bytes, out: bytes) -> bytes:
+    """Return the vnet header for what was made of a frame, whose link header may be longer or shorter.
+
+    A first piece is complete: the packet was finished before it was cut.
+    """
+    if len(out) == len(frame) and out[12:14] == frame[12:14]:
+        return vnet
+    (_, before), (kind, at) = skip_tags(frame), skip_tags(out)
+    if kind == ETHERTYPE_IPV4 and (out[at + 6] << 8 | out[at + 7]) & MORE_FRAGMENTS_AND_OFFSET:
+        return NO_VNET
+    flags, gso_type, hdr_len, gso_size, csum_start, csum_offset = VNET.unpack(vnet)
+    csum_start += (at - before) * (flags & NEEDS_CSUM)
+    hdr_len += (at - before) * bool(hdr_len)
+    return VNET.pack(flags, gso_type, hdr_len, gso_size, csum_start, csum_offset)
 
 
 def tagged(vnet: bytes, frame: bytes, tpid: int, tci: int) -> tuple[bytes, bytes]:

@@ -53,7 +53,7 @@ class Host:
         lost = {finding.subject for finding in self.findings}
         backends = {one.address for service in config.services for one in service.backends} - lost
         ways = {address: Way(E0, address, 1500, None) for address in backends}
-        return Ground(self.links, vips, ways, {}), tuple(self.findings)
+        return Ground(self.links, vips, vips, ways, {}), tuple(self.findings)
 
     def other_owners(self, pairs: Any, own: Any) -> list[Finding]:
         self.asked = [(vip, one.name) for vip, one in pairs]

@@ -123,10 +123,19 @@ def test_an_interface_that_frames_only_left_by_becomes_one_that_hears_and_back(f
 def test_ways_that_are_needed_stay(front: Sockets) -> None:
     for ifindex in (3, 4, 5):
         front.add_way_out(link(ifindex), hears=ifindex == 5)
-    front.hear_errors([TWO])
+    front.hear([TWO], [])
     front.narrow([link(2)], [ONE], ways=[4, 5])
     assert set(front.ways) == {2, 4, 5}
     assert state(front)["e5"] == (Interest((), (TWO,)), set())
+
+
+def test_what_servers_answer_is_heard_where_clients_frames_come_in_and_nowhere_else(front: Sockets) -> None:
+    front.add_way_out(link(5), hears=True)
+    front.hear([TWO], [SIX])
+    front.widen([link(3)], [ONE])
+    heard = {name: interest for name, (interest, _) in state(front).items()}
+    assert heard["e2"].servers == heard["e3"].servers == (SIX,)
+    assert heard["e5"] == Interest((), (TWO,))
 
 
 def test_a_deleted_way_is_retired_and_closed_once_it_is_polled_no_more(front: Sockets) -> None:
