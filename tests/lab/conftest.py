@@ -140,6 +140,9 @@ class Client:
     def download(self, size_bytes: int, host: object = VIP, **more: Any) -> Result:
         return ask(self.lab, "download", host=host, size_bytes=size_bytes, **more)
 
+    def exchange(self, count: int, host: object = VIP, **more: Any) -> Result:
+        return ask(self.lab, "exchange", host=host, count=count, deadline_s=300, **more)
+
     def echo(self, count: int, host: object = VIP, **more: Any) -> Result:
         return ask(self.lab, "echo", host=host, count=count, **more)
 
