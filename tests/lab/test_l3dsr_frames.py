@@ -129,8 +129,34 @@ def test_the_client_s_kernel_learns_what_fits(
     with inside(lab.namespace("client")), socket.socket(family, socket.SOCK_DGRAM) as sender:
         sender.setsockopt(*((0, 10, 2) if version == 4 else (41, 23, 2)))  # IP_MTU_DISCOVER: DO
         sender.connect((str(lab.vips[0] if version == 4 else lab.vips[1]), 9))
-        sender.send(bytes(1440 + 20 * (version == 4)))
-        assert eventually(lambda: " mtu 1480 " in learned_mtu(lab, version), 20)
+
+        def learns() -> bool:
+            with contextlib.suppress(OSError):  # EMSGSIZE: has learned
+                sender.send(bytes(1440 + 20 * (version == 4)))
+            return " mtu 1480 " in learned_mtu(lab, version)
+
+        assert eventually(learns, 20)
+
+
+def test_a_change_of_the_interface_s_mtu_is_followed(
+    lab: Lab, balancer: Balancer, tap: Callable[[str], Tap], inject: Inject
+) -> None:
+    wire, asked = tap("lb"), TO_BALANCER / four(lab, flags="DF") / UDP(sport=7, dport=9) / Raw(bytes(1362))
+
+    def told() -> set[int]:
+        inject(asked)
+        wire.read(0.2)
+        answers = [Ether(frame) for frame in wire.sent]
+        return {answer[ICMP].nexthopmtu for answer in answers if ICMP in answer}
+
+    set_mtu = ["ip", "-n", lab.namespace("lb"), "link", "set", "e0", "mtu"]
+    run([*set_mtu, "1400"])
+    try:
+        assert eventually(lambda: told() == {1380}, 20)
+    finally:
+        run([*set_mtu, "1500"])
+    wire.sent.clear()
+    assert eventually(lambda: inject(asked) and wire.read(0.2) and to_server(lab, wire), 20)
 
 
 @contextlib.contextmanager
@@ -172,7 +198,7 @@ def test_a_mark_of_congestion_survives_from_before_the_tunnel_and_from_inside(
             head = four(lab, tos=tos) if version == 4 else six(lab, tc=tos)
             inject(TO_BALANCER / head / UDP(sport=7, dport=9) / Raw(b"marked?"))
             assert heard() == tos
-        wire.until(lambda: len(to_server(lab, wire)) == 3)
+        wire.until(lambda: len(to_server(lab, wire)) >= 3)
         last = to_server(lab, wire)[-1]
         assert last[1] == 0xB8 | ECT_0
         mark(lab, last)
