@@ -37,7 +37,7 @@ from dsrlb.lab.topology import Lab
 VIPS = ip_address("198.18.10.1"), ip_address("2001:db8:10::1")
 FRONT, BACK = 30, 31
 METHODS = {"DR": "l2dsr", "TUN": "l3dsr", "NAT": "inline"}
-HERE = ["DR", "TUN"]
+HERE = list(METHODS)
 PAYLOADS_BYTES = (32, 1_000_001)  # the kernel's own size, and one of many segments
 
 

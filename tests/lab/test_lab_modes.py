@@ -16,10 +16,11 @@ from scapy.layers.l2 import Ether
 from dsrlb.lab import build
 from dsrlb.lab.client import ask
 from dsrlb.lab.lifecycle import down, standing, up
+from dsrlb.lab.topologies import TOPOLOGIES
 from dsrlb.lab.topology import Lab, link_bytes, run
 
 PREFIX = f"{TEST_PREFIX}m-"
-MODES = ["l2dsr", "l3dsr"]
+MODES = [one.mode for one in TOPOLOGIES]
 each_mode = pytest.mark.parametrize("mode", MODES)
 LAYOUTS = [{"mode": "l2dsr"}, {"mode": "l3dsr"}, {"mode": "inline"}, {"mode": "inline", "one_armed": True}]
 
