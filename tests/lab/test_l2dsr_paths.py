@@ -10,6 +10,7 @@ import random
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 import pytest
 from lab_wire import (
@@ -25,6 +26,7 @@ from lab_wire import (
     ip4,
     ip6,
     is_neighbourly,
+    marker,
     routed_by_the_host,
     server_of,
     settle,
@@ -47,10 +49,30 @@ from dsrlb.lab.topology import CLIENT, CLIENT6, VIP, VIP6, mac
 PORT_9 = (*both("9"), *both("9/udp"))
 
 
+# What a balancer may lose on a machine that is too busy, and TCP sends again.
+LOSSES = ("receive_ring_full", "send_failed", "backend_unresolved", "no_backend")
+
+
+def up_to(last: bytes, frames: Sequence[bytes]) -> list[bytes]:
+    """The frames before one, whatever its MAC addresses are."""
+    return list(takewhile(lambda frame: frame[12:] != last[12:], frames))
+
+
+def left_out(came: Sequence[bytes], went: Sequence[bytes]) -> list[bytes]:
+    """What came and did not leave; all else left in the order in which it came, and nothing besides."""
+    waiting, missing = iter(came), []
+    for frame in went:
+        missing += takewhile(lambda one, frame=frame: one != frame, waiting)
+    missing += waiting
+    assert len(missing) == len(came) - len(went), "a frame left that did not come, or came later"
+    return missing
+
+
 @pytest.mark.parametrize("routing", [0, 1])
-def test_of_real_traffic_only_the_two_mac_addresses_change(lab, serve, client, tap, routing) -> None:
+def test_of_real_traffic_only_the_two_mac_addresses_change(lab, serve, client, tap, inject, routing) -> None:
     with forwarding(lab, routing):
-        serve(flags=flags(lab, *both("80"), *both("8080"), *both("5353/udp"), scheduler="rr"))
+        vips = *both("80"), *both("8080"), *both("5353/udp"), *both("9/udp")
+        balancer = serve(flags=flags(lab, *vips, scheduler="rr"))
         routed_by_the_host(lab, forget=True)
         wire = tap("lb")
         for vip in (VIP, VIP6):
@@ -58,14 +80,18 @@ def test_of_real_traffic_only_the_two_mac_addresses_change(lab, serve, client, t
             upload = client.upload(2_000_000, vip)
             assert upload["sent"] == upload["received"]
             assert None not in client.echo(6, vip, size_bytes=4000)["servers"]
-        wire.until(lambda: len(wire.received) and len(to_vip(wire.sent)) >= len(to_vip(wire.received)))
+        [last] = inject(marker(0))  # once it is out, all frames before it have met their fate
+        wire.until(lambda: any(frame[12:] == last[12:] for frame in wire.sent))
         assert routed_by_the_host(lab) == ""
-    came, went = to_vip(wire.received), to_vip(wire.sent)
+    came, went = (up_to(last, to_vip(side)) for side in (wire.received, wire.sent))
     assert max(map(len, came)) > 5000  # offloads are on: segments as large as the kernel hands them over
-    assert [frame[12:] for frame in went] == [frame[12:] for frame in came]
+    lost = left_out([frame[12:] for frame in came], [frame[12:] for frame in went])
+    counted = counters(balancer)
+    assert len(lost) <= sum(counted[word] for word in LOSSES), (len(lost), counted)
     assert {frame[6:12] for frame in went} == {LB_MAC}
     assert {server_of(frame) for frame in went} == {"rs1", "rs2", "rs3"}
-    others = [frame for frame in wire.sent if frame[12:] not in {one[12:] for one in came}]
+    known = {frame[12:] for frame in to_vip(wire.received)}
+    others = [frame for frame in wire.sent if frame[12:] not in known]
     assert all(map(is_neighbourly, others))  # no reset, no ICMP error, no copy routed by the host
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import threading
+from collections.abc import Iterator
 
 from lab_host import LB, ip
 from lab_wire import eventually, inside
@@ -54,11 +56,21 @@ def test_more_changes_than_the_kernel_can_hold_for_us_ask_for_a_full_look(lab, m
     batch.write_text(
         "".join(f"neigh add 198.18.40.{n} lladdr 02:00:00:00:00:07 dev e0\n" for n in range(30, 250))
     )
+    good, all_sent = watch_module.events_of, threading.Event()
+
+    def busy(kind: int) -> Iterator[Event]:
+        """Keep the listener from its socket until the kernel has said everything."""
+        all_sent.wait(60)
+        return good(kind)
+
+    monkeypatch.setattr(watch_module, "events_of", busy)
     events: queue.Queue[Event] = queue.Queue()
     with inside(LB):
         watch = Watch(events)
     try:
         ip("-n", LB, "-batch", str(batch))
+        all_sent.set()
         assert eventually(lambda: events.get(timeout=30) == ("resync",), 30)
     finally:
+        all_sent.set()
         watch.stop()
