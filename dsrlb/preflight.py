@@ -30,6 +30,11 @@ class Way:
     mtu_bytes: int
     source: Address | None  # this host's own address on that way
 
+    @property
+    def asked(self) -> tuple[int, Address]:
+        """On which interface (ifindex) to ask for the MAC, and of whom."""
+        return self.link.ifindex, self.next_hop
+
 
 @dataclass(frozen=True)
 class Ground:

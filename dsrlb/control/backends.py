@@ -13,7 +13,7 @@ from dsrlb.config import Config
 from dsrlb.engines.packet import PacketEngine
 from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.host.links import Link, link_at
-from dsrlb.host.resolver import Resolver
+from dsrlb.host.resolver import NextHop, Resolver
 from dsrlb.host.watch import Event
 from dsrlb.model import Address, Hop, person_mac, wire_address
 from dsrlb.modes.base import wraps
@@ -73,12 +73,12 @@ class Backends:
         for address, way in self.ways.items():
             engine.add_way_out(way.link, hears=self.hears(address))
 
-    def macs(self, resolved: Mapping[Address, bytes | None]) -> dict[Address, bytes | None]:
+    def macs(self, resolved: Mapping[NextHop, bytes | None]) -> dict[Address, bytes | None]:
         """Return the MAC that frames for each backend go to, None while it is not known."""
         return {
             address: None
             if address in self._lost
-            else self._fixed_macs.get(address) or resolved.get(way.next_hop)
+            else self._fixed_macs.get(address) or resolved.get(way.asked)
             for address, way in self.ways.items()
         }
 
@@ -105,7 +105,6 @@ class Backends:
                 lost[address] = str(error)
         self._lost = lost
         self.resolver.update(targets(self.ways, self._fixed_macs, lost))
-        self.routes_changed = False  # only now: a look that failed is taken again
 
     def tell_changes(self, macs: Mapping[Address, bytes | None]) -> None:
         """Log, once each, which backends are unresolved, found, or at another MAC."""
@@ -137,13 +136,11 @@ def wrapped_for(config: Config) -> frozenset[Address]:
 
 def targets(
     ways: Mapping[Address, Way], fixed_macs: Mapping[Address, bytes], lost: Mapping[Address, str]
-) -> dict[Address, int]:
+) -> frozenset[NextHop]:
     """Return the next hops whose MAC is to be found, with the interface to ask on."""
-    return {
-        way.next_hop: way.link.ifindex
-        for address, way in ways.items()
-        if address not in fixed_macs and address not in lost
-    }
+    return frozenset(
+        way.asked for address, way in ways.items() if address not in fixed_macs and address not in lost
+    )
 
 
 def refuse_if_none_answers(macs: Mapping[Address, bytes | None], within_s: float) -> None:

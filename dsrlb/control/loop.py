@@ -25,8 +25,8 @@ from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.host import guard
 from dsrlb.host.notify import READY, RELOADING, notify
 from dsrlb.host.output import print_lines
+from dsrlb.host.resolver import NextHop
 from dsrlb.host.watch import Event, Watch
-from dsrlb.model import Address
 from dsrlb.preflight import Ground, links_of_answers, other_owners
 from dsrlb.transition import carry
 
@@ -167,6 +167,7 @@ class Loop:
             self.backends.look_at_routes(self.front.links.values(), self.engine)
             self.follow_answers()
             self.front.warn_of_owned()
+            self.backends.routes_changed = False  # only now: a look that failed is taken again
 
     def follow_answers(self) -> None:
         """Hear inline servers on the interfaces behind which they are now."""
@@ -175,7 +176,7 @@ class Loop:
             self.engine.widen(links, self.front.wire_vips)
             self.front.also(links)
 
-    def reconcile(self, resolved: Mapping[Address, bytes | None]) -> None:
+    def reconcile(self, resolved: Mapping[NextHop, bytes | None]) -> None:
         """Compile the table from what is known now, and install it if it differs."""
         macs = self.backends.macs(resolved)
         front = {ifindex: one.mac for ifindex, one in self.front.links.items()}
@@ -217,7 +218,7 @@ class Loop:
                 raise outcome
             if outcome is not None:
                 self.change_to(outcome)
-        except DsrlbError as error:
+        except (DsrlbError, OSError) as error:  # OSError: the kernel, out of memory or descriptors
             problems = str(error).splitlines()
             for problem in problems:
                 log.error("%s", problem)

@@ -19,7 +19,7 @@ from dsrlb.control.backends import refuse_if_none_answers, targets
 from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.host import guard
 from dsrlb.host.links import Link
-from dsrlb.host.resolver import Resolver
+from dsrlb.host.resolver import NextHop, Resolver
 from dsrlb.host.watch import Event
 from dsrlb.model import Address
 from dsrlb.preflight import Finding, Ground, guarded_by, look, other_owners
@@ -108,12 +108,14 @@ def _is_excused(finding: Finding, config: Config, running: Running, ground: Grou
 
 
 def _roles(address: Address, config: Config) -> set[object]:
-    """Return what an address is in a configuration: a VIP, a backend of some mode with some MAC."""
+    """Return what an address is in a configuration: a VIP, a backend of some mode, its options and MAC."""
     roles: set[object] = set()
     for service in config.services:
         if address in (service.vip, stand_in(service)):
             roles.add("VIP")
-        roles.update((service.mode, one.mac) for one in service.backends if one.address == address)
+        roles.update(
+            (service.mode, service.options, one.mac) for one in service.backends if one.address == address
+        )
     return roles
 
 
@@ -144,13 +146,13 @@ def _resolve_new(ground: Ground, lost: Mapping[Address, str], running: Running) 
         found = wait_for_macs(resolver, lambda: False)
     finally:
         resolver.close()
-    macs = {address: fixed.get(address) or found.get(way.next_hop) for address, way in new.items()}
+    macs = {address: fixed.get(address) or found.get(way.asked) for address, way in new.items()}
     is_one_old_there = any(address in known and address not in running.unresolved for address in ground.ways)
     if not running.force and not is_one_old_there:
         refuse_if_none_answers(macs, RESOLVE_WITHIN_S)
 
 
-def wait_for_macs(resolver: Resolver, is_over: Callable[[], bool]) -> dict[Address, bytes | None]:
+def wait_for_macs(resolver: Resolver, is_over: Callable[[], bool]) -> dict[NextHop, bytes | None]:
     """Return the MACs of a resolver's targets once all have answered, or after a while."""
     until = time.monotonic() + RESOLVE_WITHIN_S
     macs = resolver.step(time.monotonic())

@@ -88,9 +88,9 @@ class PacketEngine:
 
     def install(self, table: ForwardingTable) -> None:
         """Use another table from the next batch on."""
-        before, self.table = self.table, table
-        if (table.sources, table.servers) != (before.sources, before.servers):
-            self._sockets.hear(table.sources, table.servers)
+        if (table.sources, table.servers) != (self.table.sources, self.table.servers):
+            self._sockets.hear(table.sources, table.servers)  # may fail: then the next look tries again
+        self.table = table
 
     def start(self) -> None:
         """Begin to forward."""

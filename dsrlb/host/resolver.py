@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -110,44 +110,48 @@ def nearest(target: Address, own: Sequence[AnyInterface]) -> AnyInterface | None
     return min(own, key=lambda interface: target not in interface.network, default=None)
 
 
+# Whom to ask for, and on which interface (ifindex): link-local addresses are the same on many.
+NextHop = tuple[int, Address]
+
+
 class Resolver:
     """The MACs of a set of neighbours, kept true.  Owned by one thread."""
 
-    def __init__(self, targets: Mapping[Address, int]) -> None:
-        """Take the targets: address to ask for -> ifindex.  Raises OSError without CAP_NET_RAW."""
+    def __init__(self, targets: Iterable[NextHop]) -> None:
+        """Take the targets.  Raises OSError without CAP_NET_RAW."""
         self._ipr = IPRoute()
         self._out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: receives nothing
         self._out.setblocking(False)
-        self._seen: dict[Address, tuple[float, bytes]] = {}  # when last usable, and its MAC
-        self._resolve_at: dict[Address, float] = {}
-        self._turn: Address | None = None
+        self._seen: dict[NextHop, tuple[float, bytes]] = {}  # when last usable, and its MAC
+        self._resolve_at: dict[NextHop, float] = {}
+        self._turn: NextHop | None = None
         self.update(targets)
 
-    def update(self, targets: Mapping[Address, int]) -> None:
+    def update(self, targets: Iterable[NextHop]) -> None:
         """Replace the targets; what is known of those that stay is kept."""
-        self._keys = {address: (ifindex, wire_address(address)) for address, ifindex in targets.items()}
-        self._seen = {a: seen for a, seen in self._seen.items() if a in targets}
-        self._resolve_at = {a: due for a, due in self._resolve_at.items() if a in targets}
+        self._keys = {target: (target[0], wire_address(target[1])) for target in targets}
+        self._seen = {one: seen for one, seen in self._seen.items() if one in self._keys}
+        self._resolve_at = {one: due for one, due in self._resolve_at.items() if one in self._keys}
         self.refresh()
 
     def refresh(self) -> None:
         """Read the own addresses and MACs again; call it after a change of links or addresses."""
-        links = {ifindex: link_at(ifindex) for ifindex in {key[0] for key in self._keys.values()}}
-        self._questions: dict[Address, Question] = {}
-        for address, (ifindex, _) in self._keys.items():
-            here = links[ifindex]
-            asked = question(address, here) if here else None
+        links = {ifindex: link_at(ifindex) for ifindex in {ifindex for ifindex, _ in self._keys}}
+        self._questions: dict[NextHop, Question] = {}
+        for target in self._keys:
+            here = links[target[0]]
+            asked = question(target[1], here) if here else None
             if asked:
-                self._questions[address] = asked
+                self._questions[target] = asked
 
-    def known(self, now: float) -> dict[Address, bytes | None]:
+    def known(self, now: float) -> dict[NextHop, bytes | None]:
         """Return the MAC of every target, None where unresolved, without asking anybody.
 
         ``now`` in seconds, of any clock that only goes forward.
         """
         return self._judge(self._read(), now)
 
-    def step(self, now: float) -> dict[Address, bytes | None]:
+    def step(self, now: float) -> dict[NextHop, bytes | None]:
         """Return what ``known`` does, and ask where that is due; call it every 0.25 to 0.3 s."""
         table = self._read()
         self._ask(table, now)
@@ -160,60 +164,61 @@ class Resolver:
 
     def _read(self) -> dict[NeighbourKey, Neighbour]:
         table: dict[NeighbourKey, Neighbour] = {}
-        for ifindex in {key[0] for key in self._keys.values()}:
+        for ifindex in {ifindex for ifindex, _ in self._keys}:
             table.update(neighbours(ifindex))
         return table
 
-    def _judge(self, table: Mapping[NeighbourKey, Neighbour], now: float) -> dict[Address, bytes | None]:
-        macs: dict[Address, bytes | None] = {}
-        for address, key in self._keys.items():
+    def _judge(self, table: Mapping[NeighbourKey, Neighbour], now: float) -> dict[NextHop, bytes | None]:
+        macs: dict[NextHop, bytes | None] = {}
+        for target, key in self._keys.items():
             entry = table.get(key)
             if entry is not None and entry.usable and entry.mac is not None:
-                self._seen[address] = (now, entry.mac)
+                self._seen[target] = (now, entry.mac)
             elif entry is not None and entry.state == NUD_FAILED:
-                self._seen.pop(address, None)
-            at, mac = self._seen.get(address, (now, None))
-            macs[address] = mac if now - at <= KEEP_MISSING_S else None
+                self._seen.pop(target, None)
+            at, mac = self._seen.get(target, (now, None))
+            macs[target] = mac if now - at <= KEEP_MISSING_S else None
         return macs
 
     def _ask(self, table: Mapping[NeighbourKey, Neighbour], now: float) -> None:
         """Ask within the budget of a step; the next one begins with the first that had to wait."""
         frames_left, changes_left = FRAMES_PER_STEP, CHANGES_PER_STEP
-        waiting: Address | None = None
-        for address, key in self._from_turn():
+        waiting: NextHop | None = None
+        for target, key in self._from_turn():
             entry = table.get(key)
             ask = what_to_ask(entry)
-            changes = ask is Ask.PROBE or (ask is Ask.RESOLVE and now >= self._resolve_at.get(address, now))
+            changes = ask is Ask.PROBE or (ask is Ask.RESOLVE and now >= self._resolve_at.get(target, now))
             sends = ask in (Ask.UNICAST, Ask.MULTICAST, Ask.PROBE)
             if changes > changes_left or sends > frames_left:
-                waiting = waiting or address
+                waiting = waiting or target
                 continue
             changes_left -= changes
             frames_left -= sends
             if changes:
-                self._change(ask, address, key[0], now)
+                self._change(ask, target, now)
             if sends:
-                self._send(address, entry if ask is Ask.UNICAST else None)
+                self._send(target, entry if ask is Ask.UNICAST else None)
         self._turn = waiting
 
-    def _from_turn(self) -> list[tuple[Address, NeighbourKey]]:
+    def _from_turn(self) -> list[tuple[NextHop, NeighbourKey]]:
         """Return the targets in the order of this step."""
         order = list(self._keys.items())
         start = list(self._keys).index(self._turn) if self._turn in self._keys else 0
         return order[start:] + order[:start]
 
-    def _change(self, ask: Ask, address: Address, ifindex: int, now: float) -> None:
+    def _change(self, ask: Ask, target: NextHop, now: float) -> None:
         """Set the kernel's own machine going, without naming a MAC, so that what it knows stays."""
+        ifindex, address = target
         with contextlib.suppress(NetlinkError):  # the interface is down, or the entry just went
             if ask is Ask.PROBE:
                 self._ipr.neigh("change", dst=str(address), ifindex=ifindex, state=NUD_PROBE)
             else:
-                self._resolve_at[address] = now + RESOLVE_EVERY_S
+                self._resolve_at[target] = now + RESOLVE_EVERY_S
                 self._ipr.neigh("replace", dst=str(address), ifindex=ifindex, state=NUD_NONE, flags=NTF_USE)
 
-    def _send(self, address: Address, known: Neighbour | None) -> None:
+    def _send(self, target: NextHop, known: Neighbour | None) -> None:
         """Send the question: to one known MAC, or to all."""
-        asked = self._questions.get(address)
+        asked = self._questions.get(target)
         if asked is None:
             return
         frame = asked.multicast

@@ -60,8 +60,9 @@ class Host:
         return self.taken
 
     def resolver(self, targets: Any) -> Any:
-        self.resolved = list(targets)
-        macs = {address: None if address in self.silent else b"\2" * 6 for address in targets}
+        asked = list(targets)
+        self.resolved = [address for _, address in asked]
+        macs = {one: None if one[1] in self.silent else b"\2" * 6 for one in asked}
         return type("Resolver", (), {"step": lambda _, now: macs, "close": lambda _: None})()
 
     def claim(self, vips: Any) -> guard.Claim:
@@ -89,12 +90,12 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 
 @pytest.fixture
 def reread(tmp_path: Path, host: Host) -> Callable[..., Prepared]:
-    """``reread(text)``: prepare what the file says now, while ``TEXT`` runs."""
+    """``reread(text)``: prepare what the file says now, while ``TEXT`` (or ``before``) runs."""
     file = tmp_path / "dsrlb.toml"
-    file.write_text(TEXT)
-    running = Running(read_config(file), (E0,), frozenset(), force=False)
 
-    def run(text: str, **more: Any) -> Prepared:
+    def run(text: str, before: str = TEXT, **more: Any) -> Prepared:
+        file.write_text(before)
+        running = Running(read_config(file), (E0,), frozenset(), force=False)
         file.write_text(text)
         return prepare(replace(running, **more))
 
@@ -162,6 +163,14 @@ def test_what_plays_another_role_now_is_not_excused(
     host.findings = [Finding(RS1, "off-link")]
     with pytest.raises(ConfigError, match="off-link"):
         reread(text)
+
+
+def test_another_choice_about_the_mode_is_not_excused(reread: Callable[..., Prepared], host: Host) -> None:
+    host.findings = [Finding(RS1, "no way back")]
+    with_snat = TEXT.replace('"l2dsr"', '"inline"\nsnat = true')
+    assert reread(with_snat, before=with_snat).lost[RS1] == "no way back"
+    with pytest.raises(ConfigError, match="no way back"):
+        reread(TEXT.replace('"l2dsr"', '"inline"'), before=with_snat)
 
 
 def test_an_interface_that_is_missing_is_not_excused(reread: Callable[..., Prepared], host: Host) -> None:

@@ -18,6 +18,10 @@ from dsrlb.host.watch import Event, Watch
 from dsrlb.model import person_mac, wire_address
 
 
+def by_address(macs: dict) -> dict:
+    return {address: mac for (_, address), mac in macs.items()}
+
+
 class Control:
     """The part of the control loop that keeps MACs: step every 0.25 s, look at once on an event."""
 
@@ -25,7 +29,8 @@ class Control:
         self.events: queue.Queue[Event] = queue.Queue()
         with inside(LB):
             self.watch = Watch(self.events)
-            self.resolver = Resolver(dict.fromkeys(targets, links.link("e0").ifindex))
+            ifindex = links.link("e0").ifindex
+            self.resolver = Resolver((ifindex, target) for target in targets)
         self.macs: dict = {}
         self.next_step = time.monotonic()
 
@@ -34,11 +39,11 @@ class Control:
         with inside(LB):
             if now >= self.next_step:
                 self.next_step = now + 0.25
-                self.macs = self.resolver.step(now)
+                self.macs = by_address(self.resolver.step(now))
                 return self.macs
             with contextlib.suppress(queue.Empty):
                 if self.events.get(timeout=self.next_step - now)[0] == "neighbour":
-                    self.macs = self.resolver.known(time.monotonic())
+                    self.macs = by_address(self.resolver.known(time.monotonic()))
         return self.macs
 
     def until(self, targets, mac, within_s: float) -> float:
