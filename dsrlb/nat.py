@@ -226,7 +226,8 @@ def _send_back(
     out_ifindex = translation.back_ifindex
     if out_ifindex not in table.interfaces:
         return stop(state, Reason.REPLY_UNMATCHED)
-    outcome = hand_on(frame, l3_at, packet, offload, translation.back_link, ends, NO_LIMIT)
+    mtu_bytes = table.mtus.get(out_ifindex, NO_LIMIT)
+    outcome = hand_on(frame, l3_at, packet, offload, translation.back_link, ends, mtu_bytes)
     if isinstance(outcome, TooBig):
         return too_big(arrival, outcome.mtu_bytes, state, now_s)
     if isinstance(outcome, Reason):

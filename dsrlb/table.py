@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 
 from dsrlb import modes, schedulers
 from dsrlb.flows import by_state
@@ -76,7 +77,7 @@ class CompiledService:
 
 @dataclass(frozen=True)
 class ForwardingTable:
-    """Services by key, the addresses that are the balancer's, and the MACs of the interfaces served.
+    """Services by key, the addresses that are the balancer's, MACs and MTUs of the interfaces served.
 
     An interface whose MAC is None takes every unicast frame for its own (offline replay).
     """
@@ -90,6 +91,7 @@ class ForwardingTable:
     servers: frozenset[bytes] = frozenset()  # of modes that see replies
     # Where such servers answer from, as a service key of their own; whether to anybody, or to ``vips`` only.
     answering: Mapping[bytes, bool] = field(default_factory=dict)
+    mtus: Mapping[int, int] = field(default_factory=dict)  # bytes, of the ways to clients, where known
     edition: object = field(default_factory=object, compare=False, repr=False)  # no two tables share one
 
 
@@ -100,28 +102,35 @@ class TableDiff:
     removed: frozenset[bytes]
     put: Mapping[bytes, CompiledService]
     interfaces: Mapping[int, bytes | None] | None  # None: unchanged
+    mtus: Mapping[int, int] | None  # None: unchanged
 
     def __bool__(self) -> bool:
         """Return whether there is anything to do."""
-        return bool(self.removed or self.put or self.interfaces is not None)
+        return bool(self.removed or self.put or self.interfaces is not None or self.mtus is not None)
 
 
 EMPTY = ForwardingTable({}, frozenset(), {})
+NO_MTUS: Mapping[int, int] = MappingProxyType({})
 
 
 def compile_table(
-    services: Sequence[Service], hops: Mapping[Address, Hop | None], interfaces: Mapping[int, bytes | None]
+    services: Sequence[Service],
+    hops: Mapping[Address, Hop | None],
+    interfaces: Mapping[int, bytes | None],
+    mtus: Mapping[int, int] = NO_MTUS,
 ) -> ForwardingTable:
     """Return the table for these services; the order of services and backends does not matter to it.
 
     A backend without a hop gets no slot, and keeps its place for the flows that are its own.
     """
     compiled = {one.key: one for one in (_compile_service(service, hops) for service in services)}
-    return _assemble(compiled, dict(interfaces))
+    return _assemble(compiled, dict(interfaces), dict(mtus))
 
 
 def _assemble(
-    services: Mapping[bytes, CompiledService], interfaces: Mapping[int, bytes | None]
+    services: Mapping[bytes, CompiledService],
+    interfaces: Mapping[int, bytes | None],
+    mtus: Mapping[int, int],
 ) -> ForwardingTable:
     """Return the table of these services, with what follows from them."""
     wrapping = [one for one in services.values() if wraps(one.mode, one.options)]
@@ -141,6 +150,7 @@ def _assemble(
         sources=frozenset(ends[:16] for ends in tunnels),
         servers=frozenset(key[:16] for key in answering),
         answering=answering,
+        mtus=mtus,
     )
 
 
@@ -218,6 +228,7 @@ def diff(old: ForwardingTable, new: ForwardingTable) -> TableDiff:
         removed=frozenset(old.services.keys() - new.services.keys()),
         put={key: one for key, one in new.services.items() if old.services.get(key) != one},
         interfaces=None if old.interfaces == new.interfaces else new.interfaces,
+        mtus=None if old.mtus == new.mtus else new.mtus,
     )
 
 
@@ -226,4 +237,4 @@ def apply(change: TableDiff, old: ForwardingTable) -> ForwardingTable:
     services = {key: one for key, one in old.services.items() if key not in change.removed}
     services.update(change.put)
     interfaces = old.interfaces if change.interfaces is None else change.interfaces
-    return _assemble(services, interfaces)
+    return _assemble(services, interfaces, old.mtus if change.mtus is None else change.mtus)

@@ -24,7 +24,7 @@ from dsrlb.config import parse_backend, parse_vip
 from dsrlb.datapath import process
 from dsrlb.model import Action, Backend, Hop, ModeOptions, Reason, Service, wire_address
 from dsrlb.state import State, Verdict
-from dsrlb.table import ForwardingTable, compile_table
+from dsrlb.table import NO_MTUS, ForwardingTable, compile_table
 
 ALL_VIPS = (f"{VIP}:80", f"{VIP}:53/udp", f"[{VIP6}]:80", f"[{VIP6}]:53/udp")
 ALL_BACKENDS = tuple(f"{address},mac={mac}" for address, mac in zip(BACKENDS, BACKEND_MACS, strict=True))
@@ -68,12 +68,14 @@ def table(
     mode: str = "l2dsr",
     options: ModeOptions = DEFAULTS,
     mtu_bytes: int = 1500,
+    mtus: Mapping[int, int] = NO_MTUS,
 ) -> ForwardingTable:
     """Return the forwarding table of a balancer with one interface, or with two if a backend needs it."""
     made = services(vips, backends, scheduler, mode, options)
     behind = [backend for service in made for backend in service.backends]
     here = {IFINDEX: BALANCER, **({OTHER_IFINDEX: INNER} if any(map(is_inner, behind)) else {})}
-    return compile_table(made, hops(behind, mtu_bytes=mtu_bytes), here if interfaces is None else interfaces)
+    here = here if interfaces is None else dict(interfaces)
+    return compile_table(made, hops(behind, mtu_bytes=mtu_bytes), here, mtus)
 
 
 def feed(

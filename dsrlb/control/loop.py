@@ -181,7 +181,8 @@ class Loop:
         macs = self.backends.macs(resolved)
         front = {ifindex: one.mac for ifindex, one in self.front.links.items()}
         interfaces = self.backends.links_to_hear() | front
-        table = tables.compile_table(self.config.services, self.backends.hops(macs), interfaces)
+        mtus = {ifindex: one.mtu_bytes for ifindex, one in self.front.links.items()}
+        table = tables.compile_table(self.config.services, self.backends.hops(macs), interfaces, mtus)
         table = carry(self.engine.table, table, int(time.monotonic()))
         if tables.diff(self.engine.table, table):
             self.engine.install(table)

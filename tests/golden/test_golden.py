@@ -59,6 +59,7 @@ def table_of(story: dict[str, Any]) -> Any:
         mode=story.get("mode", "l2dsr"),
         options=ModeOptions(**options),
         mtu_bytes=story.get("mtu_bytes", 1500),
+        mtus={packets.IFINDEX: story["client_mtu_bytes"]} if "client_mtu_bytes" in story else {},
     )
 
 
