@@ -118,7 +118,7 @@ def _forward(arrival: Arrival, table: ForwardingTable, state: State, now_s: int)
     if service.mode.sees_replies:
         named = nat.reply_key(arrival, service, target, key, state, now_s)
         if isinstance(named, Reason):
-            return refuse(arrival, named, state, now_s)
+            return stop(state, named) if named is Reason.MALFORMED else refuse(arrival, named, state, now_s)
         reply_key = named
     if fragment is not None:
         for piece in state.fragments.remember(fragment.key, (service.key, target.key), now_s):

@@ -32,13 +32,18 @@ def reply_key(
 ) -> bytes | Reason:
     """Return the second name of the flow of a client's packet; a new flow gets one.
 
-    A Reason: the flow has no record, or there is no name left, so that replies could not be translated.
+    A Reason: replies could not be sent back, since the flow has no record, no name is left for it, or it
+    comes from no machine's MAC address.
     """
     flow = state.flows.get(key)
     if flow is None:
         return Reason.REFUSED  # the table is full
     ifindex, link = arrival.ifindex, link_back(arrival.frame, arrival.l3_at)
     translation = flow.translation
+    is_group = arrival.frame[6] & 1  # no machine sends from such an address: answers to it would go to many
+    if translation is None and is_group:
+        state.flows.forget(key)
+        return Reason.MALFORMED
     if translation is None:
         name = _new_name(service, target, key, state.flows, now_s)
         if name is None:
@@ -46,7 +51,7 @@ def reply_key(
             return Reason.REFUSED if service.source is None else Reason.SNAT_EXHAUSTED
         translation = Translation(key, name, ifindex, link, has_port=service.source is not None)
         state.flows.translate(flow, translation)
-    elif translation.back_link != link or translation.back_ifindex != ifindex:
+    elif (translation.back_link != link or translation.back_ifindex != ifindex) and not is_group:
         translation.back_link, translation.back_ifindex = link, ifindex
     return translation.reply_key
 
