@@ -131,4 +131,4 @@ def _make_tunnel_devices() -> None:
     if "tunl0" not in server("ip", "-o", "link", "show"):
         server("ip", "link", "add", "tunl0", "type", "veth", "peer", "name", "sit0")
     for device in ("tunl0", "sit0"):  # no address of their own, which would come after a while
-        server("ip", "link", "set", "dev", device, "addrgenmode", "none")
+        server("ip", "link", "set", "dev", device, "addrgenmode", "none", code=None)  # a real tunl0 has none

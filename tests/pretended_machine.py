@@ -142,7 +142,7 @@ class World:
             case ["ip", "link", "set", "dev", name, "up" | "down" as state]:
                 flags = set(self.links[name].split(",")) - {"UP"} | ({"UP"} if state == "up" else set())
                 self.links[name] = ",".join(sorted(flags))
-            case ["ip", "link", "set", "dev", "ip6tnl0", "type", "ip6tnl", "mode", mode]:
+            case ["ip", "-6", "tunnel", "change", "ip6tnl0", "mode", mode]:
                 self.mode = mode
             case ["ip", "address", "show"]:
                 return "".join(

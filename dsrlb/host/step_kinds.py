@@ -84,7 +84,8 @@ def _read_tunnel(machine: Machine, step: HostStep) -> str | None:
 
 
 def _set_tunnel(step: HostStep, mode: str) -> str:
-    return f"ip link set dev {step.target} type ip6tnl mode {mode}"
+    """By way of the older interface: ``ip link`` may not change the device that the module brings."""
+    return f"ip -6 tunnel change {step.target} mode {mode}"
 
 
 ADDRESS = Kind(

@@ -1,10 +1,15 @@
-"""Does a server set up for l3dsr with the BPF decapsulator answer for its VIPs, and is every fault named?"""
+"""Does a server set up for l3dsr answer for its VIPs, and is every fault named?
+
+With the BPF decapsulator; and with the kernel's tunnel devices as well, where this kernel has them.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from lab_fork import run_forked
@@ -40,6 +45,17 @@ OUTERS = {4: IP(src="198.18.0.1", dst="198.18.0.2"), 6: IPv6(src="2001:db8::1", 
 INNERS = {4: IP(src="198.18.0.1", dst=VIP), 6: IPv6(src="2001:db8::1", dst=VIP6)}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 DEADLINE_S = 60
+DEVICES = ("tunl0", "sit0", "ip6tnl0")
+
+
+def has_tunnels() -> bool:
+    """Whether a new network namespace has the kernel's tunnel devices, or can be given them."""
+    for module in ("ipip", "sit", "ip6_tunnel"):
+        subprocess.run(["sh", "-c", f"modprobe -q {module}"], capture_output=True, check=False)
+    return all(Path("/sys/class/net", device).exists() for device in DEVICES)
+
+
+DECAPS = ["bpf", *(["kernel"] if has_tunnels() else [])]
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +64,8 @@ def link() -> Iterator[None]:
         yield
 
 
-def setup(*flags: str) -> str:
-    return called("python", "setup", *BOTH, "--decap", "bpf", *flags)
+def setup(*flags: str, decap: str = "bpf") -> str:
+    return called("python", "setup", *BOTH, "--decap", decap, *flags)
 
 
 def verify(code: int, *flags: str) -> str:
@@ -81,13 +97,20 @@ def answers(inner: int, wrapped: Packet) -> bool:
     return (answer, source[0]) == (b"question answered", vip)
 
 
+@pytest.mark.parametrize("strict", [0, 1])
 @pytest.mark.parametrize("inner", [4, 6])
 @pytest.mark.parametrize("outer", [4, 6])
-def test_a_wrapped_question_is_answered_straight_from_the_vip(outer: int, inner: int) -> None:
-    setup()
-    run(*f"ip -n {CLIENT} route add {VIP} via 198.18.0.2".split())  # only so that its kernel takes the answer
+@pytest.mark.parametrize("decap", DECAPS)
+def test_a_wrapped_question_is_answered_straight_from_the_vip(
+    decap: str, outer: int, inner: int, strict: int
+) -> None:
+    """Also where the kernel checks sources strictly, on every device."""
+    values = "/proc/sys/net/ipv4/conf/all/rp_filter /proc/sys/net/ipv4/conf/default/rp_filter"
+    server("sh", "-c", f"for file in {values}; do echo {strict} >$file; done")
+    setup(decap=decap)
     assert answers(inner, OUTERS[outer] / INNERS[inner])
-    assert "counter  s0 decapsulated 1\n" in verify(0)
+    told = verify(0)
+    assert ("counter  s0 decapsulated 1\n" in told) == (decap == "bpf")
 
 
 def test_gue_is_taken_off_at_the_port_that_was_asked_for() -> None:
@@ -97,11 +120,12 @@ def test_gue_is_taken_off_at_the_port_that_was_asked_for() -> None:
     assert "advmss 1408" in server("ip", "route")
 
 
-def test_undo_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("decap", DECAPS)
+def test_undo_leaves_nothing_behind(decap: str) -> None:
     before = snapshot()
-    setup()
+    setup(decap=decap)
     after = snapshot()
-    assert "done  " not in setup()
+    assert "done  " not in setup(decap=decap)
     assert snapshot() == after != before
     called("python", "undo", *BOTH)
     assert snapshot() == before

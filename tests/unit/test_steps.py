@@ -77,7 +77,7 @@ def test_the_kernels_tunnels_are_brought_up_once_the_vip_is_on_them(world: World
         "ip address add 198.18.0.10/32 dev tunl0",
         "ip link set dev tunl0 up",
         "modprobe ip6_tunnel",
-        "ip link set dev ip6tnl0 type ip6tnl mode any",
+        "ip -6 tunnel change ip6tnl0 mode any",
         "sysctl -w net.ipv4.conf.ip6tnl0.rp_filter=2",
         "ip address add 198.18.0.10/32 dev ip6tnl0",
         "ip link set dev ip6tnl0 up",
