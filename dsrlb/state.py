@@ -60,8 +60,9 @@ def remember_pick(state: State, key: bytes, route: Route) -> None:
 
 
 def expire(state: State, now_s: int) -> None:
-    """Forget what is over: silent flows, datagrams whose first piece never came.  Call once a second."""
+    """Forget what is over: silent flows, unused ports, pieces without a first one.  Call once a second."""
     state.flows.expire(now_s)
+    state.flows.ports.expire(now_s)
     given_up = state.fragments.expire(now_s) + state.reply_fragments.expire(now_s)
     state.reasons[Reason.FRAGMENT_HELD] -= given_up
     state.reasons[Reason.FRAGMENT_EXPIRED] += given_up

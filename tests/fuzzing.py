@@ -10,6 +10,8 @@ import random
 
 import packets as p
 
+from dsrlb.wire.offload import Offload
+
 SEED = int(os.environ.get("DSRLB_FUZZ_SEED", "1"))
 FRAMES = int(os.environ.get("DSRLB_FUZZ_FRAMES", "100000"))
 EPOCH_FRAMES = 2000  # then time leaps, and what was held is over
@@ -63,6 +65,13 @@ def ipv4_header_sum(frame: bytearray) -> None:
     total = (total & 0xFFFF) + (total >> 16)
     total = (total & 0xFFFF) + (total >> 16)
     frame[at + 10 : at + 12] = (total ^ 0xFFFF).to_bytes(2, "big")
+
+
+def offload(rng: random.Random) -> Offload | None:
+    """Return what a kernel may say of a frame, whether or not it can be true of this one."""
+    if rng.random() < 0.5:
+        return None
+    return Offload(rng.random() < 0.5, rng.choice((0, 0, 1, 20, 40, 1440, 65_535)))
 
 
 def mutate(rng: random.Random, valid: list[bytes]) -> bytes:

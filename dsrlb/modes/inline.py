@@ -60,7 +60,8 @@ def hand_on(
     """
     if not lives_on(frame, l3_at):
         return Reason.TTL_DROPPED
-    is_partial = offload is not None and offload.is_partial
+    has_sum = bool(ends.ports)  # a piece behind the first has none, whatever is said of it
+    is_partial = offload is not None and offload.is_partial and has_sum
     must_cut = wire_bytes(frame, l3_at, packet, offload) > mtu_bytes
     if must_cut and not _may_cut(frame, l3_at, offload):
         return TooBig(mtu_bytes)

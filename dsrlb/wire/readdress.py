@@ -73,13 +73,16 @@ def lives_on(frame: bytes, l3_at: int) -> bool:
 
 
 def wire_bytes(frame: bytes, l3_at: int, packet: Packet, offload: Offload | None) -> int:
-    """Return the length of the IP packet, or of the longest of those into which it will be cut for it."""
-    if offload is None or not offload.segment_bytes:
+    """Return the length of the IP packet, or of the longest of those into which it will be cut for it.
+
+    A piece of a datagram is not cut into segments, whatever its offload says.
+    """
+    at, is_tcp = packet.l4_at, packet.protocol == l4.TCP
+    if offload is None or not offload.segment_bytes or packet.fragment is not None:
         return packet.end - l3_at
-    at = packet.l4_at
-    header_bytes = (
-        frame[at + l4.TCP_OFFSET_AT] >> 4 << 2 if packet.protocol == l4.TCP else l4.UDP_HEADER_BYTES
-    )
+    if is_tcp and at + l4.TCP_OFFSET_AT >= packet.end:
+        return packet.end - l3_at  # the header is not whole
+    header_bytes = frame[at + l4.TCP_OFFSET_AT] >> 4 << 2 if is_tcp else l4.UDP_HEADER_BYTES
     return min(packet.end, at + header_bytes + offload.segment_bytes) - l3_at
 
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import balancer
 import packets as p
 import pytest
-from fuzzing import EPOCH_FRAMES, FRAMES, LEAP_S, SEED, mutate, seeds
+from fuzzing import EPOCH_FRAMES, FRAMES, LEAP_S, SEED, mutate, offload, seeds
 from spec.l2dsr import Pieces, Services, leaves
 
 from dsrlb.datapath import process
@@ -28,11 +28,12 @@ ANSWERS = {Reason.ARP_REPLY, Reason.ND_REPLY, Reason.ECHO_REPLY}
 def test_any_frame_is_counted_once_and_leaves_only_if_the_statement_says_so(scheduler: str) -> None:
     print(f"DSRLB_FUZZ_SEED={SEED} DSRLB_FUZZ_FRAMES={FRAMES}")
     rng, valid = random.Random(f"{SEED} {scheduler}"), seeds()
+    unfinished = random.Random(f"{SEED} {scheduler} offloads")
     table, state, pieces, now_s = balancer.table(scheduler=scheduler), State(), Pieces(), 0
     backends = {p.mac_bytes(mac) for mac in p.BACKEND_MACS}
     for count in range(1, FRAMES // 2 + 1):
         frame = mutate(rng, valid)
-        action, reason, _, out = process(frame, p.IFINDEX, table, state, now_s)
+        action, reason, _, out = process(frame, p.IFINDEX, table, state, now_s, offload(unfinished))
         sent = [freed for _, _, _, freed in state.released]
         state.released.clear()
         if action >= Action.TX and reason not in ANSWERS:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import balancer
 import packets as p
 import pytest
-from fuzzing import EPOCH_FRAMES, FRAMES, LEAP_S, SEED, mutate, seeds
+from fuzzing import EPOCH_FRAMES, FRAMES, LEAP_S, SEED, mutate, offload, seeds
 from reassembly import ones_sum
 from spec.l2dsr import Pieces, Services, leaves
 from spec.l3dsr import received, unwrapped
@@ -77,9 +77,10 @@ def frames(kind: str) -> list[bytes]:
 
 def test_what_l2dsr_would_forward_is_wrapped_and_nothing_else() -> None:
     print(f"DSRLB_FUZZ_SEED={SEED} DSRLB_FUZZ_FRAMES={FRAMES}")
+    rng = random.Random(f"{SEED} l3dsr offloads")
     table, state, pieces, now_s = balancer.table(backends=BACKENDS, mode="l3dsr"), State(), Pieces(), 0
     for count, frame in enumerate(frames("fits"), 1):
-        action, reason, _, out = process(frame, p.IFINDEX, table, state, now_s)
+        action, reason, _, out = process(frame, p.IFINDEX, table, state, now_s, offload(rng))
         sent = [freed for _, _, _, freed in state.released]
         state.released.clear()
         if action >= Action.TX and reason not in ANSWERS:
@@ -105,9 +106,9 @@ def test_where_little_fits_every_frame_that_leaves_is_whole_and_short_enough(enc
     """IPv4 servers behind a link of 120 bytes: most packets are cut, inside or outside, or refused."""
     options = ModeOptions(encap=encap, clamp_mss=True)  # type: ignore[arg-type]  # one of its words
     table = balancer.table(backends=BACKENDS[:1], mode="l3dsr", options=options, mtu_bytes=120)
-    state, now_s, sizes = State(), 0, set()
+    state, now_s, sizes, rng = State(), 0, set(), random.Random(f"{SEED} {encap} offloads")
     for count, frame in enumerate(frames(encap)[: FRAMES // 6], 1):
-        verdict = process(frame, p.IFINDEX, table, state, now_s)
+        verdict = process(frame, p.IFINDEX, table, state, now_s, offload(rng))
         for action, reason, _, out in (*state.released, verdict):
             if action < Action.TX or reason in ANSWERS:
                 continue

@@ -14,6 +14,7 @@ from dsrlb.frameio.vnet import GSO_TCPV4, NO_VNET, VNET, moved, offload_of
 from dsrlb.model import Reason
 from dsrlb.state import State
 from dsrlb.table import ForwardingTable
+from dsrlb.wire.offload import Offload
 
 Sent = tuple[bytes, bytes]  # vnet header, frame
 
@@ -63,6 +64,32 @@ def test_large_segments_pass_whole_if_those_cut_from_them_fit() -> None:
     assert [len(one) - 14 for one in cut] == [1480] * 3 + [5000 - 3 * 1440 + 40]
     assert all(bytes(one) == p.rebuilt(one) for one in map(p.Ether, cut))
     assert handled(partial(asked), header, table(1479), state)[0] is Reason.TOO_BIG_ANSWERED
+
+
+@pytest.mark.parametrize("offload", [Offload(False, 1440), Offload(True, 1440), Offload(True, 0)])
+@pytest.mark.parametrize("mtu_bytes", [1500, 68])
+def test_a_piece_without_a_header_is_sent_as_it_is_whatever_its_offload_says(
+    offload: Offload, mtu_bytes: int
+) -> None:
+    state, here, (first, last) = State(), table(mtu_bytes), p.pieces(p.tcp(load=bytes(28)), 40)
+    process(bytes(first), p.IFINDEX, here, state, 0)
+    _, reason, _, out = process(bytes(last), p.IFINDEX, here, state, 0, offload)
+    assert (len(bytes(last)), reason) == (14 + 20 + 8, Reason.FRAGMENT_FORWARDED)
+    sent = p.Ether(out)
+    assert bytes(sent) == p.rebuilt(sent)
+    assert (sent[p.IP].dst, bytes(sent[p.IP].payload)) == (p.SERVERS[0], bytes(last)[34:])
+
+
+def test_an_unfinished_piece_that_has_to_be_cut_is_cut_as_it_is() -> None:
+    """The place of a checksum in the first piece holds data in the others."""
+    state, here = State(), table(68)
+    first, last = p.pieces(p.tcp(load=bytes(range(140))), 80)
+    process(bytes(first), p.IFINDEX, here, state, 0)
+    state.released.clear()
+    _, _, _, out = process(bytes(last), p.IFINDEX, here, state, 0, Offload(True, 0))
+    sent = [out, *(piece for _, _, _, piece in state.released)]
+    assert len(sent) == 2
+    assert b"".join(piece[34:] for piece in sent) == bytes(last)[34:]
 
 
 def test_an_unfinished_packet_that_has_to_be_cut_is_finished_first() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
+
 from dsrlb import ports
-from dsrlb.ports import COUNT, FIRST, LAST, SourcePorts
+from dsrlb.ports import COUNT, FIRST, LAST, REST_S, SourcePorts
 
 SERVER, SOURCE = bytes(15) + b"\x01", bytes(15) + b"\x02"
 NAME = SERVER + SOURCE + b"\x00\x50" + b"\x9c\x40" + bytes((6, 0, 0, 0))
@@ -44,13 +48,88 @@ def test_a_restart_begins_elsewhere() -> None:
     assert len({port_of(SourcePorts().take(NAME, now_s)) for now_s in range(50)}) > 40
 
 
-def test_rings_that_nobody_uses_are_forgotten_and_those_in_use_are_not() -> None:
+def test_the_order_stays_lap_after_lap() -> None:
     here = SourcePorts()
-    kept = here.take(NAME, 0)
-    for number in range(ports.MAX_IDLE_RINGS + 10):
-        taken = here.take(number.to_bytes(16, "big") + NAME[16:], 0)
-        assert taken is not None
+    laps = [[here.take(NAME, 0) for _ in range(COUNT)]]
+    for _ in range(2):
+        for name in laps[-1]:
+            assert name is not None
+            here.give_back(name)
+        laps.append([here.take(NAME, 0) for _ in range(COUNT)])
+    assert laps[0] == laps[1] == laps[2]
+
+
+def name_of(number: int) -> bytes:
+    """Return the name of a flow to one of many ports of the server."""
+    return NAME[:32] + number.to_bytes(2, "big") + NAME[34:]
+
+
+def swept(here: SourcePorts, now_s: int) -> None:
+    """Look at every ring once."""
+    for _ in range(2):  # one call may only note that the last sweep is over
+        here.expire(now_s, ports.MAX_RINGS + 1)
+
+
+def test_a_ring_costs_little_until_its_ports_come_back() -> None:
+    here = SourcePorts()
+    for number in range(3000):
+        assert here.take(name_of(number), 0)
+    ring = here._rings[name_of(0)[:34] + NAME[36:]]
+    assert sys.getsizeof(ring) + sys.getsizeof(ring.ports) < 300
+
+
+def test_there_are_so_many_rings_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "MAX_RINGS", 10)
+    here = SourcePorts()
+    taken = [here.take(name_of(number), 0) for number in range(10)]
+    assert all(taken)
+    assert here.take(name_of(10), 0) is None
+    assert here.take(name_of(9), 0) is not None  # those that there are go on
+    assert taken[0]
+    here.give_back(taken[0])
+    swept(here, 0)
+    assert here.take(name_of(10), REST_S - 1) is None
+    swept(here, REST_S)
+    assert here.take(name_of(10), REST_S) is not None
+
+
+def test_a_ring_is_forgotten_only_when_no_server_remembers_its_ports() -> None:
+    here = SourcePorts()
+    first = here.take(NAME, 0)
+    assert first
+    swept(here, 1000)  # in use
+    here.give_back(first)
+    swept(here, 1000)
+    swept(here, 1000 + REST_S - 1)
+    second = here.take(NAME, 1000 + REST_S - 1)
+    assert second and second != first
+    here.give_back(second)
+    swept(here, 1000 + REST_S)  # not used for a minute from now on, not from the first time
+    swept(here, 1000 + 2 * REST_S - 1)
+    assert len(here._rings) == 1
+    swept(here, 1000 + 2 * REST_S)
+    assert not here._rings
+
+
+def test_a_port_is_not_given_twice_in_a_second_however_many_rings_come_and_go() -> None:
+    here, given = SourcePorts(), []
+    for number in range(300):
+        for name in (NAME, name_of(1000 + number)):
+            taken = here.take(name, 5)
+            assert taken
+            here.give_back(taken)
+            given.append(taken)
+        here.expire(5)
+    assert len(set(given)) == len(given)
+
+
+def test_a_sweep_looks_at_a_bounded_number_of_rings_and_comes_round() -> None:
+    here = SourcePorts()
+    for number in range(100):
+        taken = here.take(name_of(number), 0)
+        assert taken
         here.give_back(taken)
-    assert len(here._rings) <= ports.MAX_IDLE_RINGS
-    assert kept is not None
-    here.give_back(kept)
+    here.expire(0, 30)  # begins
+    for now_s in (0, 0, 0, 0, REST_S):
+        here.expire(now_s, 30)
+    assert len(here._rings) == 70
