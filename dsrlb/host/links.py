@@ -46,16 +46,16 @@ class OwnAddress:
         return f"{self.address}/{self.prefix_length} dev {self.interface}"
 
 
-def default_interface() -> str:
+def default_interface(option: str = "--interface") -> str:
     """Return the interface of the default route, IPv4's first, then IPv6's.
 
-    Raises ConfigError when this host has no default route.
+    Raises ConfigError when this host has no default route: it names the option that gives one.
     """
     routes = netifaces.gateways().get("default", {})
     for family in (netifaces.AF_INET, netifaces.AF_INET6):
         if family in routes:
             return str(routes[family][1])
-    raise ConfigError("This host has no default route to take the interface from; name it (--interface).")
+    raise ConfigError(f"This host has no default route to take the interface from; name it with {option}.")
 
 
 def link(name: str) -> Link:

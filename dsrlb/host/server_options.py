@@ -38,7 +38,7 @@ def _can_load(machine: Machine, module: str) -> bool:
 def tunnel_device(machine: Machine, named: str | None) -> str:
     """Return the Ethernet device on which tunnel packets come in: the one named, or the default route's."""
     there = host.links(machine)
-    device = named or default_interface()
+    device = named or default_interface("--device")
     if device not in there:
         raise ConfigError(f"There is no device {device}; this machine has {', '.join(sorted(there))}.")
     if there[device][2] != "ether":

@@ -66,7 +66,7 @@ class Balancer:
 
 def serve_flags(lab: Lab, *flags: str, version: int = 4, ports: Sequence[str] = ("80",)) -> list[str]:
     """Return the flags for a service of the lab's mode, its VIP and all its servers, then ``flags``."""
-    line = ["--mode", lab.mode, *(word for device in lab.interfaces for word in ("--interface", device))]
+    line = ["--mode", lab.mode, "--interface", "e0"]  # where clients are; behind e1 there are only servers
     vip = lab.vips[0] if version == 4 else f"[{lab.vips[-1]}]"
     for port in ports:
         line += ["--vip", f"{vip}:{port}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from lab_refusals import CONFIG, USAGE, Run, flags
@@ -50,3 +51,11 @@ def test_no_interface_and_no_default_route_is_refused(lab: Lab, refused: Run) ->
     at = line.index("--interface")
     # The switch has no route at all.
     refused(*line[:at], *line[at + 2 :], role="switch").because(CONFIG, "no default route", "--interface")
+
+
+def test_a_server_without_a_default_route_is_told_how_to_name_its_device(dsrlb: Callable[..., Any]) -> None:
+    done = dsrlb(
+        "backend", "setup", "--mode", "l3dsr", "--vip", "198.18.10.1", "--decap", "bpf", role="switch"
+    )
+    assert done.returncode == CONFIG
+    assert "no default route" in done.stderr and "--device" in done.stderr
