@@ -113,7 +113,7 @@ def lines_to_paste(lab: Lab) -> list[str]:
         *(f"{client} curl {shlex.quote(f'http://{host}/')}" for host in hosts),
         f"{client} curl -o /dev/null http://{hosts[0]}/file/20m",
         f"# what crosses the balancer: {lab.topology.crosses}",
-        f"{balancer} tcpdump -nei e0 {lab.topology.watch.format(vip=lab.vips[0])}",
+        f"{balancer} tcpdump -nei {lab.topology.watch.format(vip=lab.vips[0])}",
         "# remove it all",
         f"sudo {me} lab down" + ("" if lab.prefix == DEFAULT_PREFIX else f" --prefix {lab.prefix}"),
     ]

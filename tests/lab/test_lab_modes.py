@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from lab_wire import TEST_PREFIX, eventually, socket_in
@@ -130,3 +131,14 @@ def test_a_lab_of_one_mode_replaces_one_of_another(mode: str) -> None:
     lab = Lab(prefix=PREFIX, mode=other, servers=1)
     assert build.present(PREFIX) == sorted(map(lab.namespace, lab.roles))
     assert link_bytes(lab, "lb").received >= 0
+
+
+def test_the_python_lines_of_the_document_do_what_they_say() -> None:
+    page = (Path(__file__).parents[2] / "docs/lab.md").read_text()
+    [block] = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    mine = block.replace("Lab(", f"Lab(prefix={PREFIX!r}, ")
+    done = subprocess.run([sys.executable, "-c", mine], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    upload, wrong = done.stdout.splitlines()
+    assert "'bytes': 20000000" in upload
+    assert wrong == "{}"

@@ -205,3 +205,10 @@ def test_a_layout_that_the_mode_does_not_have_is_one_sentence_and_exit_code_2(co
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert "one-armed and snat are layouts of mode inline" in done.stderr
+
+
+def test_what_to_watch_at_the_balancer_is_on_an_interface_that_it_has() -> None:
+    for one in TOPOLOGIES:
+        device, _, words = one.watch.format(vip=one.vips[0]).partition(" ")
+        assert device in ("any", *(end.device for end in Lab(mode=one.mode).network.ends("lb")))
+        assert words

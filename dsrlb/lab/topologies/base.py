@@ -80,7 +80,7 @@ class Topology:
     server_note: str  # what a server is here, said to a person; {vip} is filled in
     replies: str  # by which way the answers go, said to a person
     crosses: str  # what tcpdump sees at the balancer, said to a person
-    watch: str  # ... and its filter; {vip} is filled in
+    watch: str  # ... its interface and filter; {vip} is filled in
     setup: tuple[str, ...] | None  # flags of ``dsrlb backend setup`` beside mode and VIPs; None: not needed
 
 

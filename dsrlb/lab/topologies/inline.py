@@ -75,6 +75,6 @@ INLINE = Topology(
     server_note="knows nothing of the VIP {vip}",
     replies="the answers went through the balancer, as the requests did: all bytes crossed it",
     crosses="requests and replies, with the client's and with the servers' view of them",
-    watch="tcp port 80",
+    watch="any tcp port 80",
     setup=None,
 )

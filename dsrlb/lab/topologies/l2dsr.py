@@ -67,6 +67,6 @@ L2DSR = Topology(
     server_note="holds the VIP {vip} on lo",
     replies=DIRECT,
     crosses="requests and acknowledgements only",
-    watch="host {vip}",
+    watch="e0 host {vip}",
     setup=(),
 )

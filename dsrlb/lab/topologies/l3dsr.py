@@ -83,6 +83,6 @@ L3DSR = Topology(
     server_note="unwraps, holds the VIP {vip}",
     replies=DIRECT,
     crosses="requests and acknowledgements only, as they come and as they go, wrapped",
-    watch="host {vip} or ip proto 4",
+    watch="e0 host {vip} or ip proto 4",
     setup=("--decap", "bpf"),
 )
