@@ -2,20 +2,21 @@
 
 A flow on record keeps its backend.  One without is where the slots say, or, while slots change hands,
 where the former ones say (``dsrlb/transition.py``); a new one is picked by the service's cursor.  It is
-recorded if the slots alone will not lead its next packet to the same backend.
+recorded if the slots alone will not lead its next packet to the same backend.  Where clients are to stay
+with a server, a new flow goes to that of its client's template (``dsrlb/persistence.py``).
 """
 
 from __future__ import annotations
 
-from dsrlb.flows import BackendCount, Flow, begins_anew, first_state, next_state
+from dsrlb.flows import BackendCount, Flow, FlowState, begins_anew, first_state, next_state
 from dsrlb.least import Race, pick_least, prepare
 from dsrlb.schedulers.base import Cursor
 from dsrlb.state import State
-from dsrlb.table import GONE, CompiledService, Target
+from dsrlb.table import GONE, WHOLE_ADDRESS, CompiledService, Target
 from dsrlb.wire import l4
-from dsrlb.wire.flowhash import client_hash, flow_hash
+from dsrlb.wire.flowhash import client_hash, client_network, flow_hash
 
-_COUNTER, _LEAST, _CLIENT_HASH = Cursor.COUNTER, Cursor.LEAST, Cursor.CLIENT_HASH
+_COUNTER, _LEAST = Cursor.COUNTER, Cursor.LEAST
 
 
 def pick_backend(
@@ -35,7 +36,10 @@ def pick_backend(
         if target is not None and target.hop is not None:
             flow.seen_s, flow.timeouts_s = now_s, service.timeouts_s
             if flags is not None:
-                flow.enter(next_state(flow.state, flags))
+                state_now = next_state(flow.state, flags)
+                if service.persist is not None and flow.state < state_now == FlowState.ESTABLISHED:
+                    _prolong(service, key, target, state, now_s)
+                flow.enter(state_now)
             if is_told_by_slots(service, key) and target is pick_by_hash(service, key):
                 state.flows.forget(key)  # left over from when slots changed hands
             return target
@@ -52,7 +56,8 @@ def _pick_unrecorded(
 ) -> Target | None:
     """Return the backend of a flow without a (valid) record, and record it if it needs one."""
     opens = flags is not None and flags & (l4.SYN | l4.ACK) == l4.SYN
-    owner = pick_under_way(service, key)
+    owner = _persisted(service, key, state, now_s) if service.former is None else None
+    owner = owner or pick_under_way(service, key)
     if is_told_by_slots(service, key):
         if opens and owner is not None:
             count_of(state, service, owner).flows += 1
@@ -62,16 +67,48 @@ def _pick_unrecorded(
             return None
         owner = None
     if not state.flows.has_room(key):  # what its next packet will get, this one gets
-        return owner or pick_by_hash(service, key)
+        target = owner or pick_by_hash(service, key)
+        _persist(service, key, target, FlowState.SYN_RECEIVED, state, now_s)
+        return target
     is_new = opens or owner is None or (flags is None and service.former is None)
-    target = _pick_new(service, key, state) if is_new else owner
+    target = _pick_new(service, key, state, now_s) if is_new else owner
     if target is not None:
         count = count_of(state, service, target)
         # The slots will not lead to its former backend for ever, and it may be silent for long.
         first = first_state(flags, is_proven=not is_new and service.former is not None)
         state.flows.insert(key, Flow(target.key, first, now_s, count, service.timeouts_s))
         count.flows += opens or service.records_all
+        _persist(service, key, target, first, state, now_s)
     return target
+
+
+def _persisted(service: CompiledService, key: bytes, state: State, now_s: int) -> Target | None:
+    """Return the backend of the template of a flow's client, if there is one."""
+    if service.persist is None:
+        return None
+    backend = state.templates.backend(_template_key(service, key), now_s)
+    return service.by_key.get(backend) if backend is not None else None
+
+
+def _persist(
+    service: CompiledService, key: bytes, target: Target | None, begins_in: int, state: State, now_s: int
+) -> None:
+    """Let the client of a flow that begins in this state stay with its backend."""
+    if service.persist is not None and target is not None:
+        lasts_s = service.persist.timeout_s
+        if begins_in not in (FlowState.UDP, FlowState.ESTABLISHED):
+            lasts_s = min(lasts_s, service.timeouts_s[FlowState.SYN_RECEIVED])
+        state.templates.keep(_template_key(service, key), target.key, now_s + lasts_s)
+
+
+def _prolong(service: CompiledService, key: bytes, target: Target, state: State, now_s: int) -> None:
+    """Prolong the template of a client whose connection is established, unless it leads elsewhere by now."""
+    if _persisted(service, key, state, now_s) in (None, target):
+        _persist(service, key, target, FlowState.ESTABLISHED, state, now_s)
+
+
+def _template_key(service: CompiledService, key: bytes) -> bytes:
+    return service.key + client_network(key[:16], service.prefixes or WHOLE_ADDRESS)
 
 
 def is_told_by_slots(service: CompiledService, key: bytes) -> bool:
@@ -96,22 +133,25 @@ def pick_under_way(service: CompiledService, key: bytes) -> Target | None:
         return pick_by_hash(service, key)
     if not len(former.slots):
         return None
-    place = former.slots[_hashed(former.cursor, key) * len(former.slots) >> 32]
+    place = former.slots[_hashed(former.prefixes, key) * len(former.slots) >> 32]
     return None if place == GONE else service.targets[place]
 
 
 def pick_by_hash(service: CompiledService, key: bytes) -> Target | None:
-    """Return the backend in the slot of the flow's, or of the client's, hash (multiply and shift)."""
+    """Return the backend in the slot of a flow's hash, or its client network's (multiply and shift)."""
     slots = service.slots
-    return service.targets[slots[_hashed(service.cursor, key) * len(slots) >> 32]] if len(slots) else None
+    return service.targets[slots[_hashed(service.prefixes, key) * len(slots) >> 32]] if len(slots) else None
 
 
-def _hashed(cursor: Cursor, key: bytes) -> int:
-    return client_hash(key[:16]) if cursor is _CLIENT_HASH else flow_hash(key)
+def _hashed(prefixes: tuple[int, int] | None, key: bytes) -> int:
+    return flow_hash(key) if prefixes is None else client_hash(client_network(key[:16], prefixes))
 
 
-def _pick_new(service: CompiledService, key: bytes, state: State) -> Target | None:
-    """Pick for a new flow: the backend whose turn it is, the one with the least load, or by hash."""
+def _pick_new(service: CompiledService, key: bytes, state: State, now_s: int) -> Target | None:
+    """Pick for a new flow: its client's backend, whose turn it is, who has the least load, or by hash."""
+    kept = _persisted(service, key, state, now_s)
+    if kept is not None and kept.hop is not None and kept.weight:
+        return kept
     if not len(service.slots):
         return None
     if service.cursor is _LEAST:

@@ -11,6 +11,7 @@ from dsrlb.fragments import FragmentTable
 from dsrlb.least import Race
 from dsrlb.model import PASS_REASONS, Action, Hop, Reason
 from dsrlb.modes.base import NO_LIMIT
+from dsrlb.persistence import TemplateTable
 from dsrlb.table import ForwardingTable
 
 MAX_PICKS = 65_536  # about 200 bytes each
@@ -36,6 +37,7 @@ class State:
     """All that the data path remembers from one frame to the next."""
 
     flows: FlowTable = field(default_factory=FlowTable)
+    templates: TemplateTable = field(default_factory=TemplateTable)
     fragments: FragmentTable = field(default_factory=FragmentTable)
     reply_fragments: FragmentTable = field(default_factory=FragmentTable)  # owner: both names of the flow
     turns: dict[bytes, int] = field(default_factory=dict)  # service key -> place of its counter cursor
@@ -63,6 +65,7 @@ def expire(state: State, now_s: int) -> None:
     """Forget what is over: silent flows, unused ports, pieces without a first one.  Call once a second."""
     state.flows.expire(now_s)
     state.flows.ports.expire(now_s)
+    state.templates.expire(now_s)
     given_up = state.fragments.expire(now_s) + state.reply_fragments.expire(now_s)
     state.reasons[Reason.FRAGMENT_HELD] -= given_up
     state.reasons[Reason.FRAGMENT_EXPIRED] += given_up

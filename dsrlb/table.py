@@ -42,6 +42,7 @@ class Target:
     weight: int = 1
 
 
+WHOLE_ADDRESS = (32, 128)
 GONE = 0xFFFF  # in former slots: whoever was there is no backend of the service any more
 
 
@@ -49,7 +50,7 @@ GONE = 0xFFFF  # in former slots: whoever was there is no backend of the service
 class Former:
     """Where flows without a record are, while slots change hands (``dsrlb/transition.py``)."""
 
-    cursor: Cursor  # one of the hashes
+    prefixes: tuple[int, int] | None  # as a service's own
     slots: memoryview  # like a service's own; or GONE
     until_s: int  # by then every flow that still lives has been seen, and has a record
 
@@ -61,6 +62,7 @@ class CompiledService:
     key: bytes
     name: str
     cursor: Cursor
+    prefixes: tuple[int, int] | None  # IPv4, IPv6: of the client's network, which is hashed; None: the flow
     slots: memoryview  # of unsigned 16-bit indices into targets; empty: no backend can take traffic
     targets: tuple[Target, ...]
     shares: tuple[int, ...]  # of new flows, for each target; 0: it gets none
@@ -186,6 +188,7 @@ def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> Co
         key=service_key(wire_address(service.vip), service.port, PROTOCOL_NUMBERS[service.protocol]),
         name=service.name,
         cursor=scheduler.cursor,
+        prefixes=_prefixes(scheduler.cursor, service.persist),
         slots=_slots(service.scheduler, names, shares),
         targets=targets,
         shares=shares,
@@ -208,6 +211,12 @@ def _target(backend: Backend, hops: Mapping[Address, Hop | None]) -> Target:
         port=backend.port.to_bytes(2, "big") if backend.port != SAME_PORT else b"",
         weight=backend.weight,
     )
+
+
+def _prefixes(cursor: Cursor, persist: Persist | None) -> tuple[int, int] | None:
+    if persist is not None:
+        return persist.ipv4_prefix, persist.ipv6_prefix
+    return WHOLE_ADDRESS if cursor is Cursor.CLIENT_HASH else None
 
 
 @lru_cache(maxsize=256)  # services often share their backends, and most recompilations change no weight

@@ -57,7 +57,7 @@ def _carried(old: CompiledService | None, new: CompiledService, now_s: int) -> C
     former = _former(old, new, now_s)
     if former is None:
         return new
-    if former.cursor is new.cursor and len(former.slots) == len(new.slots):
+    if new.cursor in _HASHES and former.prefixes == new.prefixes and len(former.slots) == len(new.slots):
         former = replace(former, slots=_filled(former.slots, new.slots))
         if former.slots == new.slots:
             return new
@@ -68,16 +68,17 @@ def _former(old: CompiledService | None, new: CompiledService, now_s: int) -> Fo
     """Return where the service's flows without a record are, if anywhere."""
     until_s = now_s + window_s(new)
     if old is None:
-        return Former(new.cursor, new.intended, until_s) if new.cursor in _HASHES else None
+        return Former(new.prefixes, new.intended, until_s) if new.cursor in _HASHES else None
     if old.former is not None and now_s < old.former.until_s:
-        if old.cursor is new.cursor and _is_same(old, new):
+        if _is_same(old, new):
             until_s = old.former.until_s
-        return Former(old.former.cursor, _moved(old.former.slots, old, new), until_s)
-    return Former(old.cursor, _moved(old.slots, old, new), until_s) if old.cursor in _HASHES else None
+        return Former(old.former.prefixes, _moved(old.former.slots, old, new), until_s)
+    return Former(old.prefixes, _moved(old.slots, old, new), until_s) if old.cursor in _HASHES else None
 
 
 def _is_same(old: CompiledService, new: CompiledService) -> bool:
-    return old.by_key.keys() == new.by_key.keys() and old.slots == new.slots
+    is_read_alike = old.cursor is new.cursor and old.prefixes == new.prefixes
+    return is_read_alike and old.by_key.keys() == new.by_key.keys() and old.slots == new.slots
 
 
 def _moved(slots: memoryview, old: CompiledService, new: CompiledService) -> memoryview:

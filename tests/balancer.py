@@ -22,7 +22,7 @@ from packets import (
 
 from dsrlb.config import parse_backend, parse_vip
 from dsrlb.datapath import process
-from dsrlb.model import Action, Backend, Hop, ModeOptions, Reason, Service, wire_address
+from dsrlb.model import Action, Backend, Hop, ModeOptions, Persist, Reason, Service, wire_address
 from dsrlb.state import State, Verdict
 from dsrlb.table import NO_MTUS, ForwardingTable, compile_table
 
@@ -38,10 +38,11 @@ def services(
     scheduler: str = "maglev",
     mode: str = "l2dsr",
     options: ModeOptions = DEFAULTS,
+    persist: Persist | None = None,
 ) -> tuple[Service, ...]:
     """Return one service for each VIP text, with the backends of these texts behind it."""
     behind = tuple(parse_backend(text) for text in backends)
-    return tuple(Service(*parse_vip(vip), mode, scheduler, behind, options) for vip in vips)
+    return tuple(Service(*parse_vip(vip), mode, scheduler, behind, options, persist) for vip in vips)
 
 
 def hops(behind: Iterable[Backend], ifindex: int = IFINDEX, mtu_bytes: int = 1500) -> dict[Any, Hop | None]:
@@ -69,9 +70,10 @@ def table(
     options: ModeOptions = DEFAULTS,
     mtu_bytes: int = 1500,
     mtus: Mapping[int, int] = NO_MTUS,
+    persist: Persist | None = None,
 ) -> ForwardingTable:
     """Return the forwarding table of a balancer with one interface, or with two if a backend needs it."""
-    made = services(vips, backends, scheduler, mode, options)
+    made = services(vips, backends, scheduler, mode, options, persist)
     behind = [backend for service in made for backend in service.backends]
     here = {IFINDEX: BALANCER, **({OTHER_IFINDEX: INNER} if any(map(is_inner, behind)) else {})}
     here = here if interfaces is None else dict(interfaces)

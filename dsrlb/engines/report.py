@@ -20,6 +20,8 @@ def lines(state: State, table: ForwardingTable) -> Iterator[str]:
     yield from (f"{word:<24} {count:>12}" for word, count in counts)
     if state.flows.refused:
         yield f"{'(flow table full)':<24} {state.flows.refused:>12}"
+    if state.templates.refused:
+        yield f"{'(persistence table full)':<24} {state.templates.refused:>12}"
     yield ""
     yield (
         f"{'service':<32} {'backend':<24} {'packets':>12} {'bytes':>14} {'flows':>10} {'active':>8}"

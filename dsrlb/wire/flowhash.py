@@ -59,6 +59,12 @@ def client_hash(src: bytes) -> int:
     return _mix(_K0 + _K1 * a + _K2 * b + _K3 * c + _K4 * d)
 
 
+def client_network(src: bytes, prefixes: tuple[int, int]) -> bytes:
+    """Return a 16-byte address without the bits behind the prefix of its family (IPv4, IPv6)."""
+    host_bits = 32 - prefixes[0] if src.startswith(V4_MAPPED) else 128 - prefixes[1]
+    return (int.from_bytes(src, "big") >> host_bits << host_bits).to_bytes(16, "big") if host_bits else src
+
+
 def _mix(total: int) -> int:
     """Fold the 64-bit sum to 32 bits; the shift breaks up the sum's straight lines."""
     total &= M64

@@ -1,7 +1,8 @@
 """Does this frame become that frame, with these counters?
 
 Each TOML file tells one story: a balancer, frames that come in (as a scapy expression over the names
-of ``tests/packets.py``, and as hex), what leaves, why, and the counters at the end.
+of ``tests/packets.py``, and as hex), what leaves, why, and the counters at the end.  A frame may come with
+the backends that there are from then on.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import packets
 import pytest
 
 from dsrlb.datapath import process
-from dsrlb.model import Action, ModeOptions, Reason, person_backend
+from dsrlb.model import Action, ModeOptions, Persist, Reason, person_backend
 from dsrlb.state import State, expire
+from dsrlb.table import EMPTY
+from dsrlb.transition import carry
 
 try:
     import tomllib  # type: ignore[import-not-found,unused-ignore]  # Python 3.11
@@ -60,6 +63,7 @@ def table_of(story: dict[str, Any]) -> Any:
         options=ModeOptions(**options),
         mtu_bytes=story.get("mtu_bytes", 1500),
         mtus={packets.IFINDEX: story["client_mtu_bytes"]} if "client_mtu_bytes" in story else {},
+        persist=Persist(**story["persist"]) if "persist" in story else None,
     )
 
 
@@ -81,8 +85,10 @@ def step(frame: dict[str, Any], state: State, table: Any) -> None:
 @pytest.mark.parametrize("name", STORIES)
 def test_the_story_comes_true(name: str) -> None:
     story, state = STORIES[name], State()
-    table = table_of(story)
+    table = carry(EMPTY, table_of(story), 0)
     for frame in story["frames"]:
+        if "backends" in frame:  # from here on
+            table = carry(table, table_of({**story, "backends": frame["backends"]}), frame.get("at_s", 0))
         step(frame, state, table)
     assert balancer.counted(state) == story["counters"]
     totals = {

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from dsrlb.config import parse_vip
 from dsrlb.flows import TIMEOUT_S, FlowState, FlowTable
-from dsrlb.model import Address, Backend, Hop, Reason, Service
+from dsrlb.model import Address, Backend, Hop, Persist, Reason, Service
 from dsrlb.state import State, expire
 from dsrlb.table import EMPTY, CompiledService, ForwardingTable, compile_table
 from dsrlb.transition import carry, window_s
@@ -38,7 +38,8 @@ def mac(server: int) -> bytes:
     return bytes((2, 0, 0, 0, 0, server))
 
 
-# A service: scheduler, and the weight of each server; None: it is not there.
+# A service: scheduler, with the prefix of clients that stay together; and the weight of each server,
+# None for one that is not there.
 Setting = tuple[str, tuple[int | None, ...]]
 
 
@@ -52,7 +53,9 @@ def compiled(setting: Setting) -> ForwardingTable:
         for number, weight in there.items()
     }
     vips = (parse_vip(f"{p.VIP}:{port}") for port in ("80", "53/udp"))
-    services = [Service(*vip, "l2dsr", scheduler, backends) for vip in vips]
+    name, _, prefix = scheduler.partition("/")
+    persist = Persist(300, int(prefix)) if prefix else None
+    services = [Service(*vip, "l2dsr", name, backends, persist=persist) for vip in vips]
     return compile_table(services, hops, {p.IFINDEX: balancer.BALANCER})
 
 
@@ -129,7 +132,7 @@ CHOICE = Random(1)
 SETTINGS = [tuple(CHOICE.choice([1, 1, 1, 2, 7, 0, None, UNREACHABLE]) for _ in SERVERS) for _ in range(50)]
 WEIGHTS = st.sampled_from([(1,) * 5, *SETTINGS])  # few, so that a table is compiled but once
 HASHES = st.sampled_from(["maglev", "maglev", "hash"])
-ANY = st.sampled_from(["maglev", "hash", "rr", "wrr", "lc", "wlc"])
+ANY = st.sampled_from(["maglev", "hash", "rr", "wrr", "lc", "wlc", "maglev/32", "hash/24", "rr/30", "wlc/32"])
 CALM = st.one_of(
     st.tuples(st.just("open"), CLIENTS),
     st.tuples(st.just("open"), CLIENTS),
