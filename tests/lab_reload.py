@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lab_running import heard, tap
@@ -20,11 +22,16 @@ Start = Callable[..., Balancer]
 
 
 def service(
-    *backends: str, vip: object = VIP, port: object = 80, scheduler: str = "rr", more: str = ""
+    *backends: str,
+    vip: object = VIP,
+    port: object = 80,
+    mode: str = "l2dsr",
+    scheduler: str = "rr",
+    more: str = "",
 ) -> str:
     """Return the lines of a service; a backend is an address and perhaps ``,weight``."""
     host = f"[{vip}]" if ":" in str(vip) else vip
-    lines = f'[[service]]\nvip = "{host}:{port}"\nmode = "l2dsr"\nscheduler = "{scheduler}"\n{more}'
+    lines = f'[[service]]\nvip = "{host}:{port}"\nmode = "{mode}"\nscheduler = "{scheduler}"\n{more}'
     for one in backends:
         address, _, weight = one.partition(",")
         lines += f'[[service.backend]]\naddress = "{address}"\nweight = {weight or 1}\n'
@@ -77,3 +84,46 @@ def answers_for(lab: Lab, vip: object) -> bool:
             return False
 
         return eventually(answered, 1.0)
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n"
+
+
+class Held:
+    """A connection that a client keeps open, and the server that it reached first."""
+
+    def __init__(self, connection: socket.socket, host: object) -> None:
+        self.connection = connection
+        connection.settimeout(DEADLINE_S)
+        connection.connect((str(host), 80))
+        self.ask()
+        self.server = self.answer()
+
+    def ask(self) -> None:
+        self.connection.sendall(REQUEST)
+
+    def answer(self) -> str:
+        """Return the server's name, which the body of its answer begins with."""
+        got = b""
+        while not got.endswith(b"\n") or b"\r\n\r\n" not in got:
+            piece = self.connection.recv(4096)
+            assert piece, "the connection was closed"
+            got += piece
+        return got.partition(b"\r\n\r\n")[2].split()[0].decode()
+
+
+@contextmanager
+def holding(lab: Lab, count: int) -> Iterator[list[Held]]:
+    """Keep so many connections of a client to the lab's VIP open."""
+    with ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        with inside(lab.namespace("client")):
+            sockets += [stack.enter_context(socket.socket()) for _ in range(count)]
+        yield [Held(one, lab.vips[0]) for one in sockets]
+
+
+def all_answer(held: list[Held]) -> None:
+    """Every connection carries a request and its answer, from the server that it always had."""
+    for one in held:
+        one.ask()
+    assert [one.answer() for one in held] == [one.server for one in held]

@@ -94,3 +94,26 @@ def test_an_interface_that_is_new_in_the_file_is_served_and_one_that_is_gone_is_
     assert client.requests(4)["errors"] == []
     assert eventually(lambda: packet_sockets(lab) == sockets, DEADLINE_S)
     assert eventually(lambda: open_files(running) == files, DEADLINE_S)
+
+
+def test_an_interface_that_was_deleted_and_is_back_is_served_again_after_a_reload(
+    lab: Lab, start: Start, write: Write, second: Callable[..., None], client: Any
+) -> None:
+    second("router", "198.18.3.10/24", "198.18.3.1/24")
+    write(service(RS1), interfaces=["e0", "x0"])
+    running = start()
+    sockets = packet_sockets(lab)
+    run(["ip", "-n", lab.namespace("lb"), "link", "del", "x0"])
+    running.wait_for("interface x0 is down .gone: when it is back, reload or restart", DEADLINE_S)
+    assert "There is no interface x0" in reload(running, "reload refused")
+    second("router", "198.18.3.10/24", "198.18.3.1/24")
+    reload(running)
+    router = lab.namespace("router")
+    run(["ip", "-n", router, "route", "add", f"{VIP}/32", "dev", "x1"])
+    try:
+        assert client.requests(4)["errors"] == []
+    finally:
+        run(["ip", "-n", router, "route", "del", f"{VIP}/32", "dev", "x1"])
+    assert eventually(lambda: packet_sockets(lab) == sockets, DEADLINE_S)
+    assert running.stop() == 0
+    assert "Traceback" not in running.stderr
