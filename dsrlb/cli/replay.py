@@ -48,5 +48,5 @@ def replay(config: Config, mac: bytes | None, captured: str, sent: str) -> None:
             "and a replay has no host to ask; add --source ADDR"
         )
     state, table = replay_file(config.services, mac, captured, sent)
-    for line in lines(state, table):
+    for line in lines(state, table, config.services):
         click.echo(line, err=sent == STANDARD)

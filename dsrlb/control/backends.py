@@ -42,6 +42,8 @@ class Backends:
         self.ways = dict(ground.ways)
         self._lost = dict(lost)  # backends without a way, and why
         self._wrapped = wrapped_for(config)
+        backends = [one for service in config.services for one in service.backends]
+        self._names = {one.address: f"{one.address} ({one.label})" for one in backends if one.label}
 
     def change_to(self, config: Config, ground: Ground, lost: Mapping[Address, str]) -> None:
         """Go over to another configuration; what is known of backends that stay is kept."""
@@ -112,9 +114,11 @@ class Backends:
         for address, mac in macs.items():
             if mac is None and before.get(address, b"") is not None:
                 why = self._lost.get(address, _silent(address, self.ways[address]))
-                log.warning("backend %s is unresolved and gets no traffic: %s", address, why)
+                log.warning(
+                    "backend %s is unresolved and gets no traffic: %s", self._names.get(address, address), why
+                )
             elif mac is not None and before.get(address, mac) != mac:
-                log.info("backend %s is at %s", address, person_mac(mac))
+                log.info("backend %s is at %s", self._names.get(address, address), person_mac(mac))
 
     def hear_refusal(self, frame: bytes) -> None:
         """Pass on, from the engine's thread, that a server does not take wrapped packets; not too often."""

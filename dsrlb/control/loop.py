@@ -195,7 +195,7 @@ class Loop:
 
     def print_counters(self) -> None:
         """Print the counters on stdout; that nobody reads them is no failure."""
-        if fault := print_lines(lines(self.engine.state, self.engine.table)):
+        if fault := print_lines(lines(self.engine.state, self.engine.table, self.config.services)):
             log.warning("the counters could not be printed: %s", fault)
 
     # ------------------------------------------------------------------------- reload

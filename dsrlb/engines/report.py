@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dsrlb.flows import BackendCount
-from dsrlb.model import Reason, person_backend
+from dsrlb.model import (
+    PROTOCOL_NUMBERS,
+    Reason,
+    Service,
+    backend_key,
+    person_backend,
+    service_key,
+    wire_address,
+)
 from dsrlb.state import State
 from dsrlb.table import CompiledService, ForwardingTable, Target
 from dsrlb.wire.l4 import TCP
@@ -13,8 +21,12 @@ from dsrlb.wire.l4 import TCP
 _PROTOCOL_AT = 18  # in a service key
 
 
-def lines(state: State, table: ForwardingTable) -> Iterator[str]:
-    """Yield the counters that are not zero by Reason, then those of each backend of each service."""
+def lines(state: State, table: ForwardingTable, services: Iterable[Service] = ()) -> Iterator[str]:
+    """Yield the counters that are not zero by Reason, then those of each backend of each service.
+
+    ``services`` are those of the table, for the names that a person gave.
+    """
+    names = {names: called for service in services for names, called in _names(service)}
     counts = [(reason.word, state.reasons[reason]) for reason in Reason if state.reasons[reason]]
     yield f"{'reason':<24} {'frames':>12}"
     yield from (f"{word:<24} {count:>12}" for word, count in counts)
@@ -29,7 +41,18 @@ def lines(state: State, table: ForwardingTable) -> Iterator[str]:
     )
     for service in table.services.values():
         for target in service.targets:
-            yield _of_backend(service, target, state.backends.get((service.key, target.key), BackendCount()))
+            key = service.key, target.key
+            row = _of_backend(service, target, state.backends.get(key, BackendCount()))
+            yield f"{row}  {names[key]}" if key in names else row
+
+
+def _names(service: Service) -> Iterator[tuple[tuple[bytes, bytes], str]]:
+    """Yield what a person calls each backend of a service, ``web/rs1``, by the keys of both."""
+    key = service_key(wire_address(service.vip), service.port, PROTOCOL_NUMBERS[service.protocol])
+    for backend in service.backends:
+        called = "/".join(name for name in (service.label, backend.label) if name)
+        if called:
+            yield (key, backend_key(backend)), called
 
 
 def _of_backend(service: CompiledService, target: Target, count: BackendCount) -> str:

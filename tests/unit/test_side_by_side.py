@@ -18,7 +18,7 @@ TEXT = f"""
 name = "near"
 vip = "{VIP}:80"
 mode = "l2dsr"
-backend = [{{ address = "{BACKENDS[0]}", mac = "{BACKEND_MACS[0]}" }}]
+backend = [{{ name = "rs1", address = "{BACKENDS[0]}", mac = "{BACKEND_MACS[0]}" }}]
 
 [[service]]
 name = "far"
@@ -43,6 +43,12 @@ def test_each_service_forwards_in_its_own_mode(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("dsrlb.toml", "in.pcap", "out.pcap")]
     done = CliRunner().invoke(cli, ["replay", "--mac", BALANCER_MAC, "--config", *files])
     assert done.exit_code == 0, done
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [(row[1], row[-1]) for row in rows if "/tcp" in "".join(row)] == [
+        (BACKENDS[0], "near/rs1"),
+        (BACKENDS[1], "far"),
+        (BACKENDS[2], "six"),
+    ]
     near, far, six = (Ether(bytes(one)) for one in rdpcap(files[2]))
     assert [one.dst for one in (near, far, six)] == list(BACKEND_MACS[:3])
     assert bytes(near)[12:] == bytes(sent[0])[12:]
