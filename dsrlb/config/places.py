@@ -65,10 +65,12 @@ def located(config: Config, findings: Iterable[tuple[Address | str, str]]) -> tu
 
 
 def _places(config: Config) -> Iterator[tuple[Path, Address | str]]:
-    """Yield each interface, VIP and backend address with its place."""
+    """Yield each interface, VIP, source and backend address with its place."""
     for name in config.interfaces:
         yield ("interfaces",), name
     for number, service in enumerate(config.services):
         yield ("service", number, "vip"), service.vip
+        if service.options.source is not None:
+            yield ("service", number, "source"), service.options.source
         for place, backend in enumerate(service.backends):
             yield ("service", number, "backend", place, "address"), backend.address

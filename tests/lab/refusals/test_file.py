@@ -49,6 +49,16 @@ def test_the_balancer_itself_is_no_server_for_l3dsr(told: Callable[..., None]) -
     told(text, AT_BACKEND, "198.18.1.10", "this host itself")
 
 
+def test_a_server_of_inline_that_would_not_answer_by_the_balancer_is_told(told: Callable[..., None]) -> None:
+    text = TEXT.replace("l2dsr", "inline").replace(RS1, "198.19.5.5")
+    told(text, AT_BACKEND, "198.19.5.5", "behind router", "snat")
+
+
+def test_a_source_that_this_host_has_is_told_at_its_line(told: Callable[..., None]) -> None:
+    text = TEXT.replace('mode = "l2dsr"', 'mode = "inline"\nsnat = true\nsource = "198.18.1.10"')
+    told(text, 7, "198.18.1.10", "configured on this host")
+
+
 def test_an_interface_that_is_missing_is_named_with_those_there_are(told: Callable[..., None]) -> None:
     told(TEXT.replace('"e0"', '"e0", "eth77"'), AT_INTERFACE, "eth77", "e0")
 

@@ -13,9 +13,9 @@ from dsrlb.lab.topology import Lab
 CONNECTIONS, DEADLINE_S = 50, 30
 
 
-@pytest.fixture(params=["l3dsr"])
+@pytest.fixture(params=["l3_lab", "inline_lab"])
 def lab(request: pytest.FixtureRequest) -> Lab:
-    standing: Lab = request.getfixturevalue({"l3dsr": "l3_lab"}[request.param])
+    standing: Lab = request.getfixturevalue(request.param)
     return standing
 
 
