@@ -73,7 +73,9 @@ def _former(old: CompiledService | None, new: CompiledService, now_s: int) -> Fo
         if _is_same(old, new):
             until_s = old.former.until_s
         return Former(old.former.prefixes, _moved(old.former.slots, old, new), until_s)
-    return Former(old.prefixes, _moved(old.slots, old, new), until_s) if old.cursor in _HASHES else None
+    if old.cursor not in _HASHES or old.records_all:  # where every flow is on record, one without is new
+        return None
+    return Former(old.prefixes, _moved(old.slots, old, new), until_s)
 
 
 def _is_same(old: CompiledService, new: CompiledService) -> bool:

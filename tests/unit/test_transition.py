@@ -143,3 +143,12 @@ def test_a_transition_of_thousand_backends_moves_indices_and_no_flows() -> None:
     assert only(second).former is not None
     was = np.frombuffer(only(first).slots, np.uint16)
     assert np.array_equal(np.frombuffer(only(second).former.slots, np.uint16), was + 1)
+
+
+def test_a_service_whose_flows_are_all_on_record_carries_nothing_when_its_slots_change() -> None:
+    def inline(*backends: str) -> ForwardingTable:
+        return balancer.table([f"{VIP}/udp"], backends, mode="inline")
+
+    after_restart = carry(EMPTY, inline(ONE, TWO), 0)
+    drained = carry(after_restart, inline(ONE, TWO + ",weight=0"), 10)
+    assert only(drained).former is None
