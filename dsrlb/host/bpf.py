@@ -119,7 +119,10 @@ def _on_map(loaded: Object, name: str, function: str, argument: object) -> None:
 def _set_constant(loaded: Object, name: str, value: bytes) -> None:
     """Write a variable of ``.rodata``; the object's type information tells where it lies."""
     what = f"set {name} in {loaded.path.name}"
-    offset, size = _variables(loaded, what)[name]
+    known = _variables(loaded, what)
+    if name not in known:
+        raise HostError(f"{loaded.path.name} has no constant {name}.")
+    offset, size = known[name]
     if len(value) != size:
         raise HostError(f"cannot {what}: it has {size} bytes, not {len(value)}.")
     section = libbpf.find(what, "bpf_object__find_map_by_name", loaded.pointer, b".rodata")

@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_interface
 from types import MappingProxyType
 
 from dsrlb.bpf.compile import FOLDER, object_of
+from dsrlb.errors import HostError
 from dsrlb.host import machine as host
 from dsrlb.host.decap import HANDLE, PRIORITY, PROGRAM
 from dsrlb.host.machine import Interface, Machine
@@ -88,6 +89,15 @@ def _set_tunnel(step: HostStep, mode: str) -> str:
     return f"ip -6 tunnel change {step.target} mode {mode}"
 
 
+def _load_module(machine: Machine, step: HostStep) -> None:
+    machine.run(MODULE.command(step).split())
+    if step.value not in host.links(machine):
+        raise HostError(
+            f"module {step.target} is loaded, but brings no {step.value} to this network namespace "
+            "(see net.core.fb_tunnels_only_for_init_net): use --decap bpf."
+        )
+
+
 ADDRESS = Kind(
     command=_add_address,
     back=lambda step, former: f"ip address del {interface_of(step)} dev {step.target}",
@@ -99,6 +109,7 @@ MODULE = Kind(
     back=None,  # others may use it by now, and a device that is down does nothing
     words=lambda step: f"module {step.target}",
     read=lambda machine, step: here(step.value in host.links(machine)),
+    do=_load_module,
 )
 DEVICE = Kind(
     command=lambda step: f"ip link set dev {step.target} up",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ from dsrlb.bpf import compile as compiler
 from dsrlb.bpf import objects
 from dsrlb.errors import HostError
 from dsrlb.host.decap import COUNTERS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -84,6 +92,18 @@ def test_the_loader_refuses_a_stale_object(source: Path, monkeypatch: pytest.Mon
     source.write_text("another source")
     with pytest.raises(HostError, match="older than its source"):
         objects.object_path("one")
+
+
+def test_the_wheel_takes_every_source_and_object_along() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "dsrlb"
+    ]
+    taken = {path for pattern in patterns for path in (ROOT / "dsrlb").glob(pattern)}
+    there = {
+        path for path in compiler.FOLDER.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert there <= taken
+    assert compiler.FOLDER / "decap.bpf.o.sum" in there
 
 
 @pytest.mark.parametrize("program", sorted(path.name for path in compiler.FOLDER.glob("*.bpf.c")))

@@ -410,6 +410,19 @@ def test_a_kernel_without_a_sysctl_is_named_in_one_sentence(world: World) -> Non
         world.setup(VIP)
 
 
+def test_a_module_that_brings_its_device_to_other_namespaces_only_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = world.holds()
+    monkeypatch.setattr(world, "_bring", lambda device: None)
+    with pytest.raises(
+        HostError, match="module ipip is loaded, but brings no tunl0 to this network namespace"
+    ):
+        world.setup(VIP, mode="l3dsr")
+    world.undo(VIP, mode="l3dsr")
+    assert world.holds() == before
+
+
 # --- what can be wrong all the same -----------------------------------------------------------------
 
 
