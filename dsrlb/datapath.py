@@ -15,7 +15,7 @@ from dsrlb import nat
 from dsrlb.answers import answer_arp, answer_nd, refuse, too_big, ttl_exceeded
 from dsrlb.flows import Route
 from dsrlb.model import V4_MAPPED, Action, Reason
-from dsrlb.modes.base import Job, TooBig
+from dsrlb.modes.base import NO_LIMIT, Job, TooBig
 from dsrlb.pick import count_of, is_told_by_slots, owner_of, pick_backend, pick_under_way
 from dsrlb.shortcut import forward_known
 from dsrlb.state import State, Verdict, mtu_to, remember_pick, stop
@@ -125,7 +125,10 @@ def _forward(arrival: Arrival, table: ForwardingTable, state: State, now_s: int)
             state.reasons[Reason.FRAGMENT_HELD] -= 1
             state.released.append(_send_piece(piece, service, target, state, now_s))
     if not flags or not flags & l4.SYN:  # a connection may never get further than its SYN
-        _remember_route(key, service, target, table, state)
+        if reply_key:
+            nat.remember_request(arrival, key, target, table, state)
+        else:
+            _remember_route(key, service, target, table, state)
     return _send(arrival, service, target, state, _FORWARDED, now_s, reply_key)
 
 
@@ -175,7 +178,7 @@ def _send(
     if hop is None:
         return stop(state, _UNRESOLVED)
     address, port, options = target.address, target.port, service.options
-    mtu_bytes = mtu_to(state, address, hop)
+    mtu_bytes = (hop.mtu_bytes or NO_LIMIT) if reply_key else mtu_to(state, address, hop)
     job = Job(frame, l3_at, packet, address, port, hop, options, mtu_bytes, offload, reply_key)
     outcome = service.mode.forward(job)
     if isinstance(outcome, TooBig):

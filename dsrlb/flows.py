@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from dsrlb.course import Course
 from dsrlb.model import Hop, Timeouts
 from dsrlb.ports import SourcePorts
 from dsrlb.wire.l4 import ACK, FIN, RST, SYN
 
-DEFAULT_MAX_FLOWS = 262_144  # about 350 bytes each
+DEFAULT_MAX_FLOWS = 262_144  # about 350 bytes each; 1000 if translated
 SWEEP_FLOWS = 20_000  # looked at per call of expire(): a few milliseconds
 
 
@@ -88,6 +89,8 @@ class Translation:
     back_ifindex: int
     back_link: bytes  # link header towards the client: the one its last packet came with, turned round
     has_port: bool = False  # the client's port was replaced by one of ``FlowTable.ports``
+    request: Course | None = None  # the short way of its packets, each direction's
+    reply: Course | None = None
 
 
 class Flow:

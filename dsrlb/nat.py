@@ -8,6 +8,7 @@ came.  What a server sends on its own account has no such name, and is not dsrlb
 from __future__ import annotations
 
 from dsrlb.answers import link_back, too_big
+from dsrlb.course import Course, lay
 from dsrlb.flows import Flow, FlowTable, Translation, next_state
 from dsrlb.model import V4_MAPPED, Action, Hop, Reason
 from dsrlb.modes.base import NO_LIMIT, TooBig
@@ -16,10 +17,10 @@ from dsrlb.ports import COUNT, FIRST, STRIDE
 from dsrlb.state import State, Verdict, stop
 from dsrlb.table import CompiledService, ForwardingTable, Target
 from dsrlb.wire import icmp, ipv4, ipv6, l4
-from dsrlb.wire.ethernet import TYPE_BYTES
+from dsrlb.wire.ethernet import HEADER_BYTES, TYPE_AT, TYPE_BYTES
 from dsrlb.wire.flowhash import flow_hash
 from dsrlb.wire.packet import Arrival
-from dsrlb.wire.readdress import Ends, ends_of_reply, lives_on
+from dsrlb.wire.readdress import Ends, ends_of_reply, ends_of_request, lives_on
 from dsrlb.wire.requote import Quote, quote_of, reply_key_of, requoted
 
 TRIES = 16  # ports of a client looked at when its own is taken
@@ -53,7 +54,42 @@ def reply_key(
         state.flows.translate(flow, translation)
     elif (translation.back_link != link or translation.back_ifindex != ifindex) and not is_group:
         translation.back_link, translation.back_ifindex = link, ifindex
+        translation.request = translation.reply = None
     return translation.reply_key
+
+
+def remember_request(
+    arrival: Arrival, key: bytes, target: Target, table: ForwardingTable, state: State
+) -> None:
+    """Note how further packets of a client's flow get to its server."""
+    flow, hop = state.flows.get(key), target.hop
+    translation = flow.translation if flow is not None else None
+    if flow is None or translation is None or hop is None:
+        return
+    flow.route = None  # of another mode, before a reload
+    leaves = hop.dst_mac + hop.src_mac + arrival.frame[TYPE_AT:HEADER_BYTES], hop.ifindex
+    after, most_bytes = ends_of_request(translation.reply_key), hop.mtu_bytes or NO_LIMIT
+    translation.request = _laid(translation.request, arrival, leaves, after, most_bytes, table)
+
+
+def _laid(
+    known: Course | None,
+    arrival: Arrival,
+    leaves: tuple[bytes, int],
+    after: Ends,
+    most_bytes: int,
+    table: ForwardingTable,
+) -> Course | None:
+    """Return the course of packets like this one: the known one, or another; it is for plain ones only."""
+    frame, ifindex, l3_at, packet, _ = arrival
+    came = frame[:l3_at], ifindex
+    if known is not None and known.edition is table.edition and (known.in_link, known.in_ifindex) == came:
+        return known
+    has_tags = l3_at != HEADER_BYTES or len(leaves[0]) != HEADER_BYTES
+    if has_tags or frame[l3_at] != ipv4.NO_OPTIONS or packet.fragment is not None:
+        return known
+    before = Ends(packet.src, packet.dst, frame[packet.l4_at : packet.l4_at + 4])
+    return lay(table.edition, came, leaves, before, after, most_bytes)
 
 
 def _new_name(
@@ -231,8 +267,11 @@ def _send_back(
     out_ifindex = translation.back_ifindex
     if out_ifindex not in table.interfaces:
         return stop(state, Reason.REPLY_UNMATCHED)
-    mtu_bytes = table.mtus.get(out_ifindex, NO_LIMIT)
-    outcome = hand_on(frame, l3_at, packet, offload, translation.back_link, ends, mtu_bytes)
+    link, mtu_bytes = translation.back_link, table.mtus.get(out_ifindex, NO_LIMIT)
+    if ends.ports:
+        leaves = link, out_ifindex
+        translation.reply = _laid(translation.reply, arrival, leaves, ends, mtu_bytes, table)
+    outcome = hand_on(frame, l3_at, packet, offload, link, ends, mtu_bytes)
     if isinstance(outcome, TooBig):
         return too_big(arrival, outcome.mtu_bytes, state, now_s)
     if isinstance(outcome, Reason):

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import struct
 
-from dsrlb.flows import FlowState
+from dsrlb.course import follow
+from dsrlb.flows import Flow, FlowState
 from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.modes.base import NO_LIMIT
 from dsrlb.state import State, Verdict
@@ -36,7 +37,8 @@ _PLAIN = b"\x08\0\x45"  # IPv4 in Ethernet, header of five words
 _TCP_TAIL, _UDP_TAIL = bytes((TCP, 0, 0, 0)), bytes((UDP, 0, 0, 0))  # of a flow key, see wire/l4.py
 _CHANGES_STATE = SYN | FIN | RST
 _ESTABLISHED, _UDP_STATE = int(FlowState.ESTABLISHED), int(FlowState.UDP)
-_TX, _REDIRECT, _FORWARDED = Action.TX, Action.REDIRECT, Reason.FORWARDED
+_TX, _REDIRECT, _FORWARDED, _REPLIED = Action.TX, Action.REDIRECT, Reason.FORWARDED, Reason.REPLY_FORWARDED
+_TTL_AT, _PROTOCOL_AT = 22, 23
 _fields, _checked, _FIELDS_BYTES = _FIELDS.unpack_from, _CHECKED.unpack_from, _FIELDS.size
 
 
@@ -71,7 +73,13 @@ def forward_known(
         route = flow.route
     else:
         return None
-    if route is None or route.edition is not table.edition or mac != table.interfaces.get(ifindex):
+    if route is None:
+        return (
+            _translate_known(frame, ifindex, table, state, now_s, offload, flow, key)
+            if table.servers
+            else None
+        )
+    if route.edition is not table.edition or mac != table.interfaces.get(ifindex):
         return None
     if route.most_bytes != NO_LIMIT and (offload is not None or length > route.most_bytes):
         return None
@@ -87,3 +95,52 @@ def forward_known(
     hop = route.hop
     out_ifindex = hop.ifindex
     return _TX if out_ifindex == ifindex else _REDIRECT, _FORWARDED, out_ifindex, route.rewrite(frame, hop)
+
+
+def _translate_known(
+    frame: bytes,
+    ifindex: int,
+    table: ForwardingTable,
+    state: State,
+    now_s: int,
+    offload: Offload | None,
+    flow: Flow | None,
+    key: bytes,
+) -> Verdict | None:
+    """Translate a plain packet of a known flow, of whose fields ``forward_known`` has found nothing amiss.
+
+    ``flow``: the client's flow of this key; None: it may be a server's answer.
+    """
+    is_reply = flow is None
+    if flow is None:
+        flow = state.flows.replies.get(key)
+        wanted = _ESTABLISHED if frame[_PROTOCOL_AT] == TCP else _UDP_STATE
+        if flow is None or flow.state != wanted or now_s - flow.seen_s > flow.timeouts_s[wanted]:
+            return None
+    translation = flow.translation
+    course = None if translation is None else translation.reply if is_reply else translation.request
+    if course is None or course.edition is not table.edition:
+        return None
+    if frame[:HEADER_BYTES] != course.in_link or ifindex != course.in_ifindex or frame[_TTL_AT] < 2:
+        return None
+    protocol, length, is_partial = frame[_PROTOCOL_AT], frame[16] << 8 | frame[17], False
+    if offload is not None:
+        is_partial = offload.is_partial
+        if offload.segment_bytes:
+            header_bytes = 20 + (frame[46] >> 4 << 2) if protocol == TCP else 28
+            length = min(length, header_bytes + offload.segment_bytes)
+    if length > course.most_bytes:
+        return None
+    first, second, third = _checked(frame)
+    if (first + second + third) % WORD_MAX:
+        return None
+    flow.seen_s = now_s
+    out, to = follow(course, frame, protocol, is_partial), course.out_ifindex
+    action = _TX if to == ifindex else _REDIRECT
+    if is_reply:
+        state.reasons[_REPLIED] += 1
+        return action, _REPLIED, to, out
+    state.reasons[_FORWARDED] += 1
+    flow.count.packets += 1
+    flow.count.octets += len(frame)
+    return action, _FORWARDED, to, out

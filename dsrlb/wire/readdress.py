@@ -46,7 +46,7 @@ from dsrlb.wire.offload import Offload
 from dsrlb.wire.packet import Packet
 
 CHECKSUM_AT = {l4.TCP: 16, l4.UDP: 6}
-_TTL_STEP = 0x0100  # what the word of TTL and protocol loses
+TTL_STEP = 0x0100  # what the word of TTL and protocol loses
 
 
 class Ends(NamedTuple):
@@ -99,7 +99,7 @@ def readdressed(
     moved = number(packet.src) + number(packet.dst) - number(ends.src) - number(ends.dst)
     if out[at] >> 4 == 4:
         out[at + 8] -= 1
-        adjust(out, at + ipv4.CHECKSUM_AT, moved + _TTL_STEP)
+        adjust(out, at + ipv4.CHECKSUM_AT, moved + TTL_STEP)
         out[at + 12 : at + ipv4.HEADER_BYTES] = ends.src[12:] + ends.dst[12:]
     else:
         out[at + 7] -= 1
