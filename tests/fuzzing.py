@@ -95,3 +95,15 @@ def mutate(rng: random.Random, valid: list[bytes]) -> bytes:
     if rng.random() < 0.7:
         ipv4_header_sum(frame)
     return bytes(frame)
+
+
+def content(frame: bytes) -> tuple[bytes, int]:
+    """Return the IP packet in a frame, without tags and padding, and how many bytes precede it."""
+    at = 14
+    while frame[at - 2 : at] in (b"\x81\x00", b"\x88\xa8", b"\x91\x00"):
+        at += 4
+    length = int.from_bytes(frame[at + 2 : at + 4], "big")
+    if frame[at] >> 4 == 6:
+        length = 40 + int.from_bytes(frame[at + 4 : at + 6], "big")
+    assert len(frame) >= at + length, frame.hex()
+    return frame[at : at + length], at

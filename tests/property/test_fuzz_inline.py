@@ -8,7 +8,7 @@ from typing import NamedTuple
 import balancer
 import packets as p
 import pytest
-from fuzzing import EPOCH_FRAMES, FRAMES, LEAP_S, SEED, mutate, seeds
+from fuzzing import EPOCH_FRAMES, FRAMES, LEAP_S, SEED, content, mutate, seeds
 from reassembly import ones_sum
 
 from dsrlb.datapath import process
@@ -83,18 +83,6 @@ class Sums(NamedTuple):
     header: bool | None
     transport: bool | None
     quoted_header: bool | None
-
-
-def content(frame: bytes) -> tuple[bytes, int]:
-    """Return the IP packet in a frame, without tags and padding, and how many bytes precede it."""
-    at = 14
-    while frame[at - 2 : at] in (b"\x81\x00", b"\x88\xa8", b"\x91\x00"):
-        at += 4
-    length = int.from_bytes(frame[at + 2 : at + 4], "big")
-    if frame[at] >> 4 == 6:
-        length = 40 + int.from_bytes(frame[at + 4 : at + 6], "big")
-    assert len(frame) >= at + length, frame.hex()
-    return frame[at : at + length], at
 
 
 def sums(packet: bytes) -> Sums:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import balancer
 import packets as p
 import pytest
-from fuzzing import EPOCH_FRAMES, FRAMES, LEAP_S, SEED, mutate, offload, seeds
+from fuzzing import EPOCH_FRAMES, FRAMES, LEAP_S, SEED, content, mutate, offload, seeds
 from reassembly import ones_sum
 from spec.l2dsr import Pieces, Services, leaves
 from spec.l3dsr import received, unwrapped
@@ -50,17 +50,6 @@ def errors_about_tunnels() -> list[bytes]:
     return [bytes(frame) for frame in found]
 
 
-def packet_in(frame: bytes) -> bytes:
-    """Return the IP packet in a frame, without tags and padding."""
-    at = 14
-    while frame[at - 2 : at] in (b"\x81\x00", b"\x88\xa8", b"\x91\x00"):
-        at += 4
-    length = int.from_bytes(frame[at + 2 : at + 4], "big")
-    if frame[at] >> 4 == 6:
-        length = 40 + int.from_bytes(frame[at + 4 : at + 6], "big")
-    return frame[at : at + length]
-
-
 def long_ones() -> list[bytes]:
     """Return packets that do not fit where little fits, and SYNs that announce too much."""
     syn = p.TCP(dport=80, flags="S", options=[("NOP", None), ("MSS", 1460)])
@@ -90,7 +79,7 @@ def test_what_l2dsr_would_forward_is_wrapped_and_nothing_else() -> None:
         for one in sent:
             size = 4 if one[12:14] == b"\x08\x00" else 16
             got.append(received([one[14:]], OWN[size], FAR[size], "ipip", 1500))
-        assert got == [packet_in(one) for one in expected], (reason, frame.hex())
+        assert got == [content(one)[0] for one in expected], (reason, frame.hex())
         assert sum(state.reasons) == count, frame.hex()
         if count % EPOCH_FRAMES == 0:
             now_s += LEAP_S
