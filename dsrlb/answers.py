@@ -32,13 +32,12 @@ def answer_nd(
 ) -> Verdict:
     """Answer a neighbour solicitation for a VIP; notice anyone else who advertises one."""
     mac = table.interfaces.get(ifindex)
-    target = icmp.nd_target(frame, l3_at, packet)
-    if target is None:
-        return stop(state, Reason.MALFORMED)
-    if mac is None or target not in table.vips or frame[6:12] == mac:
+    if mac is None or icmp.nd_target(frame, packet) not in table.vips or frame[6:12] == mac:
         return stop(state, Reason.ND_OTHER)
     if not (frame[0] & 1 or frame[:6] == mac):
         return stop(state, Reason.NOT_FOR_US)
+    if not icmp.nd_is_sound(frame, l3_at, packet):
+        return stop(state, Reason.MALFORMED)
     if packet.src != icmp.UNSPECIFIED and ipv6.is_martian(packet.src):
         return stop(state, Reason.MARTIAN_SOURCE)
     if frame[packet.l4_at] == icmp.NEIGHBOUR_ADVERTISEMENT or packet.src in table.vips:

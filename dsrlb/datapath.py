@@ -22,6 +22,7 @@ from dsrlb.state import State, Verdict, mtu_to, remember_pick, stop
 from dsrlb.table import CompiledService, ForwardingTable, Target, find_service
 from dsrlb.tunnel import hear
 from dsrlb.wire import icmp, ipv4, ipv6, l4
+from dsrlb.wire.destination import destination
 from dsrlb.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER_BYTES, skip_tags
 from dsrlb.wire.offload import Offload
 from dsrlb.wire.packet import Arrival, Packet, as_arrival
@@ -56,7 +57,10 @@ def decide(
     now_s: int,
     offload: Offload | None = None,
 ) -> Verdict:
-    """Return the verdict on any frame: the long way, which ``forward_known`` shortens for known flows."""
+    """Return the verdict on any frame: the long way, which ``forward_known`` shortens for known flows.
+
+    Whose a frame is comes before what is wrong with it: the host's own frames are never dropped.
+    """
     kind, l3_at = skip_tags(frame)
     if kind == ETHERTYPE_IPV4:
         packet = ipv4.parse(frame, l3_at)
@@ -66,12 +70,13 @@ def decide(
         return answer_arp(frame, l3_at, ifindex, table, state)
     else:
         return stop(state, Reason.NOT_IP if len(frame) >= HEADER_BYTES else Reason.TRUNCATED)
+    mac = table.interfaces.get(ifindex, _NOT_SERVED)
+    is_to_us = frame[:6] == mac or (mac is None and not frame[0] & 1)
     if not isinstance(packet, Packet):
-        return stop(state, packet)
+        return _unread(frame, packet, is_to_us, table, state)
     if packet.protocol == icmp.ICMPV6 and kind == ETHERTYPE_IPV6 and icmp.is_nd(frame, packet):
         return answer_nd(frame, l3_at, packet, ifindex, table, state)
-    mac = table.interfaces.get(ifindex, _NOT_SERVED)
-    if frame[:6] != mac and (mac is not None or frame[0] & 1):
+    if not is_to_us:
         return stop(state, Reason.NOT_FOR_US)
     arrival = as_arrival((frame, ifindex, l3_at, packet, offload))
     if table.servers:
@@ -93,6 +98,15 @@ def decide(
     if is_icmp:
         return _icmp(arrival, table, state, now_s)
     return stop(state, Reason.PROTOCOL_UNKNOWN)
+
+
+def _unread(frame: bytes, why: Reason, is_to_us: bool, table: ForwardingTable, state: State) -> Verdict:
+    """Return the verdict on a packet that cannot be read: if it is not for a VIP, it is the host's."""
+    if why is Reason.NOT_IP:
+        return stop(state, why)
+    if not is_to_us:
+        return stop(state, Reason.NOT_FOR_US)
+    return stop(state, why if destination(frame) in table.vips else Reason.NOT_VIP)
 
 
 def _forward(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict:

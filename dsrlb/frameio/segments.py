@@ -27,10 +27,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from dsrlb.frameio.vnet import GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, NO_VNET, VNET, Frame
-from dsrlb.model import V4_MAPPED
 from dsrlb.wire import ipv4, ipv6, l4
 from dsrlb.wire.checksum import WORD_MAX, checksum, pseudo_header
-from dsrlb.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, skip_tags
+from dsrlb.wire.destination import destination
+from dsrlb.wire.ethernet import ETHERTYPE_IPV6, skip_tags
 from dsrlb.wire.packet import Packet
 
 _CWR, _LAST_ONLY = 0x80, l4.FIN | 0x08  # PSH
@@ -45,14 +45,6 @@ def completed(frames: Iterable[Frame], vips: frozenset[bytes]) -> Iterator[Frame
         else:
             for each in finished(vnet, frame):
                 yield NO_VNET, each
-
-
-def destination(frame: bytes) -> bytes:
-    """Return the 16-byte destination of an IP packet in a frame; empty if there is none."""
-    kind, at = skip_tags(frame)
-    if kind == ETHERTYPE_IPV4 and len(frame) >= at + ipv4.HEADER_BYTES:
-        return V4_MAPPED + frame[at + 16 : at + 20]
-    return frame[at + 24 : at + 40] if kind == ETHERTYPE_IPV6 else b""
 
 
 def finished(vnet: bytes, frame: bytes) -> list[bytes]:

@@ -148,17 +148,19 @@ def is_nd(frame: bytes, packet: Packet) -> bool:
     return packet.fragment is None and frame[packet.l4_at : packet.l4_at + 1] in NEIGHBOUR_MESSAGES
 
 
-def nd_target(frame: bytes, l3_at: int, packet: Packet) -> bytes | None:
-    """Return the target of a neighbour solicitation or advertisement; None if it must be ignored.
+def nd_target(frame: bytes, packet: Packet) -> bytes:
+    """Return the target of a neighbour solicitation or advertisement; empty if none that can be a VIP."""
+    at = packet.l4_at
+    return ipv6.unmapped(frame[at + 8 : at + 24]) if packet.end - at >= ND_BYTES else b""
+
+
+def nd_is_sound(frame: bytes, l3_at: int, packet: Packet) -> bool:
+    """Return whether a neighbour message that has a target is to be heeded: it is from this very link.
 
     *Source*: RFC 4861, sections 7.1.1 and 7.1.2.
     """
-    at = packet.l4_at
-    hop_limit = frame[l3_at + 7]
-    if packet.end - at < ND_BYTES or hop_limit != 255 or frame[at + 1] or not is_sound(frame, packet):
-        return None
-    target = frame[at + 8 : at + 24]
-    return None if target[0] == 0xFF else target
+    hop_limit, code = frame[l3_at + 7], frame[packet.l4_at + 1]
+    return hop_limit == 255 and not code and is_sound(frame, packet)
 
 
 def advertisement(frame: bytes, l3_at: int, packet: Packet, mac: bytes) -> bytes:

@@ -28,17 +28,17 @@ _TRUNCATED, _MALFORMED = Reason.TRUNCATED, Reason.MALFORMED
 
 
 def parse(frame: bytes, at: int) -> Parsed:
-    """Return the IPv4 packet at an offset, or the Reason why there is none.
+    """Return the IPv4 packet at an offset, or the Reason why there is none (NOT_IP: nobody knows for whom).
 
     The header checksum is checked: it is never left to the hardware, so a wrong one is damage.
     """
     size = len(frame)
     if size < at + HEADER_BYTES:
-        return _TRUNCATED
+        return Reason.NOT_IP
     first = frame[at]
     l4_at = at + ((first & 15) << 2)
     if first != NO_OPTIONS and (first >> 4 != 4 or first & 15 < 5):
-        return _MALFORMED
+        return _MALFORMED if first >> 4 == 4 else Reason.NOT_IP
     end = at + (frame[at + 2] << 8 | frame[at + 3])
     if end > size or l4_at > size:
         return _TRUNCATED

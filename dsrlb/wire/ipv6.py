@@ -28,19 +28,20 @@ _UNSPECIFIED, _LOOPBACK = bytes(16), bytes(15) + b"\x01"
 
 
 def parse(frame: bytes, at: int) -> Parsed:
-    """Return the IPv6 packet at an offset, extension headers skipped, or the Reason why there is none."""
+    """Return the IPv6 packet at an offset, extension headers skipped, or the Reason why there is none.
+
+    NOT_IP: nobody knows for whom it is.
+    """
     size = len(frame)
     l4_at = at + HEADER_BYTES
-    if size < l4_at:
-        return Reason.TRUNCATED
-    if frame[at] >> 4 != 6:
-        return Reason.MALFORMED
+    if size < l4_at or frame[at] >> 4 != 6:
+        return Reason.NOT_IP
     end = l4_at + (frame[at + 4] << 8 | frame[at + 5])
     if end > size:
         return Reason.TRUNCATED
     src, dst, protocol = frame[at + 8 : at + 24], frame[at + 24 : at + 40], frame[at + 6]
     if dst.startswith(V4_MAPPED):
-        return Reason.MALFORMED  # stands for an IPv4 address inside a host only; here it would pass for one
+        return Reason.MALFORMED  # see ``unmapped``
     if protocol in EXTENSIONS:
         return _behind_extensions(frame, src, dst, protocol, l4_at, end)
     return as_packet((src, dst, protocol, l4_at, end, None))
@@ -71,6 +72,11 @@ def _behind_extensions(frame: bytes, src: bytes, dst: bytes, protocol: int, at: 
         if at > end:
             return Reason.MALFORMED
     return Reason.MALFORMED
+
+
+def unmapped(address: bytes) -> bytes:
+    """Return an address; empty if it is IPv4-mapped: that stands for an IPv4 address inside a host only."""
+    return b"" if address.startswith(V4_MAPPED) else address
 
 
 def is_martian(src: bytes) -> bool:

@@ -123,6 +123,15 @@ def test_nothing_is_forwarded_for_another_mac_or_another_address(mac: bytes, dst
     assert ours or reason in (Reason.NOT_FOR_US, Reason.NOT_VIP)
 
 
+ELSEWHERE = balancer.table([f"{p.OTHER_VIP}:80"], scheduler="rr")
+
+
+@LAW
+@given(FRAMES.filter(lambda frame: len(frame) >= 14 and ip_address(p.OTHER_VIP).packed not in frame))
+def test_what_names_no_vip_is_left_to_the_host_however_broken(frame: bytes) -> None:
+    assert process(frame, p.IFINDEX, ELSEWHERE, State(), 0)[0] is Action.PASS
+
+
 def test_an_interface_that_is_not_served_forwards_and_answers_nothing() -> None:
     for frame in VALID:
         action, _, _, out = process(frame, p.OTHER_IFINDEX, TABLES["rr"], State(), 0)

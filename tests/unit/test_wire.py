@@ -13,6 +13,7 @@ from scapy.utils import checksum as scapy_checksum
 from dsrlb.model import Reason, wire_address
 from dsrlb.wire import arp, ethernet, flowhash, icmp, ipv4, ipv6, l4
 from dsrlb.wire.checksum import checksum, is_valid
+from dsrlb.wire.destination import destination
 from dsrlb.wire.packet import Fragment, Packet
 
 MAC = p.mac_bytes(p.BALANCER_MAC)
@@ -112,7 +113,7 @@ def test_the_longest_ipv4_header_is_skipped() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"version": 6}, Reason.MALFORMED),
+        ({"version": 6}, Reason.NOT_IP),
         ({"ihl": 4}, Reason.MALFORMED),
         ({"len": 19}, Reason.MALFORMED),
         ({"len": 0}, Reason.MALFORMED),
@@ -223,15 +224,19 @@ def test_an_ipv6_fragment_is_known_by_addresses_and_identification(
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"), [({"version": 4}, Reason.MALFORMED), ({"plen": 21}, Reason.TRUNCATED)]
+    ("change", "reason"), [({"version": 4}, Reason.NOT_IP), ({"plen": 21}, Reason.TRUNCATED)]
 )
 def test_an_ipv6_header_that_contradicts_itself_is_refused(change: dict[str, Any], reason: Reason) -> None:
     assert refused(p.ether() / p.ip(dst=p.VIP6, **change) / p.TCP()) is reason
 
 
-def test_an_ipv6_header_cut_anywhere_is_truncated() -> None:
-    whole = bytes(p.tcp(dst=p.VIP6))
-    assert {ipv6.parse(whole[:length], 14) for length in range(14, len(whole))} == {Reason.TRUNCATED}
+@pytest.mark.parametrize("dst", [p.VIP, p.VIP6])
+def test_a_packet_cut_in_its_header_is_for_nobody_and_one_cut_behind_it_is_truncated(dst: str) -> None:
+    whole, header_bytes = bytes(p.tcp(dst=dst)), 20 if dst == p.VIP else 40
+    for length in range(14, len(whole)):
+        is_cut_in_header = length < 14 + header_bytes
+        assert refused(whole[:length]) is (Reason.NOT_IP if is_cut_in_header else Reason.TRUNCATED)
+        assert bool(destination(whole[:length])) is not is_cut_in_header
 
 
 @pytest.mark.parametrize(
@@ -403,29 +408,33 @@ def test_an_echo_reply_is_one_that_scapy_would_have_made(dst: str, length: int) 
 
 
 @pytest.mark.parametrize("change", [{"hlim": 254}, {"hlim": 0}])
-def test_neighbour_discovery_from_beyond_a_router_is_ignored(change: dict[str, Any]) -> None:
+def test_neighbour_discovery_from_beyond_a_router_is_not_sound(change: dict[str, Any]) -> None:
     frame = p.ether(dst=p.SOLICITED_MAC) / p.IPv6(src=p.ROUTER6, dst=p.SOLICITED, **change)
     frame = frame / p.ICMPv6ND_NS(tgt=p.VIP6)
-    assert icmp.nd_target(bytes(frame), 14, parsed(frame)) is None
+    assert not icmp.nd_is_sound(bytes(frame), 14, parsed(frame))
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("message", "target"),
     [
-        p.ICMPv6ND_NS(tgt=p.VIP6, code=1),
-        p.ICMPv6ND_NS(tgt=p.VIP6, cksum=0x1234),
-        p.ICMPv6ND_NS(tgt="ff02::1"),
-        p.Raw(bytes(p.ICMPv6ND_NS(tgt=p.VIP6))[:23]),
+        (p.ICMPv6ND_NS(tgt=p.VIP6, code=1), VIP6),
+        (p.ICMPv6ND_NS(tgt=p.VIP6, cksum=0x1234), VIP6),
+        (p.Raw(bytes(p.ICMPv6ND_NS(tgt=p.VIP6))[:23]), b""),
+        (p.ICMPv6ND_NS(tgt="::ffff:" + p.VIP), b""),
     ],
 )
-def test_neighbour_discovery_that_breaks_the_rules_is_ignored(message: p.Packet) -> None:
+def test_neighbour_discovery_that_breaks_the_rules_is_not_sound_or_has_no_target(
+    message: p.Packet, target: bytes
+) -> None:
     frame = p.ether(dst=p.SOLICITED_MAC) / p.IPv6(src=p.ROUTER6, dst=p.SOLICITED, hlim=255, nh=58) / message
-    assert icmp.nd_target(bytes(frame), 14, parsed(frame)) is None
+    assert icmp.nd_target(bytes(frame), parsed(frame)) == target
+    assert not target or not icmp.nd_is_sound(bytes(frame), 14, parsed(frame))
 
 
 def test_neighbour_discovery_names_its_target() -> None:
     for frame in (p.solicits(), p.solicits(src="::"), p.advertises()):
-        assert icmp.nd_target(bytes(frame), 14, parsed(frame)) == VIP6
+        assert icmp.nd_target(bytes(frame), parsed(frame)) == VIP6
+        assert icmp.nd_is_sound(bytes(frame), 14, parsed(frame))
 
 
 @pytest.mark.parametrize("tags", [(), (5,)])
