@@ -13,7 +13,7 @@ from dsrlb.flows import Flow, FlowTable, Translation, next_state
 from dsrlb.model import V4_MAPPED, Action, Hop, Reason
 from dsrlb.modes.base import NO_LIMIT, TooBig
 from dsrlb.modes.inline import hand_on
-from dsrlb.ports import COUNT, FIRST, STRIDE
+from dsrlb.ports import COUNT, FIRST
 from dsrlb.state import State, Verdict, stop
 from dsrlb.table import CompiledService, ForwardingTable, Target
 from dsrlb.wire import icmp, ipv4, ipv6, l4
@@ -24,6 +24,7 @@ from dsrlb.wire.readdress import Ends, ends_of_reply, ends_of_request, lives_on
 from dsrlb.wire.requote import Quote, quote_of, reply_key_of, requoted
 
 TRIES = 16  # ports of a client looked at when its own is taken
+STRIDE = 40_961  # from one to the next; has no factor of COUNT, so that no port is looked at twice
 _NOT_OURS = (b"", b"")  # owner of a datagram that a server sends on its own account
 _TRANSPORTS = frozenset((l4.TCP, l4.UDP))
 

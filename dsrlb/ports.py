@@ -1,18 +1,18 @@
-"""Source ports for flows whose client's address is replaced: which are free, and which was freed first.
+"""Source ports for flows whose client's address is replaced: which are free, and which is next.
 
 Towards one server's address and port, from one source address, in one protocol, there are 64512 ports.
-They stand in a ring; the next one is taken at the head, and one given back goes to the tail, so a port
-rests for as long as there are others: the server may still be waiting out (TIME_WAIT) the
-connection that had it::
+They stand in a ring of one bit each.  The next one taken is the first free one at or behind the head, and
+the head moves behind it; so a port given back rests until the head has come round: the server may still be
+waiting out (TIME_WAIT) the connection that had it::
 
-          head: next to be taken           tail: last given back
-          v                                v
-    +-----+-----+-----+-- - --+-----+-----+-----+-----+
-    | used| free| free|       | free| free| used| used|      each step costs the same, however few are left
-    +-----+-----+-----+-- - --+-----+-----+-----+-----+
+              head: taken next, if it is free
+              v
+    +---+---+---+---+---+---+-- - --+---+---+
+    | 1 | 0 | 1 | 1 | 0 | 1 |       | 0 | 1 |     1: in use; this time it is the port at the second 0
+    +---+---+---+---+---+---+-- - --+---+---+
+      ^ bit 0: the port that the ring began with; behind 65535 comes 1024
 
-On the first lap the head meets ports in an order that is known beforehand, so only those given back are
-written down, 2 bytes each: a ring costs some 300 bytes at first, and 126 KiB when all have come back.
+A ring costs some 200 bytes at first, and 9 KiB when its head has come round.
 With a service for every port it is the client who chooses the server's port, hence the bounds.
 
 *Source*: RFC 6056, section 3.1 (the range), RFC 9293, section 3.6.1 (TIME_WAIT); Linux
@@ -21,56 +21,56 @@ include/net/tcp.h (TCP_TIMEWAIT_LEN).
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 
 from dsrlb.wire.flowhash import flow_hash
 
 FIRST, LAST = 1024, 65_535
-COUNT = LAST - FIRST + 1  # 2**10 * 3**2 * 7
-STRIDE = 40_961  # has no factor of COUNT: a walk meets every port once, and neighbours in time are far apart
+COUNT = LAST - FIRST + 1
 MAX_RINGS = 16_384
 SWEEP_RINGS = 1024  # looked at in a call of ``expire``
 REST_S = 60  # TIME_WAIT of Linux
 PORT_AT = 34  # in a reply key: the destination's port
+_ALL = (1 << COUNT) - 1
 
 
 class _Ring:
-    """The ports of one source towards one server's port, the next one first."""
+    """The ports of one source towards one server's port."""
 
-    __slots__ = ("given_back", "idle_s", "ports", "start", "taken")
+    __slots__ = ("first", "head", "idle_s", "used")
 
-    def __init__(self, start: int) -> None:
-        self.start = start
-        self.taken = self.given_back = 0  # since the ring was made
-        self.ports = array("H")  # given back; a lap long at most
+    def __init__(self, first: int) -> None:
+        self.first = first  # which port bit 0 stands for, counted from FIRST
+        self.head = 0  # the bit looked at next
+        self.used = 0  # a bit for each port
         self.idle_s: int | None = None  # since when it is known that no port is in use
 
     def take(self) -> int | None:
-        if self.taken - self.given_back == COUNT:
+        if self.used == _ALL:
             return None
-        if self.taken < COUNT:
-            port = FIRST + (self.start + self.taken) * STRIDE % COUNT
-        else:
-            port = self.ports[self.taken % COUNT]
-        self.taken += 1
+        at = self.head + _lowest_zero(self.used >> self.head)
+        if at >= COUNT:
+            at = _lowest_zero(self.used)
+        self.used |= 1 << at
+        self.head = (at + 1) % COUNT
         self.idle_s = None
-        return port
+        return FIRST + (self.first + at) % COUNT
 
     def give_back(self, port: int) -> None:
-        if self.given_back < COUNT:
-            self.ports.append(port)
-        else:
-            self.ports[self.given_back % COUNT] = port
-        self.given_back += 1
+        self.used &= ~(1 << (port - FIRST - self.first) % COUNT)
 
     def has_rested(self, now_s: int) -> bool:
         """Return whether no port has been in use for as long as a server remembers one."""
-        if self.taken != self.given_back:
+        if self.used:
             return False
         if self.idle_s is None:
             self.idle_s = now_s
         return now_s - self.idle_s >= REST_S
+
+
+def _lowest_zero(bits: int) -> int:
+    """Return the place of the lowest bit that is 0; there are zeros above every number."""
+    return (~bits & bits + 1).bit_length() - 1
 
 
 class SourcePorts:
@@ -92,7 +92,7 @@ class SourcePorts:
             if len(self._rings) >= MAX_RINGS:
                 return None
             start = flow_hash(reply_key[:PORT_AT] + (now_s & 0xFFFF).to_bytes(2, "big") + reply_key[36:])
-            ring = self._rings[name] = _Ring(start)
+            ring = self._rings[name] = _Ring(start % COUNT)
         port = ring.take()
         if port is None:
             return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import sys
+from itertools import chain, pairwise
 
 import pytest
 
@@ -33,15 +35,44 @@ def test_every_port_is_given_once_and_then_there_is_none() -> None:
     assert here.take(OTHER, 7) is not None  # another service of the same server has ports of its own
 
 
-def test_of_the_ports_given_back_the_first_is_taken_first_and_only_after_all_that_were_never_used() -> None:
+def test_ports_are_given_in_order_and_behind_the_last_comes_the_first() -> None:
     here = SourcePorts()
-    first, second = (here.take(NAME, 0) for _ in range(2))
-    assert first and second
-    here.give_back(second)
+    given = [port_of(here.take(NAME, 7)) for _ in range(COUNT)]
+    assert all(after == before + 1 or (before, after) == (LAST, FIRST) for before, after in pairwise(given))
+
+
+def test_a_port_given_back_is_taken_again_when_all_others_have_had_their_turn() -> None:
+    here = SourcePorts()
+    first, second, third = (here.take(NAME, 0) for _ in range(3))
+    assert first and second and third
+    here.give_back(third)
     here.give_back(first)
-    for _ in range(COUNT - 2):
-        assert here.take(NAME, 0) not in (first, second)
-    assert [here.take(NAME, 0) for _ in range(3)] == [second, first, None]
+    for _ in range(COUNT - 3):
+        assert here.take(NAME, 0) not in (first, second, third)
+    assert [here.take(NAME, 0) for _ in range(3)] == [first, third, None]
+    here.give_back(second)
+    assert [here.take(NAME, 0) for _ in range(2)] == [second, None]
+
+
+def test_a_ring_says_what_looking_at_one_port_after_the_other_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "COUNT", 50)
+    monkeypatch.setattr(ports, "_ALL", (1 << 50) - 1)
+    rng, here = random.Random(1), SourcePorts()
+    at = port_of(here.take(NAME, 0))
+    used = {at}
+    for turn in range(5000):
+        if used and rng.random() < (0.3 if turn % 500 < 250 else 0.6):
+            port = rng.choice(sorted(used))
+            used.discard(port)
+            here.give_back(NAME[:34] + port.to_bytes(2, "big") + NAME[36:])
+            continue
+        behind = chain(range(at + 1, FIRST + 50), range(FIRST, at + 1))
+        expected = next((port for port in behind if port not in used), None)
+        taken = here.take(NAME, 0)
+        assert (port_of(taken) if taken else None) == expected
+        if expected is not None:
+            at = expected
+            used.add(at)
 
 
 def test_a_restart_begins_elsewhere() -> None:
@@ -70,12 +101,14 @@ def swept(here: SourcePorts, now_s: int) -> None:
         here.expire(now_s, ports.MAX_RINGS + 1)
 
 
-def test_a_ring_costs_little_until_its_ports_come_back() -> None:
-    here = SourcePorts()
-    for number in range(3000):
-        assert here.take(name_of(number), 0)
-    ring = here._rings[name_of(0)[:34] + NAME[36:]]
-    assert sys.getsizeof(ring) + sys.getsizeof(ring.ports) < 300
+def test_a_ring_costs_little_at_first_and_never_much() -> None:
+    here, sizes = SourcePorts(), []
+    for _ in range(COUNT):
+        assert here.take(NAME, 0)
+        (ring,) = here._rings.values()
+        sizes.append(sys.getsizeof(ring) + sys.getsizeof(ring.used))
+    assert sizes[0] < 200
+    assert max(sizes) < 9000
 
 
 def test_there_are_so_many_rings_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
