@@ -72,6 +72,7 @@ class Reason(IntEnum):
     TTL_DROPPED = 36
     SNAT_EXHAUSTED = 37
     REFUSED = 38
+    HANDED_OVER = 39  # by the program in the kernel to the packet engine, which counts it again
 
     @property
     def word(self) -> str:
@@ -90,7 +91,9 @@ SENT_REASONS = frozenset(
         Reason.TTL_EXCEEDED,
     )
 )
-PASS_REASONS = frozenset(Reason(number) for number in range(Reason.NOT_FOR_US, Reason.TRUNCATED))
+PASS_REASONS = frozenset(
+    (*(Reason(number) for number in range(Reason.NOT_FOR_US, Reason.TRUNCATED)), Reason.HANDED_OVER)
+)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,19 @@
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) =
     (void *)BPF_FUNC_map_update_elem;
+static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
+static __u64 (*const bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
+static __u64 (*const bpf_ktime_get_coarse_ns)(void) = (void *)BPF_FUNC_ktime_get_coarse_ns;
+static long (*const bpf_tail_call)(void *context, void *programs, __u32 index) = (void *)BPF_FUNC_tail_call;
+static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
+static long (*const bpf_xdp_adjust_head)(struct xdp_md *context, int bytes) =
+    (void *)BPF_FUNC_xdp_adjust_head;
+static long (*const bpf_xdp_adjust_tail)(struct xdp_md *context, int bytes) =
+    (void *)BPF_FUNC_xdp_adjust_tail;
+static __s64 (*const bpf_csum_diff)(const __be32 *from, __u32 from_bytes, const __be32 *to, __u32 to_bytes,
+                                    __u32 seed) = (void *)BPF_FUNC_csum_diff;
+static long (*const bpf_spin_lock)(struct bpf_spin_lock *lock) = (void *)BPF_FUNC_spin_lock;
+static long (*const bpf_spin_unlock)(struct bpf_spin_lock *lock) = (void *)BPF_FUNC_spin_unlock;
 static long (*const bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 length,
                                          __u64 flags) = (void *)BPF_FUNC_skb_store_bytes;
 static long (*const bpf_skb_load_bytes)(const struct __sk_buff *skb, __u32 offset, void *to, __u32 length) =
