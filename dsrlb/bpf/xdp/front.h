@@ -79,9 +79,10 @@ static ALWAYS_INLINE int is_vip_at(const struct address *address, __u64 hash)
            in_vip_bucket(SECOND_BUCKET(hash, vip_mask), address);
 }
 
+/* Whether an address is in table.vips.  The unspecified one never is: so look free entries. */
 static ALWAYS_INLINE int is_vip(const struct address *address)
 {
-    return is_vip_at(address, hash_of_place(address, 0));
+    return (address->half[0] || address->half[1]) && is_vip_at(address, hash_of_place(address, 0));
 }
 
 /* The interface that a frame came in by, if it is one of ours. */

@@ -39,7 +39,8 @@ struct job {
     __u32 hash;               /* flow_hash of key */
     __u32 service;            /* index into services */
     __u32 target;             /* index into targets */
-    __u16 l3_at, l4_at, end;  /* wire.packet.Packet */
+    __u16 l3_at, l4_at;       /* wire.packet.Packet, as is the next one */
+    __u32 end;                /* behind the packet's last byte: what follows is padding */
     __u8 version;             /* 4 or 6 */
     __u8 protocol;
     __u8 tcp_flags;
@@ -47,7 +48,7 @@ struct job {
     __u8 reason;              /* under which it is counted when it is sent */
     __u8 told, silent;        /* tell: the reason if the sender was told, and if not */
     __u16 mtu_bytes;          /* tell: what fits */
-    __u8 pad[4];
+    __u8 pad[2];
 };
 PER_CPU(jobs, struct job);
 
