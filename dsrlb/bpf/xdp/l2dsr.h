@@ -14,10 +14,32 @@ static ALWAYS_INLINE void readdress_link(struct ethhdr *link, const struct hop *
     __builtin_memcpy(link->h_dest, hop->dst_mac, 2 * ETH_ALEN); /* both: they lie side by side in either */
 }
 
+/* The way to a target; 0: there is none now. */
+static ALWAYS_INLINE const struct hop *hop_to(const struct target *target)
+{
+    return target->hop_in_use > 1 ? 0 : &target->hop[target->hop_in_use & 1];
+}
+
+static ALWAYS_INLINE __u64 frame_bytes(const struct xdp_md *ctx)
+{
+    return (void *)(long)ctx->data_end - (void *)(long)ctx->data;
+}
+
 static ALWAYS_INLINE int send_l2dsr(struct xdp_md *ctx)
 {
-    (void)ctx;
-    return hand_over();
+    struct ethhdr *link = (void *)(long)ctx->data;
+    struct job *job = this_job();
+    struct target *target = job ? bpf_map_lookup_elem(&targets, &job->target) : 0;
+    const struct hop *hop;
+
+    if (!target || (void *)(link + 1) > (void *)(long)ctx->data_end)
+        return hand_over();
+    hop = hop_to(target);
+    if (!hop)
+        return stop(BACKEND_UNRESOLVED);
+    readdress_link(link, hop);
+    count_sent(job->target, frame_bytes(ctx), job->reason);
+    return send_by(ctx, hop->ifindex);
 }
 
 #endif

@@ -28,10 +28,6 @@
 #include "steps.h"
 
 #define LONG_WAY -1
-#define TH_FIN 0x01
-#define TH_SYN 0x02
-#define TH_RST 0x04
-#define TH_ACK 0x10
 
 struct plain { /* the headers of a plain packet */
     struct ethhdr link;

@@ -31,6 +31,12 @@ struct {
     MAP_TYPE(value, __u32);
 } steps SEC(".maps");
 
+/* job.tcp_flags */
+#define TH_FIN 0x01
+#define TH_SYN 0x02
+#define TH_RST 0x04
+#define TH_ACK 0x10
+
 /* One frame under way; offsets count from its first byte. */
 struct job {
     struct flow_key key;      /* of a first or only piece with ports */
