@@ -42,7 +42,7 @@ static ALWAYS_INLINE int is_arp_for_ipv4(const struct arp *asked)
            asked->hardware_bytes == ETH_ALEN && asked->protocol_bytes == sizeof(__be32);
 }
 
-/* The frame that says, in the place of the one that asked: the address is at this MAC.  VLAN tags are kept. */
+/* Say, in the place of the frame that asked: the address is at this MAC.  VLAN tags are kept. */
 static ALWAYS_INLINE int reply_arp(struct xdp_md *ctx, __u32 at, const struct interface *here)
 {
     struct ethhdr *link;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
  *
- * datapath.decide, up to knowing what a frame is.  Whose a frame is comes before what is wrong with it: the host's
- * own frames are never dropped.
+ * datapath.decide, up to knowing what a frame is.  Whose a frame is comes before what is wrong with it: the
+ * host's own frames are never dropped.
  */
 #ifndef DSRLB_XDP_CLASSIFY_H
 #define DSRLB_XDP_CLASSIFY_H
@@ -50,8 +50,8 @@ static ALWAYS_INLINE int stop_unread(const struct job *job, int why, int is_ours
     return stop(is_vip(&job->key.dst) ? why : NOT_VIP);
 }
 
-/* What a packet to an interface of ours is to a VIP, if it is to one.  ICMP about tunnels is to the host's own
- * address: the packet engine hears it where it passes. */
+/* Go on with a packet to an interface of ours by what it is, if it is to a VIP.  ICMP about tunnels is to the
+ * host's own address: the packet engine hears it where it passes. */
 static ALWAYS_INLINE int go_on_by_kind(struct xdp_md *ctx, const struct job *job)
 {
     if (!is_vip(&job->key.dst))

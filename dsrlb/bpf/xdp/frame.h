@@ -14,8 +14,8 @@
 
 #include "steps.h"
 
-/* The highest offset that is read at.  The verifier wants to know one; no header begins behind it: the longest
- * link header and eight extension headers take 16446 bytes. */
+/* The highest offset that is read at.  The verifier wants to know one; no header begins behind it: the
+ * longest link header and eight extension headers take 16446 bytes. */
 #define HIGHEST_AT 0x7fff
 
 #define MAX_TAGS 2
@@ -58,7 +58,8 @@ static ALWAYS_INLINE __be16 skip_tags(struct xdp_md *ctx, __u16 *l3_at)
 
 static ALWAYS_INLINE int is_same_mac(const __u8 *one, const __u8 *other)
 {
-    return *(const __u32 *)one == *(const __u32 *)other && *(const __u16 *)&one[4] == *(const __u16 *)&other[4];
+    return *(const __u32 *)one == *(const __u32 *)other &&
+           *(const __u16 *)&one[4] == *(const __u16 *)&other[4];
 }
 
 /* Whether an interface has a MAC address of its own; one without takes every unicast frame (offline). */
@@ -85,8 +86,8 @@ static ALWAYS_INLINE void turn_back(struct ethhdr *link)
     __builtin_memcpy(link->h_dest, from, ETH_ALEN);
 }
 
-/* The length of a frame.  The verifier knows pointers by 64 bits only, so the difference may not be narrowed. */
-static ALWAYS_INLINE __u64 frame_bytes(struct xdp_md *ctx)
+/* The length of a frame.  The verifier knows pointers by 64 bits only: the difference may not be narrowed. */
+static ALWAYS_INLINE __u64 frame_bytes(const struct xdp_md *ctx)
 {
     __u64 bytes = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
 

@@ -77,8 +77,8 @@ static ALWAYS_INLINE int read_ipv4(struct xdp_md *ctx, struct job *job)
     return 0;
 }
 
-/* Whether no packet may come from an address (mapped): this network, loopback, multicast, reserved, broadcast.
- * Source: RFC 1122, section 3.2.1.3. */
+/* Whether no packet may come from an address (mapped): this network, loopback, multicast, reserved and
+ * broadcast.  Source: RFC 1122, section 3.2.1.3. */
 static ALWAYS_INLINE int is_ipv4_martian(const struct address *src)
 {
     __u8 first = src->byte[12];

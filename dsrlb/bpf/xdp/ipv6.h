@@ -76,7 +76,7 @@ static ALWAYS_INLINE int skip_extension(struct xdp_md *ctx, struct chain *chain)
         return 0; /* segments left: the VIP is not its last destination */
     if (chain->protocol != FRAGMENT) {
         bytes = (header->size + 1) << 3;
-    } else if (header->place & bpf_htons(0xfff9)) { /* else an atomic fragment (RFC 6946): the whole datagram */
+    } else if (header->place & bpf_htons(0xfff9)) { /* else atomic (RFC 6946): the whole datagram */
         chain->is_fragment = 1;
         chain->is_first = !(header->place & bpf_htons(0xfff8));
         chain->ident = header->ident;
@@ -136,8 +136,8 @@ static ALWAYS_INLINE int read_ipv6(struct xdp_md *ctx, struct job *job)
     return reason;
 }
 
-/* Whether no packet may come from an address: multicast, unspecified, loopback; IPv4-mapped, which would pass for
- * an IPv4 client.  Source: RFC 4291, section 2; RFC 4038, section 4.2. */
+/* Whether no packet may come from an address: multicast, unspecified, loopback; IPv4-mapped, which would pass
+ * for an IPv4 client.  Source: RFC 4291, section 2; RFC 4038, section 4.2. */
 static ALWAYS_INLINE int is_ipv6_martian(const struct address *src)
 {
     if (src->byte[0] == 0xff || is_mapped(src))

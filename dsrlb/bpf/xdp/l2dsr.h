@@ -5,9 +5,7 @@
 #ifndef DSRLB_XDP_L2DSR_H
 #define DSRLB_XDP_L2DSR_H
 
-#include <linux/if_ether.h>
-
-#include "steps.h"
+#include "frame.h"
 
 static ALWAYS_INLINE void readdress_link(struct ethhdr *link, const struct hop *hop)
 {
@@ -18,11 +16,6 @@ static ALWAYS_INLINE void readdress_link(struct ethhdr *link, const struct hop *
 static ALWAYS_INLINE const struct hop *hop_to(const struct target *target)
 {
     return target->hop_in_use > 1 ? 0 : &target->hop[target->hop_in_use & 1];
-}
-
-static ALWAYS_INLINE __u64 frame_bytes(const struct xdp_md *ctx)
-{
-    return (void *)(long)ctx->data_end - (void *)(long)ctx->data;
 }
 
 static ALWAYS_INLINE int send_l2dsr(struct xdp_md *ctx)
