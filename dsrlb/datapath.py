@@ -162,7 +162,9 @@ def _remember_route(
         if plain is None:
             return
         count = count_of(state, service, target)
-        route = state.routes[names] = Route(table.edition, hop, plain.rewrite, plain.most_bytes, count)
+        macs = hop.dst_mac + hop.src_mac
+        route = Route(table.edition, hop, macs, plain.rewrite, plain.most_bytes, count)
+        state.routes[names] = route
     if flow is not None:
         flow.route = route
     else:

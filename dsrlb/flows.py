@@ -70,7 +70,8 @@ class Route:
 
     edition: object
     hop: Hop
-    rewrite: Callable[[bytes, Hop], bytes]
+    macs: bytes  # of the hop: a frame begins with them
+    rewrite: Callable[[bytes, Hop], bytes] | None  # None: nothing else changes
     most_bytes: int  # total length of the longest packet that this way takes
     count: BackendCount
 

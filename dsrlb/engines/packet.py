@@ -1,7 +1,8 @@
 """The packet engine: frames from AF_PACKET sockets through the data path and out again.
 
-One thread waits for frames of all interfaces, runs ``datapath.process`` on each of a batch, and
-sends what comes of it in one go.  ``install`` swaps the forwarding table between two batches.
+One thread waits for frames of all interfaces, takes each of a batch the short way or the long one as
+``datapath.process`` does, and sends what comes of it in one go.  ``install`` swaps the forwarding table
+between two batches.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from dsrlb.datapath import process
+from dsrlb.datapath import decide
 from dsrlb.engines.sockets import Sockets
 from dsrlb.frameio.af_packet import PacketSocket
 from dsrlb.frameio.segments import completed
@@ -22,6 +23,7 @@ from dsrlb.frameio.sendmmsg import Sent
 from dsrlb.frameio.vnet import NO_VNET, Frame, moved, offload_of
 from dsrlb.host.links import Link
 from dsrlb.model import Action, Reason
+from dsrlb.shortcut import forward_known
 from dsrlb.state import State, expire, forget_others
 from dsrlb.table import EMPTY, ForwardingTable
 
@@ -163,8 +165,9 @@ class PacketEngine:
             frames = completed(frames, table.wrapped)
         for vnet, frame in frames:
             offload = None if vnet is NO_VNET else offload_of(vnet)
-            action, reason, out_ifindex, out = process(frame, ifindex, table, state, now_s, offload)
-            if action >= _TX:
+            short = forward_known(frame, ifindex, table, state, now_s, offload)
+            _, reason, out_ifindex, out = short or decide(frame, ifindex, table, state, now_s, offload)
+            if out:  # there is something to send
                 if vnet is not NO_VNET:
                     vnet = NO_VNET if reason in _ANSWERS else moved(vnet, frame, out)
                 queues[out_ifindex].append((vnet, out))

@@ -20,6 +20,7 @@ import errno
 import mmap
 import socket
 import struct
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -32,10 +33,12 @@ from dsrlb.frameio.vnet import CHECKED_ONLY, NO_VNET, VNET_BYTES, Frame, clean, 
 SLOT_BYTES = 2048  # 1972 for the frame: MTU 1500 with room for tags
 SLOTS = 4096
 BLOCK_BYTES = 1 << 16
-FRAME_AT = 76
+FRAME_AT, TAG_AT = 76, 24
 STATUS_USER, STATUS_COPY, STATUS_VLAN, STATUS_VLAN_TPID = 1, 2, 16, 64
 KIND_MAX = 2  # PACKET_HOST 0, PACKET_BROADCAST 1, PACKET_MULTICAST 2
 ARPHRD_ETHER = 1
+_TAG = struct.Struct("=HH")
+_CHECKED_ONLY = int.from_bytes(CHECKED_ONLY[:2], sys.byteorder)
 QUEUE_BYTES = 8 << 20  # for large frames, each way
 SOLICITED_NODE = bytes.fromhex("ff02 0000 0000 0000 0000 0001 ff")
 
@@ -71,7 +74,8 @@ class PacketSocket:
         self._slots, self._slot_bytes = slots, slot_bytes
         self._head = 0
         self._dropped = self._lost = 0
-        self._slot = struct.Struct(f"=IIIHxx8xHH14xB23x{VNET_BYTES}s{slot_bytes - FRAME_AT}x")
+        # Status, length, captured, where the frame begins, packet type, the vnet header's flags and GSO type.
+        self._slot = struct.Struct(f"=IIIHxx26xB23xH{slot_bytes - FRAME_AT + VNET_BYTES - 2}x")
         self._groups: dict[bytes, socket.socket] = {}  # by the VIP that they are joined for
         self._socket = open_unbound(interface)
         try:
@@ -151,24 +155,24 @@ class PacketSocket:
         not mean that there are no more.
         """
         head, slot_bytes, ring = self._head, self._slot_bytes, self._ring
-        no_vnet, checked_only = NO_VNET, CHECKED_ONLY
+        no_vnet, frame_at, checked_only = NO_VNET, FRAME_AT, _CHECKED_ONLY
         end = min(head + limit, self._slots)
-        at = head * slot_bytes
+        at = head * slot_bytes + frame_at  # of the frame in its slot
         frames: list[Frame] = []
         taken = 0
         # The status is read before the frame.  x86 keeps loads in that order; elsewhere nothing but the
         # interpreter's own work between them stands for a barrier.
-        for slot in self._slot.iter_unpack(self._bytes[at : end * slot_bytes]):
-            status, length, captured, mac, _, _, kind, vnet = slot
+        for slot in self._slot.iter_unpack(self._bytes[head * slot_bytes : end * slot_bytes]):
+            status, length, captured, mac, kind, left_to_do = slot
             if not status & STATUS_USER:
                 break
-            if captured == length and mac == FRAME_AT and kind <= KIND_MAX and not status & STATUS_VLAN:
-                if vnet == no_vnet or vnet == checked_only:  # noqa: SIM109  a tuple built per frame is slower
-                    frames.append((no_vnet, ring[at + FRAME_AT : at + FRAME_AT + length]))
+            if captured == length and mac == frame_at and kind <= KIND_MAX and not status & STATUS_VLAN:
+                if not left_to_do or left_to_do == checked_only:
+                    frames.append((no_vnet, ring[at : at + length]))
                 else:
-                    frames.append((clean(vnet), ring[at + FRAME_AT : at + FRAME_AT + length]))
+                    frames.append((clean(ring[at - VNET_BYTES : at]), ring[at : at + length]))
             else:
-                frames += self._unusual(at, slot)
+                frames += self._unusual(at - frame_at, status, length, captured, mac, kind)
             taken += 1
             at += slot_bytes
         if taken:
@@ -177,9 +181,8 @@ class PacketSocket:
             self._clear_error()
         return frames
 
-    def _unusual(self, at: int, slot: tuple[int, int, int, int, int, int, int, bytes]) -> list[Frame]:
+    def _unusual(self, at: int, status: int, length: int, captured: int, mac: int, kind: int) -> list[Frame]:
         """Return the frame of a slot that is not plain: large, tagged, odd in place, or not for us."""
-        status, length, captured, mac, tci, tpid, kind, vnet = slot
         if captured == length:
             frame = self._ring[at + mac : at + mac + length]
             vnet = self._ring[at + mac - VNET_BYTES : at + mac]
@@ -191,6 +194,7 @@ class PacketSocket:
         if kind > KIND_MAX:
             return []
         if status & STATUS_VLAN:
+            tci, tpid = _TAG.unpack_from(self._ring, at + TAG_AT)
             return [tagged(clean(vnet), frame, tpid if status & STATUS_VLAN_TPID else ETHERTYPE_VLAN, tci)]
         return [(clean(vnet), frame)]
 

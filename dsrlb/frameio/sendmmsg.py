@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from itertools import accumulate, chain
 from typing import NamedTuple
 
+from dsrlb.frameio.vnet import VNET_BYTES
+
 BATCH = 256  # frames a call
 WAIT_MS, WAITS_MAX = 1, 10  # for room in the socket's send buffer: this long, so often, per ``send_all``
 
@@ -98,7 +100,7 @@ class SendBatch:
         """Join headers and frames to one buffer and point the vectors into it."""
         joined = b"".join(chain.from_iterable(batch))
         base = ctypes.cast(ctypes.c_char_p(joined), ctypes.c_void_p).value or 0
-        lengths = [len(vnet) + len(frame) for vnet, frame in batch]
+        lengths = [VNET_BYTES + len(frame) for _, frame in batch]
         end = 2 * len(batch)
         self._vectors[0:end:2] = array("L", accumulate(lengths[:-1], initial=base))
         self._vectors[1:end:2] = array("L", lengths)

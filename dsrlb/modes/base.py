@@ -41,7 +41,9 @@ Outcome = list[bytes] | TooBig | Reason
 class Plain(NamedTuple):
     """How a complete, plain IPv4 packet that is not too long is rewritten, whatever else is in it."""
 
-    rewrite: Callable[[bytes, Hop], bytes]  # frame, next hop -> frame to send
+    rewrite: (
+        Callable[[bytes, Hop], bytes] | None
+    )  # frame, next hop -> frame to send; None: other MACs are all
     most_bytes: int  # greatest total length of the IP packet
 
 

@@ -58,7 +58,7 @@ def forward(job: Job) -> list[bytes]:
 
 def plain(options: ModeOptions, hop: Hop, address: bytes, port: bytes) -> Plain:
     """Return how plain packets are rewritten: like all others."""
-    return Plain(rewrite, NO_LIMIT)
+    return Plain(None, NO_LIMIT)
 
 
 def host_steps(vip: Address, options: ServerOptions) -> tuple[HostStep, ...]:

@@ -108,5 +108,6 @@ def test_plain_packets_are_wrapped_in_the_same_way() -> None:
         made = job(p.tcp("A", load=b"x"), to, encap)
         short = plain(made.options, made.hop, to, b"")
         assert short is not None
+        assert short.rewrite is not None
         assert [short.rewrite(made.frame, made.hop)] == forward(made)
         assert short.most_bytes == 1500 - OVERHEADS[encap, to]

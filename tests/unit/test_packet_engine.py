@@ -82,7 +82,7 @@ def test_what_the_ring_lost_in_the_last_second_is_counted(engine: PacketEngine) 
 def test_a_deleted_interface_that_frames_only_left_by_gives_its_socket_back(
     engine: PacketEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packet, "process", lambda *_: (Action.REDIRECT, Reason.FORWARDED, 3, b"frame"))
+    monkeypatch.setattr(packet, "forward_known", lambda *_: (Action.REDIRECT, Reason.FORWARDED, 3, b"frame"))
     engine.add_way_out(SimpleNamespace(ifindex=3, name="x0"))  # type: ignore[arg-type]
     way, source = engine._sockets.ways[3], SimpleNamespace(receive=lambda _: [(NO_VNET, b"frame")])
     assert isinstance(way, Way)
@@ -142,7 +142,7 @@ def test_a_way_that_began_to_be_heard_is_polled_and_one_that_is_deleted_no_more(
 
 def test_a_server_that_refuses_is_told_of(engine: PacketEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[bytes] = []
-    monkeypatch.setattr(packet, "process", lambda *_: (Action.DROP, Reason.NO_DECAPSULATION, 0, b""))
+    monkeypatch.setattr(packet, "forward_known", lambda *_: (Action.DROP, Reason.NO_DECAPSULATION, 0, b""))
     engine._on_refusal = told.append
     source = SimpleNamespace(receive=lambda _: [(NO_VNET, b"frame")])
     engine._forward_batch(2, source)  # type: ignore[arg-type]
