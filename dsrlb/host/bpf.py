@@ -12,7 +12,7 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +62,15 @@ class Object:
         what = f"find map {name} in {self.path.name}"
         found = libbpf.find(what, "bpf_object__find_map_by_name", self.pointer, name.encode())
         return map_of(libbpf.call(what, "bpf_map__fd", found))
+
+    def maps(self) -> Iterator[Map]:
+        """Yield every map, under the name of its variable."""
+        found = libbpf.library().bpf_object__next_map(self.pointer, None)
+        while found:
+            name = libbpf.text(libbpf.library().bpf_map__name(found))
+            fd = libbpf.call(f"find map {name} in {self.path.name}", "bpf_map__fd", found)
+            yield replace(map_of(fd), name=name)  # the kernel's copy of the name may be cut
+            found = libbpf.library().bpf_object__next_map(self.pointer, found)
 
 
 @contextmanager

@@ -24,6 +24,15 @@ const volatile __u8 coarse_clock = 0;   /* 1: the kernel has bpf_ktime_get_coars
         MAP_TYPE(key, __u32);                                                                                \
         MAP_TYPE(value, of);                                                                                 \
     } name SEC(".maps")
+/* The control path reads and writes it in memory, without a call. */
+#define SHARED_ARRAY(name, of)                                                                               \
+    struct {                                                                                                 \
+        MAP_NUMBER(type, BPF_MAP_TYPE_ARRAY);                                                                \
+        MAP_NUMBER(max_entries, 2);                                                                          \
+        MAP_NUMBER(map_flags, BPF_F_MMAPABLE);                                                               \
+        MAP_TYPE(key, __u32);                                                                                \
+        MAP_TYPE(value, of);                                                                                 \
+    } name SEC(".maps")
 #define PER_CPU(name, of)                                                                                    \
     struct {                                                                                                 \
         MAP_NUMBER(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                                         \
@@ -41,9 +50,10 @@ ARRAY(front, struct front_bucket);
 ARRAY(vips, struct vip_bucket);
 ARRAY(services, struct service);
 ARRAY(current, __u32); /* by service id: its index in services now; 0: there is none of this id */
-ARRAY(slots, struct slot_line);
+SHARED_ARRAY(slots, struct slot_line);
 ARRAY(targets, struct target);
-ARRAY(loads, struct load);
+SHARED_ARRAY(loads, struct load);
+SHARED_ARRAY(flows, struct flow_bucket);
 ARRAY(races, struct race);
 ARRAY(sources, struct address); /* outer sources for IPv6 outside */
 PER_CPU(counts, struct count);
@@ -56,14 +66,6 @@ struct {
     MAP_TYPE(key, __u32);
     MAP_TYPE(value, struct interface);
 } interfaces SEC(".maps");
-
-struct {
-    MAP_NUMBER(type, BPF_MAP_TYPE_ARRAY);
-    MAP_NUMBER(max_entries, 2);
-    MAP_NUMBER(map_flags, BPF_F_MMAPABLE); /* the control path reads it without a call */
-    MAP_TYPE(key, __u32);
-    MAP_TYPE(value, struct flow_bucket);
-} flows SEC(".maps");
 
 struct lock { /* a cache line: two CPUs that lock neighbours do not meet */
     struct bpf_spin_lock lock;
