@@ -41,9 +41,8 @@ Outcome = list[bytes] | TooBig | Reason
 class Plain(NamedTuple):
     """How a complete, plain IPv4 packet that is not too long is rewritten, whatever else is in it."""
 
-    rewrite: (
-        Callable[[bytes, Hop], bytes] | None
-    )  # frame, next hop -> frame to send; None: other MACs are all
+    # From frame and next hop to the frame to send; None: nothing but the MAC addresses changes.
+    rewrite: Callable[[bytes, Hop], bytes] | None
     most_bytes: int  # greatest total length of the IP packet
 
 
