@@ -6,7 +6,6 @@
 #ifndef DSRLB_XDP_CLASSIFY_H
 #define DSRLB_XDP_CLASSIFY_H
 
-#include <linux/icmpv6.h>
 #include <linux/in.h>
 
 #include "arp.h"

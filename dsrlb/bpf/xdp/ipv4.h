@@ -14,6 +14,7 @@
 
 #include <linux/ip.h>
 
+#include "csum.h"
 #include "frame.h"
 #include "hash.h"
 
@@ -75,6 +76,21 @@ static ALWAYS_INLINE int read_ipv4(struct xdp_md *ctx, struct job *job)
     if (ip->frag_off & bpf_htons(IPV4_MORE_AND_OFFSET))
         note_ipv4_piece(job, ip);
     return 0;
+}
+
+/* Write a whole header: DF set, TTL 64, no options; addresses are mapped. */
+static ALWAYS_INLINE void write_ipv4(struct iphdr *ip, const struct address *src, const struct address *dst,
+                                     __u8 protocol, __u16 payload_bytes)
+{
+    __be32 first = bpf_htonl(0x45000000 | (sizeof(*ip) + payload_bytes));
+    __be32 second = bpf_htonl(0x4000), third = bpf_htonl(64 << 24 | protocol << 16);
+
+    ((__be32 *)ip)[0] = first;
+    ((__be32 *)ip)[1] = second; /* identification 0 */
+    ((__be32 *)ip)[2] = third;
+    ip->saddr = src->word[3];
+    ip->daddr = dst->word[3];
+    ip->check = checksum((__u64)first + second + third + ip->saddr + ip->daddr);
 }
 
 /* Whether no packet may come from an address (mapped): this network, loopback, multicast, reserved and

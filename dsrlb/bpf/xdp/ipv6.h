@@ -136,6 +136,18 @@ static ALWAYS_INLINE int read_ipv6(struct xdp_md *ctx, struct job *job)
     return reason;
 }
 
+/* Write a whole header: no traffic class, no flow label. */
+static ALWAYS_INLINE void write_ipv6(struct ipv6hdr *ip, const struct address *src, const struct address *dst,
+                                     __u8 protocol, __u16 payload_bytes, __u8 hop_limit)
+{
+    *(__be32 *)ip = bpf_htonl(0x60000000);
+    ip->payload_len = bpf_htons(payload_bytes);
+    ip->nexthdr = protocol;
+    ip->hop_limit = hop_limit;
+    __builtin_memcpy(&ip->saddr, src, sizeof(*src));
+    __builtin_memcpy(&ip->daddr, dst, sizeof(*dst));
+}
+
 /* Whether no packet may come from an address: multicast, unspecified, loopback; IPv4-mapped, which would pass
  * for an IPv4 client.  Source: RFC 4291, section 2; RFC 4038, section 4.2. */
 static ALWAYS_INLINE int is_ipv6_martian(const struct address *src)
