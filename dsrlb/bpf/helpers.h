@@ -17,6 +17,9 @@
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
+/* Whatever is in memory is read anew from there: neither compiler nor verifier goes by what was written. */
+#define FORGET() __asm__ volatile("" ::: "memory")
+
 /* Map definitions, section ".maps": libbpf reads the types of the members, never their values. */
 #define MAP_NUMBER(name, number) int(*name)[number]
 #define MAP_TYPE(name, type) type *name

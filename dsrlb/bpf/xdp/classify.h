@@ -30,6 +30,7 @@ static ALWAYS_INLINE void begin(struct job *job, __u16 l3_at)
     job->is_fragment = job->is_first = 0;
     *(__u64 *)&job->key.sport = 0; /* and all behind */
     *(__u64 *)job->datagram.rest = 0;
+    FORGET(); /* how many tags there were: else all that follows is verified once for each number */
 }
 
 static ALWAYS_INLINE int is_icmp(const struct job *job)
@@ -88,6 +89,7 @@ static ALWAYS_INLINE int classify(struct xdp_md *ctx)
         why = read_ipv6(ctx, job);
     if (why)
         return stop_unread(job, why, is_ours);
+    FORGET(); /* by which way the packet was read */
     if (is_nd(ctx, job))
         return answer_nd(ctx, job, here);
     if (!is_ours)

@@ -6,7 +6,7 @@
 #ifndef DSRLB_XDP_FRONT_H
 #define DSRLB_XDP_FRONT_H
 
-#include "hash.h"
+#include "address.h"
 #include "maps.h"
 
 /* The four bytes of port, protocol and zero, as they lie in a service key. */
@@ -82,7 +82,7 @@ static ALWAYS_INLINE int is_vip_at(const struct address *address, __u64 hash)
 /* Whether an address is in table.vips.  The unspecified one never is: so look free entries. */
 static ALWAYS_INLINE int is_vip(const struct address *address)
 {
-    return (address->half[0] || address->half[1]) && is_vip_at(address, hash_of_place(address, 0));
+    return !is_zero(address) && is_vip_at(address, hash_of_place(address, 0));
 }
 
 /* The interface that a frame came in by, if it is one of ours. */

@@ -27,15 +27,14 @@ static ALWAYS_INLINE int adds_up(struct xdp_md *ctx, __u32 at, __u32 words)
 {
     __u64 sum = 0;
 
-#pragma unroll
-    for (__u32 i = 0; i < MOST_IPV4_WORDS; i++) {
-        __u32 *word = i < words ? part_of(ctx, at + 4 * i, sizeof(*word)) : 0;
+    for (__u32 i = 0; i < MOST_IPV4_WORDS && i < words; i++) {
+        __u32 *word = part_of(ctx, at + 4 * i, sizeof(*word));
 
-        sum += word ? *word : 0;
+        if (!word)
+            return 0; /* cannot be */
+        sum += *word;
     }
-    sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return ((sum & 0xffff) + (sum >> 16)) == 0xffff;
+    return folded(sum) == 0xffff;
 }
 
 /* Note which datagram a piece belongs to, and whether it is the first one. */

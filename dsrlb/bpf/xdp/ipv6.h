@@ -21,8 +21,8 @@
 
 #include <linux/ipv6.h>
 
+#include "address.h"
 #include "frame.h"
-#include "hash.h"
 
 #define HOP_BY_HOP 0
 #define ROUTING 43
@@ -48,16 +48,6 @@ struct chain {
     __u8 protocol; /* of what is at `at` */
     __u8 is_fragment, is_first;
 };
-
-static ALWAYS_INLINE int is_mapped(const struct address *address)
-{
-    return address->half[0] == 0 && address->word[2] == MAPPED;
-}
-
-static ALWAYS_INLINE int is_zero(const struct address *address)
-{
-    return address->half[0] == 0 && address->half[1] == 0;
-}
 
 static ALWAYS_INLINE int is_extension(__u8 protocol)
 {
