@@ -7,28 +7,19 @@ the backends that there are from then on.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 import balancer
 import packets
 import pytest
+from golden_stories import STORIES, table_of
 
 from dsrlb.datapath import process
-from dsrlb.model import Action, ModeOptions, Persist, Reason, person_backend
+from dsrlb.model import Action, Reason, person_backend
 from dsrlb.state import State, expire
 from dsrlb.table import EMPTY
 from dsrlb.transition import carry
 
-try:
-    import tomllib  # type: ignore[import-not-found,unused-ignore]  # Python 3.11
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib  # type: ignore[import-not-found,no-redef,unused-ignore]  # one of the two
-
-STORIES = {
-    path.stem: tomllib.loads(path.read_text()) for path in sorted(Path(__file__).parent.glob("*.toml"))
-}
 FRAMES = [
     pytest.param(frame, id=f"{name}-{number}")
     for name, story in STORIES.items()
@@ -48,23 +39,6 @@ def test_scapy_and_hex_agree(frame: dict[str, Any]) -> None:
         assert built(frame["out_scapy"]) == frame["out"]
     if "frees_scapy" in frame:
         assert [built(piece) for piece in frame["frees_scapy"]] == frame["frees"]
-
-
-def table_of(story: dict[str, Any]) -> Any:
-    """Return the table of a story's balancer."""
-    options = dict(story.get("options", {}))
-    if "source" in options:
-        options["source"] = ip_address(options["source"])
-    return balancer.table(
-        story["vips"],
-        story["backends"],
-        story["scheduler"],
-        mode=story.get("mode", "l2dsr"),
-        options=ModeOptions(**options),
-        mtu_bytes=story.get("mtu_bytes", 1500),
-        mtus={packets.IFINDEX: story["client_mtu_bytes"]} if "client_mtu_bytes" in story else {},
-        persist=Persist(**story["persist"]) if "persist" in story else None,
-    )
 
 
 def step(frame: dict[str, Any], state: State, table: Any) -> None:

@@ -1,0 +1,42 @@
+"""One program, loaded for the tests of a file; each story begins with nothing in its maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+from parity import open_cases
+from parity.ground import interfaces
+from parity.open_cases import MayFail
+from parity.twins import Twins
+
+from dsrlb.engines.xdp.program import loaded
+from dsrlb.engines.xdp.sizes import sizes_for
+from dsrlb.table import EMPTY
+
+FRAMES = 2000  # of each file of generated ones
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--parity-frames", type=int, default=FRAMES, help="generated frames in each file")
+    parser.addoption("--parity-open", action="store_true", help="let open cases fail as well")
+
+
+@pytest.fixture
+def frames(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--parity-frames", default=FRAMES))
+
+
+@pytest.fixture
+def may_fail(request: pytest.FixtureRequest) -> MayFail:
+    is_strict = request.config.getoption("--parity-open", default=False)
+    return (lambda _: nullcontext()) if is_strict else open_cases.may_fail
+
+
+@pytest.fixture(scope="module")
+def twins() -> Iterator[Twins]:
+    sizes = replace(sizes_for(EMPTY, max_flows=2048), targets=2048, slots=1 << 15)
+    with interfaces(), loaded(sizes, test_clock=True) as program:
+        yield Twins(program)

@@ -1,0 +1,86 @@
+"""What the two remember, in one form, and where it differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dsrlb.engines.xdp import reading
+from dsrlb.engines.xdp.install import Tables
+from dsrlb.flows import BackendCount, FlowState
+from dsrlb.model import person_address, person_backend
+from dsrlb.state import State
+from dsrlb.table import ForwardingTable
+
+SHOWN_MOST = 8
+
+
+def differences(state: State, table: ForwardingTable, tables: Tables, now_s: int) -> list[str]:
+    """Return a line for each thing that one of the two remembers otherwise."""
+    return [
+        *_unlike("flow", specified_flows(state, now_s), program_flows(tables, now_s), _person_flow),
+        *_unlike("counters", specified_counts(state, table), program_counts(tables, table), _person_names),
+    ]
+
+
+def _unlike(what: str, specified: dict[Any, Any], found: dict[Any, Any], person: Any) -> list[str]:
+    names = [name for name in {**specified, **found} if specified.get(name) != found.get(name)]
+    return [
+        f"{what} {person(name)}: {specified.get(name)}; of the program {found.get(name)}"
+        for name in names[:SHOWN_MOST]
+    ]
+
+
+def specified_flows(state: State, now_s: int) -> dict[bytes, tuple[Any, ...]]:
+    """Return the flows that are not over: backend, state, when they are over, the port that a server sees."""
+    return {
+        key: (
+            person_backend(flow.backend),
+            FlowState(flow.state).name,
+            flow.seen_s + flow.timeouts_s[flow.state],
+            flow.translation and int.from_bytes(flow.translation.reply_key[34:36], "big"),
+        )
+        for key, flow in state.flows
+        if not flow.is_over(now_s)
+    }
+
+
+def program_flows(tables: Tables, now_s: int) -> dict[bytes, tuple[Any, ...]]:
+    """Return the same of the program's flow table."""
+    return {
+        key: (
+            person_backend(record.backend),
+            FlowState(record.state).name,
+            record.until_s,
+            record.nat_port if record.bits & 1 else None,
+        )
+        for key, record in reading.flows(tables)
+        if record.until_s >= now_s
+    }
+
+
+def specified_counts(state: State, table: ForwardingTable) -> dict[tuple[bytes, bytes], BackendCount]:
+    """Return what the backends of a table have been sent, those without anything left out."""
+    there = {(one.key, backend) for one in table.services.values() for backend in one.by_key}
+    return {
+        name: count for name, count in state.backends.items() if name in there and count != BackendCount()
+    }
+
+
+def program_counts(tables: Tables, table: ForwardingTable) -> dict[tuple[bytes, bytes], BackendCount]:
+    """Return the same of the program's counters."""
+    there = {(one.key, backend) for one in table.services.values() for backend in one.by_key}
+    counts = reading.counts(tables)
+    return {name: count for name, count in counts.items() if name in there and count != BackendCount()}
+
+
+def _person_flow(key: bytes) -> str:
+    ends = (person_address(key[at : at + 16]) for at in (0, 16))
+    ports = (int.from_bytes(key[at : at + 2], "big") for at in (32, 34))
+    one, other = (f"[{address}]:{port}" for address, port in zip(ends, ports, strict=True))
+    return f"{one} -> {other}/{key[36]}"
+
+
+def _person_names(names: tuple[bytes, bytes]) -> str:
+    service, backend = names
+    port = int.from_bytes(service[16:18], "big")
+    return f"[{person_address(service[:16])}]:{port}/{service[18]} {person_backend(backend)}"

@@ -1,0 +1,113 @@
+"""What the program does not do yet: golden stories, and generated ones of some modes.
+
+Frames of theirs are left to the packet engine, or met otherwise than ``datapath.process`` has it.  They are
+told, and may fail; ``--parity-open`` says how they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+MayFail = Callable[[str], AbstractContextManager[None]]
+
+OPEN = frozenset(
+    [
+        "any_port",
+        "backend_unresolved",
+        "bad_header_checksum",
+        "broken_for_another",
+        "draining",
+        "echo_v4",
+        "echo_v6",
+        "echo_zero_checksum",
+        "fragment_alone",
+        "fragments_in_order_v4",
+        "fragments_in_order_v6",
+        "fragments_out_of_order_v4",
+        "fragments_out_of_order_v6",
+        "hash_pick",
+        "icmp_error_about_a_fragment",
+        "icmp_frag_needed",
+        "icmpv6_too_big",
+        "inline_fragments_v4",
+        "inline_fragments_v6",
+        "inline_icmp_about_a_reply",
+        "inline_icmp_about_a_request",
+        "inline_icmp_snat",
+        "inline_icmp_v6",
+        "inline_one_armed",
+        "inline_own_traffic",
+        "inline_refused",
+        "inline_refused_v6",
+        "inline_reply_too_big",
+        "inline_same_name_twice",
+        "inline_snat",
+        "inline_snat_v6",
+        "inline_tcp_v4",
+        "inline_tcp_v6",
+        "inline_too_big",
+        "inline_traceroute_v4",
+        "inline_traceroute_v6",
+        "inline_udp",
+        "inline_udp_v6",
+        "inline_way_back",
+        "ipv4_options",
+        "ipv6_atomic_fragment",
+        "ipv6_extension_headers",
+        "l3dsr_cut_inside",
+        "l3dsr_gue",
+        "l3dsr_gue1",
+        "l3dsr_no_decapsulation",
+        "l3dsr_six_on_narrow_v4",
+        "l3dsr_source",
+        "l3dsr_too_big_v4",
+        "l3dsr_too_big_v6",
+        "l3dsr_tunnel_too_big",
+        "l3dsr_tunnel_too_big_v6",
+        "l3dsr_tunnel_unreachable",
+        "l3dsr_v4_in_v4",
+        "l3dsr_v4_in_v6",
+        "l3dsr_v6_in_v4",
+        "l3dsr_v6_in_v6",
+        "lc_holds",
+        "maglev_pick",
+        "malformed",
+        "nd_duplicate_address_detection",
+        "nd_intruder",
+        "nd_solicitation",
+        "no_service",
+        "padding",
+        "partial_l4_checksum",
+        "persist_clients",
+        "protocol_unknown",
+        "rr_over_three",
+        "server_joins",
+        "tcp_flow",
+        "tcp_syn_v4",
+        "tcp_syn_v6",
+        "udp_v4",
+        "udp_v6",
+        "vlan_one_tag",
+        "vlan_two_tags",
+        "weight_zero",
+        "wlc_weights",
+        "fuzz_l2dsr",
+        "fuzz_l3dsr",
+        "fuzz_inline",
+        "fuzz_mixed",
+    ]
+)
+
+
+@contextmanager
+def may_fail(name: str) -> Iterator[None]:
+    """Let the body of a ``with`` block fail, if its case is open."""
+    try:
+        yield
+    except (Exception, pytest.fail.Exception) as missing:
+        if name not in OPEN:
+            raise
+        pytest.xfail(f"to be written: {type(missing).__name__} {missing}")

@@ -1,0 +1,5 @@
+"""tmp"""
+
+
+def sweep_all(loaded, tables):
+    pass

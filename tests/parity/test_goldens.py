@@ -1,0 +1,39 @@
+"""Does every golden story come true in the program, as in the specification?"""
+
+from __future__ import annotations
+
+import packets
+import pytest
+from golden_stories import STORIES, table_of
+from parity.ground import LEAST_BYTES
+from parity.open_cases import MayFail
+from parity.twins import Differ, Twins
+
+
+def tell(twins: Twins, name: str) -> None:
+    """Tell a story; raises ``Differ``, ``HandedOver``."""
+    story = STORIES[name]
+    twins.begin()
+    twins.install(table_of(story))
+    for number, frame in enumerate(story["frames"], 1):
+        at_s = frame.get("at_s", 0)
+        if at_s:
+            twins.wait(at_s - twins.now_s)
+            twins.sweep()
+        if "backends" in frame:  # from here on
+            twins.install(table_of({**story, "backends": frame["backends"]}))
+        raw, came_by = bytes.fromhex(frame["hex"]), getattr(packets, frame.get("came_by", "IFINDEX"))
+        if len(raw) < LEAST_BYTES:
+            continue
+        try:
+            verdict = twins.step(raw, came_by)
+            twins.compare()
+        except Differ as difference:
+            raise Differ(f"frame {number}: {difference}") from None
+        assert verdict[1].word == frame["reason"]
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_story_comes_true(name: str, twins: Twins, may_fail: MayFail) -> None:
+    with may_fail(name):
+        tell(twins, name)
