@@ -13,6 +13,8 @@
 
 #define SUM_STEP 512 /* the most that bpf_csum_diff takes before Linux 6.13 (MAX_BPF_STACK) */
 #define SUM_STEPS 20
+#define SUM_SMALL_STEP 32
+#define SUM_HIGHEST_AT 0x7fff /* the verifier wants to know one */
 #define SUM_MOST (SUM_STEPS * SUM_STEP + SUM_STEP - 1) /* bytes: a jumbo frame, no more */
 
 static ALWAYS_INLINE __u16 folded(__u64 sum)
@@ -29,49 +31,74 @@ static ALWAYS_INLINE __be16 checksum(__u64 sum)
     return ~folded(sum);
 }
 
-/* Of `bytes` of the frame from `at` on; what goes beyond its end or SUM_MOST is left out. */
+static ALWAYS_INLINE __u64 sum_of_words(const __u32 *word, int count)
+{
+    __u64 sum = 0;
+
+#pragma unroll
+    for (int i = 0; i < count; i++)
+        sum += word[i];
+    return sum;
+}
+
+/* Of fewer than SUM_SMALL_STEP bytes. */
+static ALWAYS_INLINE __u64 sum_of_few(const void *from, const void *end, __u32 bytes)
+{
+    __u64 sum = 0;
+
+    if (bytes & 16) {
+        if (from + 16 > end)
+            return sum;
+        sum += sum_of_words(from, 4);
+        from += 16;
+    }
+    if (bytes & 8) {
+        if (from + 8 > end)
+            return sum;
+        sum += sum_of_words(from, 2);
+        from += 8;
+    }
+    if (bytes & 4) {
+        if (from + 4 > end)
+            return sum;
+        sum += *(const __u32 *)from;
+        from += 4;
+    }
+    if (bytes & 2) {
+        if (from + 2 > end)
+            return sum;
+        sum += *(const __u16 *)from;
+        from += 2;
+    }
+    if (bytes & 1 && from + 1 <= end)
+        sum += bpf_htons(*(const __u8 *)from << 8);
+    return sum;
+}
+
+/* Of `bytes` of the frame from `at` on; what goes beyond its end or SUM_MOST is left out.
+ *
+ * The verifier follows every number of turns of a loop.  Behind it the offset is worked out anew, so that all
+ * of them lead to one and the same state. */
 static ALWAYS_INLINE __u64 sum_of(const struct xdp_md *ctx, __u32 at, __u32 bytes)
 {
     const void *frame = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *from;
+    __u32 steps = bytes / SUM_STEP, small_steps = bytes % SUM_STEP / SUM_SMALL_STEP;
     __u64 sum = 0;
 
-/* The next `count` bytes, if they are there; the verifier wants to see that each time. */
-#define SUM_NEXT(count, more)                                                                                \
-    at &= 0x7fff;                                                                                            \
-    from = frame + at;                                                                                       \
-    if (from + (count) > end)                                                                                \
-        return sum;                                                                                          \
-    sum += (more);                                                                                           \
-    at += (count)
-#define SUM_WORDS(w) ((__u64)(w)[0] + (w)[1] + (w)[2] + (w)[3])
-
-    for (int i = 0; i < SUM_STEPS && bytes >= SUM_STEP; i++, bytes -= SUM_STEP) {
-        SUM_NEXT(SUM_STEP, (__u32)bpf_csum_diff(0, 0, from, SUM_STEP, 0));
+    from = frame + (at & SUM_HIGHEST_AT);
+    for (__u32 i = 0; i < SUM_STEPS && i < steps; i++, from += SUM_STEP) {
+        if (from + SUM_STEP > end)
+            return sum;
+        sum += (__u32)bpf_csum_diff(0, 0, from, SUM_STEP, 0);
     }
-    if (bytes & 256) {
-        SUM_NEXT(256, (__u32)bpf_csum_diff(0, 0, from, 256, 0));
+    from = frame + (at + bytes / SUM_STEP * SUM_STEP & SUM_HIGHEST_AT);
+    for (__u32 i = 0; i < SUM_STEP / SUM_SMALL_STEP && i < small_steps; i++, from += SUM_SMALL_STEP) {
+        if (from + SUM_SMALL_STEP > end)
+            return sum;
+        sum += sum_of_words(from, SUM_SMALL_STEP / 4);
     }
-    if (bytes & 128) {
-        SUM_NEXT(128, (__u32)bpf_csum_diff(0, 0, from, 128, 0));
-    }
-    for (int i = 0; i < 7 && i < (int)(bytes >> 4 & 7); i++) {
-        SUM_NEXT(16, SUM_WORDS((const __u32 *)from));
-    }
-    if (bytes & 8) {
-        SUM_NEXT(8, (__u64)((const __u32 *)from)[0] + ((const __u32 *)from)[1]);
-    }
-    if (bytes & 4) {
-        SUM_NEXT(4, *(const __u32 *)from);
-    }
-    if (bytes & 2) {
-        SUM_NEXT(2, *(const __u16 *)from);
-    }
-    if (bytes & 1) {
-        SUM_NEXT(1, bpf_htons(*(const __u8 *)from << 8));
-    }
-#undef SUM_NEXT
-#undef SUM_WORDS
-    return sum;
+    from = frame + (at + bytes / SUM_SMALL_STEP * SUM_SMALL_STEP & SUM_HIGHEST_AT);
+    return sum + sum_of_few(from, end, bytes);
 }
 
 static ALWAYS_INLINE __u64 sum_of_address(const struct address *address)

@@ -36,6 +36,14 @@ static ALWAYS_INLINE void lower_mss(struct tcphdr *tcp, __u8 *option, __u32 at, 
     option[3] = most;
 }
 
+/* A number that is below 64.  The verifier forgets what more it knew, and with it how it came here; the
+ * compiler knows no better than to do it. */
+static ALWAYS_INLINE __u32 below_64(__u32 number)
+{
+    __asm__("%0 &= 63" : "+r"(number));
+    return number;
+}
+
 /* Let the TCP header at an offset announce no MSS above `most`. */
 static ALWAYS_INLINE void clamp_mss(struct xdp_md *ctx, __u32 tcp_at, __u16 most)
 {
@@ -47,10 +55,13 @@ static ALWAYS_INLINE void clamp_mss(struct xdp_md *ctx, __u32 tcp_at, __u16 most
         return;
     header_bytes = tcp->doff << 2;
     for (int i = 0; i < MOST_TCP_BYTES - TCP_BYTES; i++) {
-        __u8 *option = (__u8 *)tcp + at;
+        __u8 *option;
 
-        if (at > MOST_TCP_BYTES - MSS_BYTES || at + MSS_BYTES > header_bytes ||
-            (void *)option + MSS_BYTES > end || *option == OPTION_END)
+        if (at + MSS_BYTES > header_bytes)
+            return;
+        at = below_64(at);
+        option = (__u8 *)tcp + at;
+        if ((void *)option + MSS_BYTES > end || *option == OPTION_END)
             return;
         if (*option == OPTION_MSS) {
             if (option[1] == MSS_BYTES)
