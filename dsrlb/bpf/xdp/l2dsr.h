@@ -9,7 +9,12 @@
 
 static ALWAYS_INLINE void readdress_link(struct ethhdr *link, const struct hop *hop)
 {
-    __builtin_memcpy(link->h_dest, hop->dst_mac, 2 * ETH_ALEN); /* both: they lie side by side in either */
+    const __u32 *from = (const __u32 *)hop->dst_mac; /* both MACs: they lie side by side in either */
+    __u32 *to = (__u32 *)link->h_dest;
+
+    to[0] = from[0];
+    to[1] = from[1];
+    to[2] = from[2];
 }
 
 /* The way to a target; 0: there is none now. */

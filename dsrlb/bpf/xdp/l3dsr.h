@@ -52,6 +52,13 @@ struct wrapping { /* what is put before a packet goes by */
     __u8 tos;
 };
 
+/* Write a link header without tags; the type is written whole, though the struct is packed. */
+static ALWAYS_INLINE void write_link(struct ethhdr *link, const struct hop *hop, __u16 type)
+{
+    readdress_link(link, hop);
+    ((__be16 *)(link + 1))[-1] = bpf_htons(type);
+}
+
 /* Write link and outer IPv4 header of a frame that has room for them. */
 static ALWAYS_INLINE void wrap_in_ipv4(struct ethhdr *link, const struct hop *hop,
                                        const struct target *target, __u8 tos, __u16 payload_bytes,
@@ -61,8 +68,7 @@ static ALWAYS_INLINE void wrap_in_ipv4(struct ethhdr *link, const struct hop *ho
     __u16 bytes = payload_bytes + sizeof(*outer);
     __u32 sum = target->outer_sum + protocol - IPPROTO_IPIP + tos + bytes; /* outer_sum is of IPIP */
 
-    readdress_link(link, hop);
-    link->h_proto = bpf_htons(ETH_P_IP);
+    write_link(link, hop, ETH_P_IP);
     *(__be32 *)outer = bpf_htonl(0x45000000 | tos << 16 | bytes);
     *(__be32 *)&outer->id = bpf_htonl(0x4000); /* identification 0, DF */
     *(__be16 *)&outer->ttl = bpf_htons(HOP_LIMIT << 8 | protocol);
@@ -84,13 +90,12 @@ static ALWAYS_INLINE void wrap_in_ipv6(struct ethhdr *link, const struct wrappin
 {
     struct ipv6hdr *outer = (struct ipv6hdr *)(link + 1);
 
-    readdress_link(link, how->hop);
-    link->h_proto = bpf_htons(ETH_P_IPV6);
+    write_link(link, how->hop, ETH_P_IPV6);
     *(__be32 *)outer = bpf_htonl(6U << 28 | (__u32)how->tos << 20 | (how->hash & LABEL_MASK));
     outer->payload_len = bpf_htons(payload_bytes);
     *(__be16 *)&outer->nexthdr = bpf_htons(protocol << 8 | HOP_LIMIT);
-    __builtin_memcpy(&outer->saddr, how->source, sizeof(*how->source));
-    __builtin_memcpy(&outer->daddr, &how->target->address, sizeof(how->target->address));
+    *(struct address *)&outer->saddr = *how->source;
+    *(struct address *)&outer->daddr = how->target->address;
 }
 
 /* Write the UDP header, without a checksum, and that of GUE. */
@@ -116,7 +121,8 @@ static ALWAYS_INLINE __u32 hash_of_packet(const struct job *job, const void *ip,
         key.src.word[3] = ((const struct iphdr *)ip)->saddr;
         key.dst.word[3] = ((const struct iphdr *)ip)->daddr;
     } else if (ip + sizeof(struct ipv6hdr) <= end) {
-        __builtin_memcpy(&key, ip + 8, 2 * sizeof(struct address));
+        key.src = *(const struct address *)&((const struct ipv6hdr *)ip)->saddr;
+        key.dst = *(const struct address *)&((const struct ipv6hdr *)ip)->daddr;
     }
     return hash_of_flow(&key);
 }
