@@ -72,14 +72,15 @@ class Runner:
 def forget_all(loaded: Loaded) -> None:
     """Empty every map of a loaded program, so that the next story begins with nothing."""
     for name, table in loaded.maps.items():
-        kind, entries = _kind(table)
+        kind, entries = kind_of(table)
         if kind in HASHES:
             bpf_maps.delete_batch(table, list(bpf_maps.keys(table)))
         elif kind in ARRAYS and name not in KEPT and "." not in name:
             _zero(table, entries)
 
 
-def _kind(table: bpf_maps.Map) -> tuple[int, int]:
+def kind_of(table: bpf_maps.Map) -> tuple[int, int]:
+    """Return a map's type and how many entries it has at most."""
     info = libbpf.MapInfo()
     bpf_maps.ask_info(table.fd, info)
     return info.type, info.max_entries
