@@ -96,6 +96,7 @@ def scapy() -> int:
 
 def dsrlb() -> int:
     """The packet engine as ``dsrlb serve`` runs it: Maglev, flow table, all counters."""
+    from dsrlb.engines.base import Hears
     from dsrlb.engines.packet import PacketEngine
     from dsrlb.host.links import link
     from dsrlb.model import Address, Backend, Hop, Reason, Service, wire_address
@@ -107,13 +108,12 @@ def dsrlb() -> int:
     hops: dict[Address, Hop | None] = {
         address: Hop(here.ifindex, here.mac, mac) for address, mac in BACKENDS.items()
     }
-    engine = PacketEngine(
-        [here],
-        [wire_address(VIP)],
-        on_conflict=lambda frame, ifindex: None,
-        on_failure=traceback.print_exception,
-        on_refusal=lambda frame: None,
+    nobody = Hears(
+        conflict=lambda frame, ifindex: None,
+        failure=traceback.print_exception,
+        refusal=lambda frame: None,
     )
+    engine = PacketEngine([here], [wire_address(VIP)], nobody)
     engine.install(compile_table([service], hops, {here.ifindex: here.mac}))
     engine.start()
     _ready()

@@ -32,6 +32,7 @@ class OnDemand(UserDict[str, Any]):
 COMMANDS = OnDemand(
     serve="dsrlb.cli.serve",
     check="dsrlb.cli.check",
+    detach="dsrlb.cli.detach",
     replay="dsrlb.cli.replay",
     backend="dsrlb.cli.backend",
     lab="dsrlb.cli.lab",

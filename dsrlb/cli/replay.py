@@ -7,6 +7,7 @@ import click
 from dsrlb import modes
 from dsrlb.cli.options import Parsed, configured
 from dsrlb.config import Config, parse_mac
+from dsrlb.engines.base import counters_of
 from dsrlb.engines.replay import replay_file
 from dsrlb.engines.report import lines
 from dsrlb.errors import ConfigError
@@ -48,5 +49,5 @@ def replay(config: Config, mac: bytes | None, captured: str, sent: str) -> None:
             "and a replay has no host to ask; add --source ADDR"
         )
     state, table = replay_file(config.services, mac, captured, sent)
-    for line in lines(state, table, config.services):
+    for line in lines(counters_of(state), table, config.services):
         click.echo(line, err=sent == STANDARD)

@@ -4,12 +4,53 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import click
 
 from dsrlb import control
 from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
-from dsrlb.config import Config, parse_interface
+from dsrlb.config import Config, parse_instance, parse_interface
+from dsrlb.engines.choice import BPF_FS, ENGINES, MAX_FLOWS, MIN_FLOWS, ON_EXIT, XDP_MODES
+
+ENGINE_OPTIONS = (
+    click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        help="Who forwards: a process (packet), a program in the kernel (xdp), what this host can (auto).  "
+        "[default: packet]",
+    ),
+    click.option(
+        "--max-flows",
+        type=click.IntRange(MIN_FLOWS, MAX_FLOWS),
+        metavar="N",
+        help="How many flows can be on record.  [default: 262144; xdp: 1000000]",
+    ),
+    click.option(
+        "--xdp-mode",
+        type=click.Choice(XDP_MODES),
+        help="xdp: in the driver (native), behind it (generic), native where the driver has it (auto).  "
+        "[default: auto]",
+    ),
+    click.option(
+        "--on-exit",
+        type=click.Choice(ON_EXIT),
+        help="xdp: take the program away at the end, or leave it at work.  "
+        "[default: detach; with --config under systemd: keep]",
+    ),
+    click.option(
+        "--instance",
+        metavar="NAME",
+        type=Parsed("instance", parse_instance),
+        help="xdp: under which name programs and maps are kept.  [default: default]",
+    ),
+    click.option(
+        "--bpffs",
+        "bpf_fs",
+        metavar="DIR",
+        help=f"xdp: where the BPF file system is mounted.  [default: {BPF_FS}]",
+    ),
+)
 
 
 @click.command()
@@ -22,13 +63,12 @@ from dsrlb.config import Config, parse_interface
     help="Where the VIP's frames come in; repeat for more.  [default: the interface of the default route]",
 )
 @configured
-@click.option("--engine", type=click.Choice(["packet"]), default="packet", show_default=True)
 @click.option(
     "--force",
     is_flag=True,
     help="Start although another machine answers for a VIP, this host has it, or no backend answers.",
 )
-def serve(config: Config, interfaces: tuple[str, ...], engine: str, force: bool) -> None:
+def serve(config: Config, interfaces: tuple[str, ...], force: bool, **engine: Any) -> None:
     """Forward the frames of the VIPs to the backends until stopped.
 
     Logs a line with the word "ready" once the first packet can be forwarded.  SIGUSR1 prints the
@@ -39,4 +79,9 @@ def serve(config: Config, interfaces: tuple[str, ...], engine: str, force: bool)
         if config.origin is not None:
             raise click.UsageError(BESIDE_FILE.format("--interface"))
         config = replace(config, interfaces=tuple(dict.fromkeys(interfaces)))
-    control.serve(config, force=force)
+    said = {name: value for name, value in engine.items() if value is not None}
+    control.serve(config, replace(config.engine, **said), force=force)
+
+
+for option in ENGINE_OPTIONS:
+    option(serve)

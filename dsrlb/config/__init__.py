@@ -7,7 +7,7 @@ file ──► toml, schema ────┘                              (places
 from __future__ import annotations
 
 from dsrlb.config.draft import DEFAULT_SCHEDULER, OPTION_NAMES, Draft, service_of
-from dsrlb.config.file import config_in, read_config
+from dsrlb.config.file import ENGINE_KEYS, config_in, read_config
 from dsrlb.config.places import Config, Origin, Problem, located, told
 from dsrlb.config.problems import MAX_BACKENDS, problems
 from dsrlb.config.words import (
@@ -15,6 +15,7 @@ from dsrlb.config.words import (
     Vip,
     parse_address,
     parse_backend,
+    parse_instance,
     parse_interface,
     parse_mac,
     parse_name,
@@ -25,6 +26,7 @@ from dsrlb.config.words import (
 
 __all__ = [
     "DEFAULT_SCHEDULER",
+    "ENGINE_KEYS",
     "MAX_BACKENDS",
     "OPTION_NAMES",
     "Config",
@@ -37,6 +39,7 @@ __all__ = [
     "located",
     "parse_address",
     "parse_backend",
+    "parse_instance",
     "parse_interface",
     "parse_mac",
     "parse_name",

@@ -13,9 +13,11 @@ from dsrlb.config.places import Config, Origin, Path, Problem, told
 from dsrlb.config.problems import problems
 from dsrlb.config.schema import TABLES, TOP, Key, Kind, Table, WrongType
 from dsrlb.config.toml import MOST_BYTES, NotToml, parse
+from dsrlb.engines.choice import EngineChoice
 from dsrlb.errors import ConfigError, UsageError
 from dsrlb.model import SAME_PORT, Backend, Timeouts
 
+ENGINE_KEYS = ("engine", "max_flows", "xdp_mode", "instance", "on_exit")  # at the head of the file
 Read = dict[str, Any]  # what is in a table: None where the value is malformed, nothing where there is none
 
 
@@ -48,7 +50,9 @@ def config_in(content: bytes, name: str) -> Config:
     found += problems(drafts)
     if found:
         raise ConfigError(*told(found, origin))
-    return Config(tuple(service_of(draft) for draft in drafts), top.get("interfaces") or (), origin)
+    chosen = {name: top[name] for name in ENGINE_KEYS if name in top}
+    services = tuple(service_of(draft) for draft in drafts)
+    return Config(services, top.get("interfaces") or (), origin, EngineChoice(**chosen))
 
 
 def _draft(service: Read | None) -> Draft:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 
+from dsrlb.engines.choice import EngineChoice
 from dsrlb.model import Address, Service
 
 Path = tuple[str | int, ...]  # of a key, as in ("service", 0, "backend", 2, "weight")
@@ -33,6 +34,7 @@ class Config:
     services: tuple[Service, ...]
     interfaces: tuple[str, ...] = ()  # empty: the one of the default route
     origin: Origin | None = field(default=None, compare=False)  # None: the command line
+    engine: EngineChoice = field(default_factory=EngineChoice)  # as the file says
 
 
 @dataclass(frozen=True)

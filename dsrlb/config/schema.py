@@ -12,12 +12,14 @@ from dsrlb.config.words import (
     MAX_TIMEOUT_S,
     MAX_WEIGHT,
     parse_address,
+    parse_instance,
     parse_interface,
     parse_mac,
     parse_name,
     parse_persist,
     parse_vip,
 )
+from dsrlb.engines.choice import ENGINES, MAX_FLOWS, MIN_FLOWS, ON_EXIT, XDP_MODES, EngineChoice
 from dsrlb.model import ModeOptions, Timeouts
 
 
@@ -108,7 +110,7 @@ def _persist(value: Any) -> Any:
 FLAG = Kind("true or false", "true", _flag)
 PORT = _number(1, 65_535, 8080)
 NAME = _text("a text", "web", parse_name)
-_WITHOUT_OPTIONS, _TIMES = ModeOptions(), Timeouts()
+_WITHOUT_OPTIONS, _TIMES, _DEFAULT_CHOICE = ModeOptions(), Timeouts(), EngineChoice()
 
 
 def _timeout(name: str, text: str) -> Key:
@@ -212,6 +214,37 @@ TOP = Table(
             Kind("a list of interface names", '["eth0"]', _interfaces),
             "Where the VIPs' frames come in.",
             "the one of the default route",
+        ),
+        Key(
+            "engine",
+            _one_of(ENGINES),
+            "Who forwards: `packet`, a process; `xdp`, a program in the kernel ([xdp.md](xdp.md)); `auto`, "
+            "`xdp` where this host can.",
+            _DEFAULT_CHOICE.engine,
+        ),
+        Key(
+            "max_flows",
+            _number(MIN_FLOWS, MAX_FLOWS, 1_000_000),
+            "How many flows can be on record.",
+            "262144; `xdp`: 1000000",
+        ),
+        Key(
+            "xdp_mode",
+            _one_of(XDP_MODES),
+            "`xdp`: `native`, in the driver; `generic`, behind it; `auto`, `native` where the driver has it.",
+            _DEFAULT_CHOICE.xdp_mode,
+        ),
+        Key(
+            "instance",
+            _text("a text", "web", parse_instance),
+            "`xdp`: under which name programs and maps are kept in the BPF file system.",
+            _DEFAULT_CHOICE.instance,
+        ),
+        Key(
+            "on_exit",
+            _one_of(ON_EXIT),
+            "`xdp`: whether a process that stops takes the program away, or leaves it at work.",
+            "detach; keep under systemd",
         ),
         Key("service", SERVICE, "The services.", is_needed=True),
     ),

@@ -159,6 +159,16 @@ def parse_name(value: str, where: str = "") -> str:
     return value
 
 
+def parse_instance(value: str) -> str:
+    """Return the name of an instance, which becomes a folder of a BPF file system: without dots."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", value):
+        raise UsageError(
+            f"instance {value!r} is not up to 63 letters, digits, hyphens and underscores, "
+            "a letter or digit first"
+        )
+    return value
+
+
 def parse_mac(value: str, where: str) -> bytes:
     """Return the six bytes of a unicast MAC address."""
     if not re.fullmatch(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}", value):

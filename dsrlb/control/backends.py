@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from dsrlb import modes
 from dsrlb.config import Config
-from dsrlb.engines.packet import PacketEngine
+from dsrlb.engines.base import Engine
 from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.host.links import Link, link_at
 from dsrlb.host.resolver import NextHop, Resolver
@@ -70,7 +70,7 @@ class Backends:
         """The interfaces (ifindex) that frames leave by."""
         return frozenset(way.link.ifindex for way in self.ways.values())
 
-    def add_ways_out(self, engine: PacketEngine) -> None:
+    def add_ways_out(self, engine: Engine) -> None:
         """Let the engine send by every way.  Raises DsrlbError."""
         for address, way in self.ways.items():
             engine.add_way_out(way.link, hears=self.hears(address))
@@ -96,7 +96,7 @@ class Backends:
         }
         self.resolver.refresh()
 
-    def look_at_routes(self, links: Iterable[Link], engine: PacketEngine) -> None:
+    def look_at_routes(self, links: Iterable[Link], engine: Engine) -> None:
         """Find the way to each backend anew."""
         found, lost = find_ways(self._config, list(links))
         for address, way in found.items():

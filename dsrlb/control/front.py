@@ -41,10 +41,10 @@ class Front:
         """The interfaces' names."""
         return [one.name for one in self.links.values()]
 
-    def give_back(self) -> None:
-        """Take back the rules, then the claim: whoever claims next finds no rule."""
+    def give_back(self, stays: Iterable[guard.Guarded] = ()) -> None:
+        """Take back the rules but for those to stay, then the claim: whoever claims next finds no rule."""
         try:
-            guard.remove(self.guarded)
+            guard.remove(set(self.guarded) - set(stays))
         finally:
             self._claim.release()
 

@@ -16,10 +16,12 @@ from functools import partial
 from dsrlb import table as tables
 from dsrlb.config import Config, located
 from dsrlb.control.backends import Backends, refuse_if_none_answers
+from dsrlb.control.engine import open_engine
 from dsrlb.control.front import Front
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
 from dsrlb.control.takeover import finish, stage
-from dsrlb.engines.packet import PacketEngine
+from dsrlb.engines.base import Engine, Hears
+from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.report import lines
 from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.host import guard
@@ -42,6 +44,8 @@ log = logging.getLogger("dsrlb")
 class Loop:
     """What the reactions share.  Only the main thread is ever in here."""
 
+    engine: Engine  # from ``begin`` on
+
     def __init__(
         self,
         config: Config,
@@ -49,12 +53,11 @@ class Loop:
         claim: guard.Claim,
         events: queue.SimpleQueue[Event],
         force: bool,
+        choice: EngineChoice,
     ) -> None:
-        self.config, self.events, self.force = config, events, force
+        self.config, self.events, self.force, self.choice = config, events, force, choice
         self.front = Front(ground, claim, events)
         self.backends = Backends(config, ground, events)
-        refusal = self.backends.hear_refusal
-        self.engine = PacketEngine([], [], self.front.hear_claim, self.hear_failure, refusal)
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reload: Reload | None = None
         self.reload_again = False
@@ -62,12 +65,14 @@ class Loop:
 
     def begin(self, undo: ExitStack) -> None:
         """Do all that comes before the first packet, and say so."""
-        front, engine = self.front, self.engine
+        front = self.front
         macs = wait_for_macs(self.backends.resolver, lambda: not self.events.empty())
         if not self.force and self.events.empty():
             refuse_if_none_answers(self.backends.macs(macs), RESOLVE_WITHIN_S)
         self.check_owners()
-        engine.widen(list(front.links.values()), front.wire_vips)
+        hears = Hears(front.hear_claim, self.hear_failure, self.backends.hear_refusal)
+        engine = self.engine = open_engine(self.choice, self.config, front, hears)
+        undo.callback(engine.close)
         self.backends.add_ways_out(engine)
         guard.install(front.guarded, front.names)
         watch = Watch(self.events)
@@ -89,9 +94,15 @@ class Loop:
         for one in taken:
             log.warning("%s", one.sentence)
 
+    def give_back(self) -> tuple[guard.Guarded, ...]:
+        """Give back the claim, and the rules unless frames are still taken; return what stays guarded."""
+        engine: Engine | None = getattr(self, "engine", None)  # a start may fail before there is one
+        stays = self.front.guarded if engine is not None and engine.outlives else ()
+        self.front.give_back(stays)
+        return stays
+
     def close(self) -> None:
-        """Give back the sockets."""
-        self.engine.close()
+        """Give back what was opened before the engine."""
         self.backends.resolver.close()
 
     # ------------------------------------------------------------------------- events
@@ -112,7 +123,7 @@ class Loop:
                     self.engine.stop()
                     return self.print_counters()
                 if event[0] == "failure":
-                    raise DsrlbError(f"The packet engine failed: {event[1]}; please report this.")
+                    raise DsrlbError(f"The {self.engine.name} engine failed: {event[1]}; please report this.")
                 self.attempt(partial(self.react, event))
             for tick in self.ticks:
                 self.attempt(tick.run_if_due)
@@ -190,12 +201,12 @@ class Loop:
 
     def hear_failure(self, error: Exception) -> None:
         """Pass on, from the engine's thread, that it ended."""
-        log.debug("packet engine", exc_info=error)
+        log.debug("engine", exc_info=error)
         self.events.put(("failure", repr(error)))
 
     def print_counters(self) -> None:
         """Print the counters on stdout; that nobody reads them is no failure."""
-        if fault := print_lines(lines(self.engine.state, self.engine.table, self.config.services)):
+        if fault := print_lines(lines(self.engine.counters(), self.engine.table, self.config.services)):
             log.warning("the counters could not be printed: %s", fault)
 
     # ------------------------------------------------------------------------- reload

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dsrlb.config import Config, located, read_config
+from dsrlb.config import ENGINE_KEYS, Config, Problem, located, read_config, told
 from dsrlb.control.backends import refuse_if_none_answers, targets
 from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.host import guard
@@ -78,6 +78,7 @@ def prepare(running: Running) -> Prepared:
     if running.config.origin is None:
         raise ConfigError("there is no file to read again: dsrlb was started by options (see --config)")
     config = read_config(running.config.origin.file)
+    _refuse_another_engine(config, running.config)
     ground, found = look(config, force=running.force)
     excused = [finding for finding in found if _is_excused(finding, config, running, ground)]
     if len(excused) < len(found):
@@ -94,6 +95,17 @@ def prepare(running: Running) -> Prepared:
         claim.release()
         raise
     return Prepared(config, ground, lost, claim)
+
+
+def _refuse_another_engine(config: Config, running: Config) -> None:
+    """Raise ConfigError for settings that hold for as long as the process runs."""
+    problems = (
+        Problem((key,), f"{key} cannot change while dsrlb runs; restart it for that")
+        for key in ENGINE_KEYS
+        if getattr(config.engine, key) != getattr(running.engine, key)
+    )
+    if sentences := told(problems, config.origin):
+        raise ConfigError(*sentences)
 
 
 def _is_excused(finding: Finding, config: Config, running: Running, ground: Ground) -> bool:

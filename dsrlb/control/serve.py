@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from dsrlb.config import Config
 from dsrlb.control.loop import Loop
+from dsrlb.engines.choice import EngineChoice
 from dsrlb.host import guard
 from dsrlb.host.notify import STOPPING, notify
 from dsrlb.host.privileges import require_network
@@ -18,7 +19,7 @@ from dsrlb.preflight import guarded_by, survey
 log = logging.getLogger("dsrlb")
 
 
-def serve(config: Config, *, force: bool = False) -> None:
+def serve(config: Config, choice: EngineChoice, *, force: bool = False) -> None:
     """Balance until SIGTERM or SIGINT, then take back everything that was set on the host.
 
     Raises ConfigError or HostError, with nothing left behind, when it cannot begin.
@@ -33,12 +34,14 @@ def serve(config: Config, *, force: bool = False) -> None:
     for number in (signal.SIGHUP, signal.SIGUSR1):  # until it is ready: an event ends the start early
         signal.signal(number, signal.SIG_IGN)
     with ExitStack() as undo:
-        undo.callback(guard.remove_stale)  # last of all: a start that fails leaves none, whoever set them
+        stays: set[guard.Guarded] = set()  # where a program goes on without this process
+        # Last of all: a start that fails leaves none, whoever set them.
+        undo.callback(lambda: guard.remove_stale(keep=stays))
         ground = survey(config, force=force)
         claim = guard.claim(ground.guarded)
         undo.callback(claim.release)
-        loop = Loop(config, ground, claim, events, force)
-        undo.callback(loop.front.give_back)  # before any rule is set
+        loop = Loop(config, ground, claim, events, force, choice)
+        undo.callback(lambda: stays.update(loop.give_back()))  # before any rule is set
         undo.callback(loop.close)
         loop.begin(undo)
         signal.signal(signal.SIGHUP, lambda *_: events.put(("reload",)))

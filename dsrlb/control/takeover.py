@@ -15,13 +15,13 @@ from contextlib import ExitStack, suppress
 from dsrlb.control.backends import Backends, wrapped_for
 from dsrlb.control.front import Front
 from dsrlb.control.reload import Prepared
-from dsrlb.engines.packet import PacketEngine
+from dsrlb.engines.base import Engine
 from dsrlb.errors import DsrlbError
 from dsrlb.host import guard
 from dsrlb.model import wire_address
 
 
-def stage(new: Prepared, front: Front, backends: Backends, engine: PacketEngine) -> None:
+def stage(new: Prepared, front: Front, backends: Backends, engine: Engine) -> None:
     """Make room for what is new beside what runs.  DsrlbError: all is as it was, the claim is released."""
     with ExitStack() as undo:
         undo.callback(new.claim.release)
@@ -34,13 +34,13 @@ def stage(new: Prepared, front: Front, backends: Backends, engine: PacketEngine)
         undo.pop_all()
 
 
-def finish(gone: Iterable[guard.Guarded], front: Front, backends: Backends, engine: PacketEngine) -> None:
+def finish(gone: Iterable[guard.Guarded], front: Front, backends: Backends, engine: Engine) -> None:
     """Give back what served only the configuration before; ``gone`` is what is guarded no more."""
     engine.narrow(list(front.links.values()), front.wire_vips, backends.ways_out)
     front.let_go(gone)
 
 
-def _unstage(new: Prepared, front: Front, backends: Backends, engine: PacketEngine) -> None:
+def _unstage(new: Prepared, front: Front, backends: Backends, engine: Engine) -> None:
     engine.narrow(list(front.links.values()), front.wire_vips, backends.ways_out)
     with suppress(DsrlbError):
         guard.remove(set(new.ground.guarded) - set(front.guarded))

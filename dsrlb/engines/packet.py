@@ -13,10 +13,12 @@ import select
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dsrlb.datapath import decide
+from dsrlb.engines.base import Counters, Hears, counters_of
 from dsrlb.engines.sockets import Sockets
+from dsrlb.flows import DEFAULT_MAX_FLOWS, FlowTable
 from dsrlb.frameio.af_packet import PacketSocket
 from dsrlb.frameio.segments import completed
 from dsrlb.frameio.sendmmsg import Sent
@@ -24,8 +26,9 @@ from dsrlb.frameio.vnet import NO_VNET, Frame, moved, offload_of
 from dsrlb.host.links import Link
 from dsrlb.model import Action, Reason
 from dsrlb.shortcut import forward_known
-from dsrlb.state import State, expire, forget_others
+from dsrlb.state import State, Verdict, expire, forget_others
 from dsrlb.table import EMPTY, ForwardingTable
+from dsrlb.wire.offload import Offload
 
 BATCH_FRAMES = 256
 EXPIRE_EVERY_S = 1.0
@@ -44,34 +47,36 @@ _ANSWERS = frozenset(
         Reason.REFUSED,
     )
 )
+# As ``datapath.decide``: frame, ifindex, table, state, now_s, offload.
+Decide = Callable[[bytes, int, ForwardingTable, State, int, Offload | None], Verdict]
+Known = Callable[[bytes, int, ForwardingTable, State, int, Offload | None], Verdict | None]
 _STOP, _LOOK = b"s", b"l"  # what the engine's thread is woken for
 
 log = logging.getLogger(__name__)
 
 
 class PacketEngine:
-    """Forwards until stopped.
+    """Forwards until stopped, with all that it remembers in this process."""
 
-    ``on_conflict(frame, ifindex)`` hears of others who claim a VIP, ``on_failure(error)`` of what ended the
-    engine's thread, which nothing should, ``on_refusal(frame)`` of servers that do not take what is sent to
-    them; all of them on that thread.
-    """
+    name = "packet"
+    outlives = False
+    known: Known = staticmethod(forward_known)
+    decide: Decide = staticmethod(decide)
 
     def __init__(
-        self,
-        links: Sequence[Link],
-        vips: Sequence[bytes],
-        on_conflict: Callable[[bytes, int], None],
-        on_failure: Callable[[Exception], None],
-        on_refusal: Callable[[bytes], None],
+        self, links: Sequence[Link], vips: Sequence[bytes], hears: Hears, max_flows: int = DEFAULT_MAX_FLOWS
     ) -> None:
-        self.state = State()
+        self.state = State(flows=FlowTable(max_flows))
         self.table = EMPTY
         self._tidied = EMPTY.edition  # of the table whose services and backends are the only ones remembered
-        self._on_conflict, self._on_refusal, self._on_failure = on_conflict, on_refusal, on_failure
+        self._hears = hears
         self._sockets = Sockets(links, vips)
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._guarded_run, name="packet-engine", daemon=True)
+
+    def counters(self) -> Counters:
+        """Return what has been counted."""
+        return counters_of(self.state)
 
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""
@@ -118,13 +123,13 @@ class PacketEngine:
         try:
             self._run()
         except Exception as error:
-            self._on_failure(error)
+            self._hears.failure(error)
 
     def _run(self) -> None:
         poller, by_fd = self._poller()
         next_expiry = time.monotonic() + EXPIRE_EVERY_S
         while True:
-            for fd, _ in poller.poll(1000 * EXPIRE_EVERY_S):
+            for fd, _ in poller.poll(self.wait_ms()):
                 if fd != self._wake_read:
                     self._forward_batch(*by_fd[fd])
                 elif _STOP in os.read(fd, 256):
@@ -133,13 +138,14 @@ class PacketEngine:
                     poller, by_fd = self._poller()
                     break
             now = time.monotonic()
+            if late := self.late(int(now)):
+                self._send(late)
             if now >= next_expiry:
                 next_expiry = now + EXPIRE_EVERY_S
                 self._count_ring_drops()
                 if self._sockets.retire_lost():
                     poller, by_fd = self._poller()
-                expire(self.state, int(now))
-                self._forget_others()
+                self.tidy(int(now))
 
     def _poller(self) -> tuple[select.poll, dict[int, tuple[int, PacketSocket]]]:
         """Return what waits for frames on every source, and the sources by descriptor."""
@@ -148,15 +154,24 @@ class PacketEngine:
             poller.register(fd, select.POLLIN)
         return poller, by_fd
 
-    def _forget_others(self) -> None:
-        """Keep memory bounded by the table of now: the control path may have taken services out of it."""
+    def wait_ms(self) -> float:
+        """Return how long to wait for a frame before ``late`` is asked again."""
+        return 1000 * EXPIRE_EVERY_S
+
+    def late(self, now_s: int) -> Sequence[Verdict]:
+        """Return what is to be sent though no frame has come."""
+        return ()
+
+    def tidy(self, now_s: int) -> None:
+        """Forget what is over, once a second, and what the table of now has not: memory stays bounded."""
+        expire(self.state, now_s)
         table = self.table
         if table.edition is not self._tidied and forget_others(self.state, table):
             self._tidied = table.edition
 
     def _forward_batch(self, ifindex: int, source: PacketSocket) -> None:
         """Process the frames that wait on one socket and send what comes of them."""
-        state, table, ways = self.state, self.table, self._sockets.ways
+        state, table, known, decide = self.state, self.table, self.known, self.decide
         now_s = int(time.monotonic())
         released = state.released
         queues: defaultdict[int, list[Frame]] = defaultdict(list)  # by the interface to leave by
@@ -165,21 +180,28 @@ class PacketEngine:
             frames = completed(frames, table.wrapped)
         for vnet, frame in frames:
             offload = None if vnet is NO_VNET else offload_of(vnet)
-            short = forward_known(frame, ifindex, table, state, now_s, offload)
+            short = known(frame, ifindex, table, state, now_s, offload)
             _, reason, out_ifindex, out = short or decide(frame, ifindex, table, state, now_s, offload)
             if out:  # there is something to send
                 if vnet is not NO_VNET:
                     vnet = NO_VNET if reason in _ANSWERS else moved(vnet, frame, out)
                 queues[out_ifindex].append((vnet, out))
             elif reason is _VIP_CONFLICT:
-                self._on_conflict(frame, ifindex)
+                self._hears.conflict(frame, ifindex)
             elif reason is _REFUSAL:
-                self._on_refusal(frame)
+                self._hears.refusal(frame)
             if released:
-                for action, _, out_ifindex, piece in released:
-                    if action >= _TX:
-                        queues[out_ifindex].append((NO_VNET, piece))  # pieces carry no offload
+                _queue(released, queues)
                 released.clear()
+        self._send_queues(queues)
+
+    def _send(self, verdicts: Iterable[Verdict]) -> None:
+        queues: defaultdict[int, list[Frame]] = defaultdict(list)
+        _queue(verdicts, queues)
+        self._send_queues(queues)
+
+    def _send_queues(self, queues: Mapping[int, list[Frame]]) -> None:
+        ways = self._sockets.ways
         for out_ifindex, waiting in queues.items():
             way = ways.get(out_ifindex)  # None: the interface was deleted
             self._count_failures(way.send_all(waiting) if way else Sent(0, 0, len(waiting)))
@@ -191,3 +213,10 @@ class PacketEngine:
     def _count_ring_drops(self) -> None:
         # Cumulative at the sources, so set, not added.
         self.state.reasons[Reason.RECEIVE_RING_FULL] = self._sockets.drops()
+
+
+def _queue(verdicts: Iterable[Verdict], queues: defaultdict[int, list[Frame]]) -> None:
+    """Put pieces that are to be sent into the queues of their interfaces; pieces carry no offload."""
+    for action, _, out_ifindex, piece in verdicts:
+        if action >= _TX:
+            queues[out_ifindex].append((NO_VNET, piece))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from dsrlb.engines.base import Counters
 from dsrlb.flows import BackendCount
 from dsrlb.model import (
     PROTOCOL_NUMBERS,
@@ -14,26 +15,25 @@ from dsrlb.model import (
     service_key,
     wire_address,
 )
-from dsrlb.state import State
 from dsrlb.table import CompiledService, ForwardingTable, Target
 from dsrlb.wire.l4 import TCP
 
 _PROTOCOL_AT = 18  # in a service key
 
 
-def lines(state: State, table: ForwardingTable, services: Iterable[Service] = ()) -> Iterator[str]:
+def lines(counted: Counters, table: ForwardingTable, services: Iterable[Service] = ()) -> Iterator[str]:
     """Yield the counters that are not zero by Reason, then those of each backend of each service.
 
     ``services`` are those of the table, for the names that a person gave.
     """
     names = {names: called for service in services for names, called in _names(service)}
-    counts = [(reason.word, state.reasons[reason]) for reason in Reason if state.reasons[reason]]
+    counts = [(reason.word, counted.reasons[reason]) for reason in Reason if counted.reasons[reason]]
     yield f"{'reason':<24} {'frames':>12}"
     yield from (f"{word:<24} {count:>12}" for word, count in counts)
-    if state.flows.refused:
-        yield f"{'(flow table full)':<24} {state.flows.refused:>12}"
-    if state.templates.refused:
-        yield f"{'(persistence table full)':<24} {state.templates.refused:>12}"
+    if counted.flows_refused:
+        yield f"{'(flow table full)':<24} {counted.flows_refused:>12}"
+    if counted.templates_refused:
+        yield f"{'(persistence table full)':<24} {counted.templates_refused:>12}"
     yield ""
     yield (
         f"{'service':<32} {'backend':<24} {'packets':>12} {'bytes':>14} {'flows':>10} {'active':>8}"
@@ -42,7 +42,7 @@ def lines(state: State, table: ForwardingTable, services: Iterable[Service] = ()
     for service in table.services.values():
         for target in service.targets:
             key = service.key, target.key
-            row = _of_backend(service, target, state.backends.get(key, BackendCount()))
+            row = _of_backend(service, target, counted.backends.get(key, BackendCount()))
             yield f"{row}  {names[key]}" if key in names else row
 
 

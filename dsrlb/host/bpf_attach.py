@@ -10,14 +10,31 @@ import ctypes
 import errno
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dsrlb.host import libbpf
+from dsrlb.host.bpf_maps import ask_info
 
 _INGRESS, _EGRESS = 1, 2  # libbpf.h, enum bpf_tc_attach_point
 _REPLACE = 1  # libbpf.h, BPF_TC_F_REPLACE
 _ATTACH_XDP = 37  # linux/bpf.h, enum bpf_attach_type
+_GENERIC = 2  # linux/if_link.h, XDP_ATTACHED_SKB
 _XDP_FLAGS = {"native": 4, "generic": 2}  # linux/if_link.h, XDP_FLAGS_DRV_MODE and _SKB_MODE
+
+
+class XdpLink(NamedTuple):
+    """A link that holds a program on XDP of a device; ifindex 0: the device is gone."""
+
+    fd: int
+    program_id: int
+    ifindex: int
+
+
+class OnXdp(NamedTuple):
+    """The program on XDP of a device, whoever put it there."""
+
+    program_id: int
+    mode: Literal["native", "generic"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,25 @@ def attach_xdp(ifindex: int, program_fd: int, mode: Literal["native", "generic"]
     options = libbpf.LinkOptions(size=ctypes.sizeof(libbpf.LinkOptions), flags=_XDP_FLAGS[mode])
     call = ("bpf_link_create", program_fd, ifindex, _ATTACH_XDP, ctypes.byref(options))
     return libbpf.call(f"attach the program to XDP ({mode})", *call)
+
+
+def xdp_link(link_fd: int) -> XdpLink:
+    """Return what the kernel says of a link."""
+    info = libbpf.LinkInfo()
+    ask_info(link_fd, info)
+    return XdpLink(link_fd, info.prog_id, info.ifindex)
+
+
+def on_xdp(ifindex: int) -> OnXdp | None:
+    """Return the program on XDP of a device; None: there is none."""
+    query = libbpf.XdpQuery(size=ctypes.sizeof(libbpf.XdpQuery))
+    libbpf.call("look for a program on XDP", "bpf_xdp_query", ifindex, 0, ctypes.byref(query))
+    if not query.attach_mode:
+        return None
+    generic = query.generic_id or (query.prog_id if query.attach_mode == _GENERIC else 0)
+    if generic:
+        return OnXdp(generic, "generic")
+    return OnXdp(query.native_id or query.offloaded_id or query.prog_id, "native")
 
 
 def replace_in_link(link_fd: int, program_fd: int) -> None:

@@ -32,6 +32,13 @@ def map_of(fd: int) -> Map:
     return Map(fd, info.key_bytes, value_bytes, libbpf.text(info.name))
 
 
+def number_of(table: Map) -> int:
+    """Return the kernel's own number of a map, which no other one has."""
+    info = libbpf.MapInfo()
+    ask_info(table.fd, info)
+    return int(info.id)
+
+
 def possible_cpus() -> int:
     """Return how many values a per-CPU map has."""
     return libbpf.call("count the CPUs", "libbpf_num_possible_cpus")

@@ -17,6 +17,14 @@ from functools import cache
 from dsrlb.errors import HostError
 
 
+class Refused(HostError):
+    """The kernel refused; ``code`` is its errno."""
+
+    def __init__(self, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
 class TestRunOptions(ctypes.Structure):
     """struct bpf_test_run_opts."""
 
@@ -43,6 +51,31 @@ class LinkOptions(ctypes.Structure):
     """struct bpf_link_create_opts, as far as an XDP link needs it."""
 
     _fields_ = (("size", c_size_t), ("flags", c_uint32))
+
+
+class LinkInfo(ctypes.Structure):
+    """The first fields of struct bpf_link_info (linux/bpf.h), of an XDP link."""
+
+    _fields_ = (
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("prog_id", c_uint32),
+        ("pad", c_uint32),
+        ("ifindex", c_uint32),
+    )
+
+
+class XdpQuery(ctypes.Structure):
+    """struct bpf_xdp_query_opts, as of libbpf 1.0."""
+
+    _fields_ = (
+        ("size", c_size_t),
+        ("prog_id", c_uint32),
+        ("native_id", c_uint32),
+        ("offloaded_id", c_uint32),
+        ("generic_id", c_uint32),
+        ("attach_mode", ctypes.c_uint8),
+    )
 
 
 class TcHook(ctypes.Structure):
@@ -133,6 +166,7 @@ _PROTOTYPES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_obj_get": (c_int, (c_char_p,)),
     "bpf_prog_test_run_opts": (c_int, (c_int, POINTER(TestRunOptions))),
     "bpf_link_create": (c_int, (c_int, c_int, c_int, POINTER(LinkOptions))),
+    "bpf_xdp_query": (c_int, (c_int, c_int, POINTER(XdpQuery))),
     "bpf_link_update": (c_int, (c_int, c_int, c_void_p)),
     "bpf_tc_hook_create": (c_int, (POINTER(TcHook),)),
     "bpf_tc_hook_destroy": (c_int, (POINTER(TcHook),)),
@@ -167,7 +201,7 @@ def call(what: str, name: str, *arguments: object, allowed: tuple[int, ...] = ()
     _said.clear()
     answer = int(getattr(library(), name)(*arguments))
     if answer < 0 and -answer not in allowed:
-        raise HostError(_sentence(what, -answer))
+        raise Refused(_sentence(what, -answer), -answer)
     return answer
 
 
@@ -176,7 +210,7 @@ def find(what: str, name: str, *arguments: object) -> int:
     _said.clear()
     pointer = getattr(library(), name)(*arguments)
     if not pointer:
-        raise HostError(_sentence(what, ctypes.get_errno()))
+        raise Refused(_sentence(what, ctypes.get_errno()), ctypes.get_errno())
     return int(pointer)
 
 

@@ -32,6 +32,7 @@ def down(prefix: str = DEFAULT_PREFIX) -> None:
     processes.stop_all(prefix)
     servers.forget(prefix)
     build.remove(prefix)
+    build.unmount(Lab(prefix))
     shutil.rmtree(directory, ignore_errors=True)
     with contextlib.suppress(OSError):  # another lab still stands, and may be about to note something
         RUN_ROOT.rmdir()

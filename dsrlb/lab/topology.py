@@ -60,6 +60,7 @@ class Lab:
     lb_forwards: bool = (
         False  # the kernel of the balancer's node is a router: carries the servers' other packets
     )
+    xdp: bool = False  # the balancer can have native XDP, and keep what is pinned
     narrow_links: tuple[
         tuple[str, int], ...
     ] = ()  # role and MTU in bytes, of links that differ: ("rs2", 1400)
@@ -118,6 +119,11 @@ class Lab:
     def run_directory(self) -> Path:
         """Where the lab keeps its files, logs and process records."""
         return RUN_ROOT / self.prefix
+
+    @property
+    def bpf_fs(self) -> Path:
+        """Where a BPF file system is mounted, with ``xdp``: ``ip netns exec`` hides the one in /sys."""
+        return self.run_directory / "bpf"
 
     def namespace(self, role: str) -> str:
         """Return the name of a node's network namespace."""

@@ -92,6 +92,11 @@ def test_the_smallest_file_and_flags_make_the_same_configuration() -> None:
 
 WRONG = {
     "interfaces": ['"eth0"', "[1]", "[[]]", '[""]', "true", '{ a = "eth0" }', '["eth0", 2]'],
+    "engine": ["1", '"kernel"', "true", '["xdp"]'],
+    "max_flows": ["999", "100000001", '"1000"', "1e6", "true"],
+    "xdp_mode": ["1", '"driver"', "true"],
+    "instance": ["1", '""', '"a.b"', '"a/b"', "[]"],
+    "on_exit": ["1", '"stay"', "false"],
     "service": ["1", "[1]", '"web"', "{}"],
     "name": ["1", '""', '"a b"', '["web"]', '"ü"', '"a\\nb"'],
     "vip": ["80", '""', '"198.18.1.100"', '"198.18.1.100:0"', "198.1", '["198.18.1.1:80"]', '"224.0.0.1:1"'],
@@ -166,7 +171,7 @@ def test_every_key_takes_its_example() -> None:
         (TOP.head, "services", "did you mean service?"),
         (TOP.head, "backend", "it belongs under [[service]]"),
         (TOP.head, "vip", "it belongs under [[service]]"),
-        (TOP.head, "zzz", "there are interfaces, service"),
+        (TOP.head, "zzz", "there are interfaces, engine"),
         ("[[service]]", "schedular", "did you mean scheduler?"),
         ("[[service]]", "encap-port", "did you mean encap_port?"),
         ("[[service]]", "backends", "did you mean backend?"),

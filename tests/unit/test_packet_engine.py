@@ -13,7 +13,8 @@ import balancer
 import packets
 import pytest
 
-from dsrlb.engines import packet, sockets
+from dsrlb.engines import sockets
+from dsrlb.engines.base import Hears
 from dsrlb.engines.packet import PacketEngine
 from dsrlb.frameio.filter import Interest
 from dsrlb.frameio.sendmmsg import Sent
@@ -68,7 +69,7 @@ class Way(WayOut):
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[PacketEngine]:
     monkeypatch.setattr(sockets, "PacketSocket", Source)
     monkeypatch.setattr(sockets, "WayOut", Way)
-    made = PacketEngine([SimpleNamespace(ifindex=2, name="e0")], [], print, print, print)  # type: ignore[list-item]
+    made = PacketEngine([SimpleNamespace(ifindex=2, name="e0")], [], Hears(print, print, print))  # type: ignore[list-item]
     yield made
     made.close()
 
@@ -79,10 +80,8 @@ def test_what_the_ring_lost_in_the_last_second_is_counted(engine: PacketEngine) 
     assert engine.state.reasons[Reason.RECEIVE_RING_FULL] == 7
 
 
-def test_a_deleted_interface_that_frames_only_left_by_gives_its_socket_back(
-    engine: PacketEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packet, "forward_known", lambda *_: (Action.REDIRECT, Reason.FORWARDED, 3, b"frame"))
+def test_a_deleted_interface_that_frames_only_left_by_gives_its_socket_back(engine: PacketEngine) -> None:
+    engine.known = lambda *_: (Action.REDIRECT, Reason.FORWARDED, 3, b"frame")
     engine.add_way_out(SimpleNamespace(ifindex=3, name="x0"))  # type: ignore[arg-type]
     way, source = engine._sockets.ways[3], SimpleNamespace(receive=lambda _: [(NO_VNET, b"frame")])
     assert isinstance(way, Way)
@@ -140,10 +139,10 @@ def test_a_way_that_began_to_be_heard_is_polled_and_one_that_is_deleted_no_more(
     assert engine._thread.is_alive()
 
 
-def test_a_server_that_refuses_is_told_of(engine: PacketEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_refuses_is_told_of(engine: PacketEngine) -> None:
     told: list[bytes] = []
-    monkeypatch.setattr(packet, "forward_known", lambda *_: (Action.DROP, Reason.NO_DECAPSULATION, 0, b""))
-    engine._on_refusal = told.append
+    engine.known = lambda *_: (Action.DROP, Reason.NO_DECAPSULATION, 0, b"")
+    engine._hears = Hears(print, print, told.append)
     source = SimpleNamespace(receive=lambda _: [(NO_VNET, b"frame")])
     engine._forward_batch(2, source)  # type: ignore[arg-type]
     assert told == [b"frame"]

@@ -10,6 +10,7 @@ import packets as p
 import pytest
 
 from dsrlb import schedulers
+from dsrlb.engines.base import counters_of
 from dsrlb.engines.report import lines
 from dsrlb.flows import TIMEOUT_S, FlowState, FlowTable
 from dsrlb.model import Persist, Reason
@@ -191,7 +192,7 @@ def test_the_table_of_templates_is_bounded_and_says_when_it_is_full() -> None:
         connect(to, state, 1000, src=f"198.18.0.{host}")
         assert len(state.templates) <= 5
     assert state.templates.refused >= 25
-    assert any("(persistence table full)" in line for line in lines(state, to))
+    assert any("(persistence table full)" in line for line in lines(counters_of(state), to))
 
 
 def test_switching_it_on_breaks_no_connection() -> None:

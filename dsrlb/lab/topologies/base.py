@@ -69,6 +69,11 @@ class Network:
         ends = (end for cable in self.cables for end in (cable.one, cable.other))
         return tuple(end for end in ends if end.role == role)
 
+    def peers(self, role: str) -> tuple[End, ...]:
+        """Return the other ends of a node's cables."""
+        both = ((cable.one, cable.other) for cable in self.cables)
+        return tuple(there for pair in both for here, there in (pair, pair[::-1]) if here.role == role)
+
 
 @dataclass(frozen=True)
 class Topology:

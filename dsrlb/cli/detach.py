@@ -1,0 +1,54 @@
+"""``dsrlb detach``: take away what the XDP engine left at work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dsrlb.cli.options import Parsed
+from dsrlb.config import parse_instance
+from dsrlb.engines.choice import BPF_FS, EngineChoice
+from dsrlb.engines.xdp import pins
+from dsrlb.errors import ConfigError
+from dsrlb.host import guard
+from dsrlb.host.privileges import require_network
+
+
+@click.command()
+@click.option(
+    "--instance",
+    metavar="NAME",
+    default=EngineChoice.instance,
+    show_default=True,
+    type=Parsed("instance", parse_instance),
+    help="Which one.",
+)
+@click.option(
+    "--bpffs",
+    "bpf_fs",
+    metavar="DIR",
+    default=BPF_FS,
+    show_default=True,
+    help="Where the BPF file system is mounted.",
+)
+def detach(instance: str, bpf_fs: str) -> None:
+    """Take away what an XDP engine left at work: program, maps, and rules that keep the host off its VIPs.
+
+    Its flows are forgotten.  One that a process runs is not touched.
+    """
+    require_network("dsrlb detach")
+    where = Path(bpf_fs)
+    there = list(pins.instances(where))
+    if instance not in there:
+        named = f"there are {', '.join(there)}" if there else "there is none"
+        raise ConfigError(f"There is no instance {instance} in {where / pins.FOLDER}: {named}.")
+    held = pins.Pins(where, instance)
+    try:
+        count = len(held.ifindexes())
+        held.remove()
+    finally:
+        held.close()
+    click.echo(f"instance {instance}: program taken off {count} interface{'' if count == 1 else 's'}")
+    for one in guard.remove_stale():
+        click.echo(f"rules taken back for {guard.named(one)}")

@@ -1,0 +1,76 @@
+"""What every engine offers to the control path, and what it lets it hear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from dsrlb.flows import BackendCount
+from dsrlb.host.links import Link
+from dsrlb.state import State
+from dsrlb.table import ForwardingTable
+
+
+class Counters(NamedTuple):
+    """What an engine has counted since its start."""
+
+    reasons: Sequence[int]  # frames, by Reason
+    backends: Mapping[tuple[bytes, bytes], BackendCount]  # by service key, backend key
+    flows_refused: int  # packets that found no room for a record
+    templates_refused: int
+
+
+def counters_of(state: State) -> Counters:
+    """Return what a data path has counted."""
+    return Counters(state.reasons, state.backends, state.flows.refused, state.templates.refused)
+
+
+@dataclass(frozen=True)
+class Hears:
+    """Whom an engine tells, on its own thread, of what the control path is to know."""
+
+    conflict: Callable[[bytes, int], None]  # frame, ifindex: another machine claims a VIP
+    failure: Callable[[Exception], None]  # the engine's thread has ended, which nothing should make it do
+    refusal: Callable[[bytes], None]  # frame: a server does not take what is sent to it
+
+
+class Engine(Protocol):
+    """Frames in, frames out, by the table of now.
+
+    ``widen`` before another table is installed, ``narrow`` after it: so nothing is missed in between.
+    """
+
+    name: str
+
+    @property
+    def table(self) -> ForwardingTable:
+        """The table in use."""
+
+    @property
+    def outlives(self) -> bool:
+        """Whether frames are taken even when this is closed."""
+
+    def counters(self) -> Counters:
+        """Return what has been counted."""
+
+    def add_way_out(self, link: Link, *, hears: bool = False) -> None:
+        """Make an interface usable for sending; and ``hears``, for errors about what was sent."""
+
+    def widen(self, links: Sequence[Link], vips: Sequence[bytes]) -> None:
+        """Take frames of more VIPs, on more interfaces.  ConfigError or HostError: nothing has changed."""
+
+    def narrow(self, links: Sequence[Link], vips: Sequence[bytes], ways: Iterable[int]) -> None:
+        """Take frames of these VIPs on these interfaces only, and send by no other ways (ifindex)."""
+
+    def install(self, table: ForwardingTable) -> None:
+        """Use another table from now on."""
+
+    def start(self) -> None:
+        """Begin to forward."""
+
+    def stop(self) -> None:
+        """Do nothing more; the counters are final then, unless the engine goes on by itself."""
+
+    def close(self) -> None:
+        """Stop, and release everything that is not to outlive the process."""

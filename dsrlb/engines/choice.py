@@ -1,0 +1,24 @@
+"""What a person may choose about engines: which one, and how it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ENGINES = ("packet", "xdp", "auto")
+XDP_MODES = ("auto", "native", "generic")
+ON_EXIT = ("detach", "keep")
+MIN_FLOWS, MAX_FLOWS = 1_000, 100_000_000
+BPF_FS = "/sys/fs/bpf"
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine and its settings; one that is not the chosen engine's is not heeded."""
+
+    engine: Literal["packet", "xdp", "auto"] = "packet"  # auto: xdp where the host can
+    max_flows: int | None = None  # None: each engine's own
+    xdp_mode: Literal["auto", "native", "generic"] = "auto"  # auto: native where the driver has it
+    instance: str = "default"  # xdp: under which name it is kept in the BPF file system
+    on_exit: Literal["detach", "keep"] | None = None  # xdp; None: keep for a file under a service manager
+    bpf_fs: str = BPF_FS

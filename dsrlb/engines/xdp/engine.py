@@ -1,0 +1,179 @@
+"""The XDP engine: a program in the kernel forwards, this process keeps it company.
+
+::
+
+    ForwardingTable ──install──► Tables ──► maps ◄── program on each interface   (engine of the traffic)
+                                              ▲            │ handed over, or the host's
+                                              └─ reads ── Companion ◄── AF_PACKET sockets
+
+The program and all it remembers outlive the process, unless they are to go with it.  A start finds what is
+pinned: maps are used on, the program on the interfaces is replaced by this one's without a moment between.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path as FilePath
+
+from dsrlb.engines.base import Counters, Hears
+from dsrlb.engines.choice import EngineChoice
+from dsrlb.engines.packet import PacketEngine
+from dsrlb.engines.xdp import program, reading
+from dsrlb.engines.xdp.attach import Attached
+from dsrlb.engines.xdp.companion import Companion
+from dsrlb.engines.xdp.install import Tables
+from dsrlb.engines.xdp.layout import RECORDS_REFUSED
+from dsrlb.engines.xdp.pins import Pins
+from dsrlb.engines.xdp.sizes import DEFAULT_MAX_FLOWS, sizes_for
+from dsrlb.flows import BackendCount
+from dsrlb.host import bpf, bpf_maps
+from dsrlb.host.links import Link
+from dsrlb.model import Reason
+from dsrlb.state import Path, Verdict
+from dsrlb.table import EMPTY, ForwardingTable
+
+WAIT_MS = 10  # for the first piece of a datagram whose later ones are held
+
+
+class XdpEngine:
+    """The program, its maps, its links and its companion."""
+
+    name = "xdp"
+
+    def __init__(self, choice: EngineChoice, keeps: bool, likely: ForwardingTable, hears: Hears) -> None:
+        """Load the program; take over what an earlier process left of this instance.
+
+        keeps: whether the program stays at work when this process stops.  likely: what maps are to hold.
+        Raises HostError or ConfigError, with nothing changed.
+        """
+        self._keeps, self._table = keeps, EMPTY
+        self._changing = threading.Lock()  # held to change maps
+        self._is_started = False
+        with ExitStack() as undo:
+            self._pins = Pins(FilePath(choice.bpf_fs), choice.instance)
+            undo.callback(self._pins.close)
+            undo.callback(self._remove_pins)
+            self._is_new = not any(self._pins.maps.iterdir())
+            sizes = sizes_for(likely, choice.max_flows or DEFAULT_MAX_FLOWS)
+            self._loaded = undo.enter_context(program.loaded(sizes, maps_at=self._pins.maps))
+            self._tables = Tables(self._loaded)
+            self._attached = Attached(self._pins, choice.xdp_mode)
+            undo.callback(self._attached.close)
+            self._take_over()
+            self._companion = Companion(self._tables, self._learn)
+            self._beside = Beside(self._companion, hears)
+            undo.callback(self._beside.close)
+            self._undo = undo.pop_all()
+
+    def _take_over(self) -> None:
+        """Put this program in the place of one that is on interfaces, then let go of the other's steps."""
+        steps = self._loaded.maps["steps"]
+        number = bpf_maps.number_of(steps)
+        bpf.pin(steps.fd, self._pins.step_map(number))
+        self._attached.replace(self._loaded.entry)
+        self._pins.keep_only(number)
+
+    # ------------------------------------------------------------------------- as every engine
+
+    @property
+    def table(self) -> ForwardingTable:
+        """The table in use."""
+        return self._table
+
+    @property
+    def outlives(self) -> bool:
+        """Whether the program stays at work; a start that fails leaves things as it found them."""
+        return self._keeps if self._is_started else not self._is_new
+
+    def counters(self) -> Counters:
+        """Return what the program and its companion have counted, since the maps were made."""
+        state, counted = self._companion.state, reading.reasons(self._loaded)
+        reasons = [counted[reason] + state.reasons[reason] for reason in Reason]
+        backends = reading.counts(self._tables)
+        for names, more in state.backends.items():
+            count = backends.setdefault(names, BackendCount())
+            count.packets += more.packets
+            count.octets += more.octets
+        return Counters(reasons, backends, counted[RECORDS_REFUSED], 0)
+
+    def add_way_out(self, link: Link, *, hears: bool = False) -> None:
+        """Make an interface usable for sending; and ``hears``, for errors about what was sent."""
+        self._beside.add_way_out(link, hears=hears)
+
+    def widen(self, links: Sequence[Link], vips: Sequence[bytes]) -> None:
+        """Take frames of more VIPs, on more interfaces.  ConfigError or HostError: nothing has changed."""
+        new = [link for link in links if link.ifindex not in self._attached.ifindexes]
+        with ExitStack() as undo:
+            for link in links:
+                if link in new:
+                    undo.callback(self._attached.detach, link.ifindex)
+                self._attached.attach(link, self._loaded.entry)
+            self._beside.widen(links, vips)
+            undo.pop_all()
+        self._companion.program_on = self._attached.ifindexes
+
+    def narrow(self, links: Sequence[Link], vips: Sequence[bytes], ways: Iterable[int]) -> None:
+        """Take frames of these VIPs on these interfaces only, and send by no other ways (ifindex)."""
+        self._beside.narrow(links, vips, ways)
+        for ifindex in self._attached.ifindexes - {link.ifindex for link in links}:
+            self._attached.detach(ifindex)
+        self._companion.program_on = self._attached.ifindexes
+
+    def install(self, table: ForwardingTable) -> None:
+        """Use another table from now on."""
+        with self._changing:
+            self._tables.install(table)
+        self._beside.install(table)
+        self._table = table
+
+    def start(self) -> None:
+        """Let the companion begin; the program forwards since it was attached and has a table."""
+        self._is_started = True
+        self._beside.start()
+
+    def stop(self) -> None:
+        """Take the program off, unless it is to stay at work; the companion ends."""
+        if not self.outlives:
+            for ifindex in self._attached.ifindexes:
+                self._attached.detach(ifindex)
+        self._beside.stop()
+
+    def close(self) -> None:
+        """Stop, and release everything that is not to stay; harmless when repeated."""
+        self.stop()
+        self._undo.close()
+
+    def _remove_pins(self) -> None:
+        if not self.outlives:
+            self._pins.remove()
+
+    def _learn(self, paths: Mapping[bytes, Path]) -> None:
+        pass
+
+
+class Beside(PacketEngine):
+    """The packet engine's sockets and thread, at the service of the companion."""
+
+    name = "companion"
+
+    def __init__(self, companion: Companion, hears: Hears) -> None:
+        super().__init__([], [], hears)
+        self._companion, self.state = companion, companion.state
+        self.known = lambda *_: None
+        self.decide = lambda frame, ifindex, table, _, now_s, offload: companion.process(
+            frame, ifindex, table, now_s, offload
+        )
+
+    def wait_ms(self) -> float:
+        """Wait for a short time only while pieces are held."""
+        return WAIT_MS if self._companion.holds else super().wait_ms()
+
+    def late(self, now_s: int) -> list[Verdict]:
+        """Return the pieces whose first one has come."""
+        return self._companion.late(self.table, now_s) if self._companion.holds else []
+
+    def tidy(self, now_s: int) -> None:
+        """Forget what is over."""
+        self._companion.tidy(self.table, now_s)

@@ -1,0 +1,88 @@
+"""What the program remembers, as the data path in Python asks for it; read from the maps, never written."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from dsrlb.engines.xdp import reading
+from dsrlb.engines.xdp.install import Tables
+from dsrlb.flows import TIMEOUT_S, BackendCount, Flow, FlowTable
+from dsrlb.fragments import FragmentTable
+from dsrlb.host import bpf_maps
+from dsrlb.persistence import TemplateTable
+from dsrlb.table import EMPTY
+from dsrlb.wire.packet import Arrival
+
+_OWNER = struct.Struct("=IHH")  # struct fragment_owner: until_s, service, target
+_TEMPLATE = struct.Struct("=II")  # struct template: target, until_s
+_DATAGRAM_BYTES = 40  # struct fragment_key
+
+
+class Flows(FlowTable):
+    """Flows on record in the program's map.  ``table``: of the frame that is being looked at."""
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__()
+        self.table = EMPTY
+        self._tables = tables
+        self.get = self._read  # type: ignore[assignment]  # there a dictionary's own, for speed
+
+    def _read(self, key: bytes) -> Flow | None:
+        record = reading.flow(self._tables, key)
+        if record is None:
+            return None
+        service = self.table.services.get(record.service)
+        timeouts_s = service.timeouts_s if service is not None else TIMEOUT_S
+        seen_s = record.until_s - timeouts_s[record.state]
+        return Flow(record.backend, record.state, seen_s, BackendCount(), timeouts_s)
+
+    def has_room(self, key: bytes) -> bool:
+        """Say no: records are the program's to make."""
+        return False
+
+    def forget(self, key: bytes) -> None:
+        """Do nothing: the program has, or will."""
+
+
+class Templates(TemplateTable):
+    """Clients' servers, from the program's map."""
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__()
+        self._tables, self._map = tables, tables.loaded.maps["templates"]
+
+    def backend(self, key: bytes, now_s: int) -> bytes | None:
+        """Return the backend of a client, if it has one."""
+        value = bpf_maps.lookup(self._map, key)
+        if value is None:
+            return None
+        target, until_s = _TEMPLATE.unpack(value)
+        names = self._tables.names.get(target)
+        return names[1] if names is not None and now_s <= until_s else None
+
+    def keep(self, key: bytes, backend: bytes, until_s: int) -> None:
+        """Do nothing: the program has."""
+
+
+class Datagrams(FragmentTable):
+    """Datagrams in pieces: where first ones went is in the program's map, early later ones are held here."""
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__()
+        self._tables, self._map = tables, tables.loaded.maps["fragments"]
+
+    def owner(self, key: bytes, now_s: int) -> tuple[bytes, bytes] | None:
+        """Return (service key, backend key) of the datagram's first piece, if it has been seen."""
+        value = bpf_maps.lookup(self._map, key.ljust(_DATAGRAM_BYTES, b"\0"))
+        if value is None:
+            return super().owner(key, now_s)
+        until_s, _, target = _OWNER.unpack(value)
+        return self._tables.names.get(target) if now_s <= until_s else None
+
+    def due(self, now_s: int) -> Iterator[Arrival]:
+        """Yield the pieces that are held no longer, since their first one has come."""
+        waiting = [key for key, datagram in self._datagrams.items() if datagram.held]
+        for key in waiting:
+            if self.owner(key, now_s) is not None:
+                yield from self._release(self._datagrams.pop(key))
