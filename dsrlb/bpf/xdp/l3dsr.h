@@ -44,8 +44,9 @@ struct wrapping { /* what is put before a packet goes by */
     const struct hop *hop;
     const struct address *source; /* IPv6 outside */
     __u32 hash;                   /* of the flow */
-    __u32 inner_bytes;
-    __u32 overhead;
+    int inner_bytes;
+    int overhead;
+    int room; /* what fits into the tunnel */
     __be16 dport; /* of UDP outside */
     __u8 encap;
     __u8 inner_protocol; /* of the client's packet in another */
@@ -127,10 +128,9 @@ static ALWAYS_INLINE __u32 hash_of_packet(const struct job *job, const void *ip,
     return hash_of_flow(&key);
 }
 
-static ALWAYS_INLINE __u32 overhead_of(const struct target *target, __u8 encap)
+static ALWAYS_INLINE int is_v4(const struct target *target)
 {
-    return (target->flags & IS_V4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) +
-           (encap == IPIP ? 0 : sizeof(struct udphdr)) + (encap == GUE ? GUE_BYTES : 0);
+    return target->flags & IS_V4;
 }
 
 /* Where packets to a target come from, if they are wrapped in IPv6; 0: this host has no address for them. */
@@ -141,54 +141,62 @@ static ALWAYS_INLINE const struct address *source_to(const struct target *target
     return target->flags & HAS_SOURCE ? bpf_map_lookup_elem(&sources, &index) : 0;
 }
 
-/* What becomes of a packet that does not fit: its sender is told, or it is cut elsewhere. */
-static ALWAYS_INLINE int send_too_long(struct xdp_md *ctx, struct job *job, const struct iphdr *ip,
-                                       __u32 inner_bytes, int room)
+/* The way into the tunnel to a target. */
+static ALWAYS_INLINE struct wrapping way_to(const struct target *target, const struct service *service,
+                                            const struct job *job)
 {
-    int least = job->version == 6 ? LEAST_MTU6 : LEAST_MTU4;
+    struct wrapping how = {
+        .target = target,
+        .hop = hop_to(target),
+        .source = source_to(target),
+        .overhead = is_v4(target) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr),
+        .inner_bytes = job->end - job->l3_at,
+        .dport = service->encap_port,
+        .encap = service->encap,
+        .inner_protocol = job->version == 4 ? IPPROTO_IPIP : IPPROTO_IPV6,
+    };
 
-    if (job->version == 6 ? inner_bytes <= LEAST_MTU6 : !(ip->frag_off & DONT_FRAGMENT))
+    if (how.encap != IPIP)
+        how.overhead += sizeof(struct udphdr) + (how.encap == GUE ? GUE_BYTES : 0);
+    how.room = (target->mtu_bytes ? target->mtu_bytes : MOST_IP_BYTES) - how.overhead;
+    return how;
+}
+
+/* Only IPv6 wants UDP to have a checksum (RFC 8200, section 8.1). */
+static ALWAYS_INLINE int has_udp_checksum(const struct wrapping *how)
+{
+    return how->encap != IPIP && !is_v4(how->target);
+}
+
+/* Take over what the packet's own header says to the outer one. */
+static ALWAYS_INLINE void heed_packet(struct wrapping *how, const struct job *job, const struct iphdr *ip,
+                                      const void *end)
+{
+    how->tos = bpf_ntohl(*(const __be32 *)ip) >> (job->version == 4 ? 16 : 20);
+    if (how->encap != IPIP || !is_v4(how->target))
+        how->hash = hash_of_packet(job, ip, end);
+}
+
+/* What becomes of a packet that does not fit: its sender is told, or it is cut elsewhere. */
+static ALWAYS_INLINE int send_too_long(struct xdp_md *ctx, const struct wrapping *how, struct job *job,
+                                       const struct iphdr *ip)
+{
+    int least = job->version == 4 ? LEAST_MTU4 : LEAST_MTU6;
+
+    if (job->version == 4 ? !(ip->frag_off & DONT_FRAGMENT) : how->inner_bytes <= LEAST_MTU6)
         return hand_over();
-    job->mtu_bytes = room > least ? room : least;
+    job->mtu_bytes = how->room > least ? how->room : least;
     job->told = TOO_BIG_ANSWERED;
     job->silent = TOO_BIG_DROPPED;
     return go_on(ctx, TELL);
 }
 
-/* Write the outer headers; the frame already begins earlier, and ends with the packet. */
-static ALWAYS_INLINE int wrap(struct xdp_md *ctx, const struct wrapping *how)
-{
-    struct ethhdr *link = (void *)(long)ctx->data;
-    __u32 is_v4 = how->target->flags & IS_V4;
-    __u32 ip_bytes = is_v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-    __u32 payload_bytes = how->overhead - ip_bytes + how->inner_bytes;
-    __u8 protocol = how->encap == IPIP ? how->inner_protocol : IPPROTO_UDP;
-    struct udphdr *udp = (void *)(link + 1) + ip_bytes;
-
-    if ((void *)(udp + 1) + GUE_BYTES > (void *)(long)ctx->data_end)
-        return 0; /* cannot be: the packet has a header of its own */
-    if (how->encap != IPIP)
-        wrap_in_udp(udp, how, payload_bytes);
-    if (is_v4) {
-        wrap_in_ipv4(link, how->hop, how->target, how->tos, payload_bytes, protocol);
-        return 1;
-    }
-    wrap_in_ipv6(link, how, payload_bytes, protocol);
-    if (how->encap != IPIP) {
-        __be16 sum = checksum(sum_of(ctx, ETH_HLEN + sizeof(struct ipv6hdr), payload_bytes) +
-                              sum_of_pseudo(how->source, &how->target->address, payload_bytes, IPPROTO_UDP));
-
-        udp->check = sum ? sum : 0xffff; /* 0 would say that there is none */
-    }
-    return 1;
-}
-
 /* Make room before the packet, and end the frame where it ends. */
-static ALWAYS_INLINE int make_room(struct xdp_md *ctx, const struct job *job, __u32 overhead)
+static ALWAYS_INLINE int make_room(struct xdp_md *ctx, const struct job *job, int overhead)
 {
-    int padding = (int)frame_bytes(ctx) - job->end;
+    int padding = (int)frame_bytes(ctx) - (int)job->end;
 
-    if (bpf_xdp_adjust_head(ctx, (int)job->l3_at - ETH_HLEN - (int)overhead))
+    if (bpf_xdp_adjust_head(ctx, job->l3_at - ETH_HLEN - overhead))
         return 0;
     return padding <= 0 || !bpf_xdp_adjust_tail(ctx, -padding);
 }
@@ -198,6 +206,56 @@ static ALWAYS_INLINE int opens_connection(const struct job *job)
     return job->protocol == IPPROTO_TCP && job->tcp_flags & TH_SYN && (!job->is_fragment || job->is_first);
 }
 
+/* Let a connection's first segment, which is wrapped, announce no longer ones than fit. */
+static ALWAYS_INLINE void clamp(struct xdp_md *ctx, const struct wrapping *how, const struct job *job)
+{
+    int headers = TCP_BYTES + (job->version == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+    int most = how->room - headers;
+
+    clamp_mss(ctx, ETH_HLEN + how->overhead + job->l4_at - job->l3_at, most > 1 ? most : 1);
+}
+
+/* Write the outer headers; the frame already begins earlier, and ends with the packet. */
+static ALWAYS_INLINE int wrap(struct xdp_md *ctx, const struct wrapping *how)
+{
+    struct ethhdr *link = (void *)(long)ctx->data;
+    int ip_bytes = is_v4(how->target) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+    int payload_bytes = how->overhead - ip_bytes + how->inner_bytes;
+    __u8 protocol = how->encap == IPIP ? how->inner_protocol : IPPROTO_UDP;
+    struct udphdr *udp = (void *)(link + 1) + ip_bytes;
+
+    if ((void *)(udp + 1) + GUE_BYTES > (void *)(long)ctx->data_end)
+        return 0;
+    if (how->encap != IPIP)
+        wrap_in_udp(udp, how, payload_bytes);
+    if (is_v4(how->target))
+        wrap_in_ipv4(link, how->hop, how->target, how->tos, payload_bytes, protocol);
+    else
+        wrap_in_ipv6(link, how, payload_bytes, protocol);
+    if (has_udp_checksum(how)) {
+        __be16 sum = checksum(sum_of(ctx, ETH_HLEN + sizeof(struct ipv6hdr), payload_bytes) +
+                              sum_of_pseudo(how->source, &how->target->address, payload_bytes, IPPROTO_UDP));
+
+        udp->check = sum ? sum : 0xffff; /* 0 would say that there is none */
+    }
+    return 1;
+}
+
+static ALWAYS_INLINE int send_wrapped(struct xdp_md *ctx, const struct wrapping *how, const struct job *job,
+                                      int clamps)
+{
+    __u64 octets = frame_bytes(ctx);
+
+    if (!make_room(ctx, job, how->overhead))
+        return hand_over();
+    if (clamps && opens_connection(job))
+        clamp(ctx, how, job);
+    if (!wrap(ctx, how))
+        return XDP_ABORTED; /* cannot be: the packet has a header of its own */
+    count_sent(job->target, octets, job->reason);
+    return send_by(ctx, how->hop->ifindex);
+}
+
 static ALWAYS_INLINE int send_l3dsr(struct xdp_md *ctx)
 {
     struct job *job = this_job();
@@ -205,41 +263,19 @@ static ALWAYS_INLINE int send_l3dsr(struct xdp_md *ctx)
     struct service *service = job ? bpf_map_lookup_elem(&services, &job->service) : 0;
     const struct iphdr *ip = (void *)(long)ctx->data + (job ? job->l3_at & 31 : 0);
     const void *end = (void *)(long)ctx->data_end;
-    struct wrapping how = {};
-    __u64 octets = frame_bytes(ctx);
-    int room;
+    struct wrapping how;
 
     if (!target || !service || (void *)(ip + 1) > end)
         return hand_over();
-    how.target = target;
-    how.hop = hop_to(target);
-    how.source = source_to(target);
+    how = way_to(target, service, job);
     if (!how.hop || !how.source)
         return stop(BACKEND_UNRESOLVED);
-    how.encap = service->encap;
-    how.overhead = overhead_of(target, how.encap);
-    how.inner_bytes = job->end - job->l3_at;
-    room = (int)(target->mtu_bytes ? target->mtu_bytes : MOST_IP_BYTES) - (int)how.overhead;
-    if ((int)how.inner_bytes > room)
-        return send_too_long(ctx, job, ip, how.inner_bytes, room);
-    if (how.encap != IPIP && !(target->flags & IS_V4) && how.inner_bytes > SUM_MOST - 12)
+    if (how.inner_bytes > how.room)
+        return send_too_long(ctx, &how, job, ip);
+    if (has_udp_checksum(&how) && how.overhead + how.inner_bytes > SUM_MOST)
         return hand_over();
-    how.dport = service->encap_port;
-    how.inner_protocol = job->version == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-    how.tos = bpf_ntohl(*(__be32 *)ip) >> (job->version == 4 ? 16 : 20);
-    if (how.encap != IPIP || !(target->flags & IS_V4))
-        how.hash = hash_of_packet(job, ip, end);
-    if (!make_room(ctx, job, how.overhead))
-        return hand_over();
-    if (service->flags & CLAMPS_MSS && opens_connection(job)) {
-        int most = room - TCP_BYTES - (job->version == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
-
-        clamp_mss(ctx, ETH_HLEN + how.overhead + job->l4_at - job->l3_at, most > 1 ? most : 1);
-    }
-    if (!wrap(ctx, &how))
-        return XDP_ABORTED; /* cannot be: all of it was asked for before */
-    count_sent(job->target, octets, job->reason);
-    return send_by(ctx, how.hop->ifindex);
+    heed_packet(&how, job, ip, end);
+    return send_wrapped(ctx, &how, job, service->flags & CLAMPS_MSS);
 }
 
 #endif
