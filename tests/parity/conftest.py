@@ -37,6 +37,6 @@ def may_fail(request: pytest.FixtureRequest) -> MayFail:
 
 @pytest.fixture(scope="module")
 def twins() -> Iterator[Twins]:
-    sizes = replace(sizes_for(EMPTY, max_flows=2048), targets=2048, slots=1 << 15)
+    sizes = replace(sizes_for(EMPTY, max_flows=512), targets=2048, slots=1 << 15)
     with interfaces(), loaded(sizes, test_clock=True) as program:
         yield Twins(program)

@@ -14,11 +14,13 @@ from dsrlb.table import ForwardingTable
 SHOWN_MOST = 8
 
 
-def differences(state: State, table: ForwardingTable, tables: Tables, now_s: int) -> list[str]:
+def differences(state: State, table: ForwardingTable, tables: Tables, beside: State, now_s: int) -> list[str]:
     """Return a line for each thing that one of the two remembers otherwise."""
     return [
         *_unlike("flow", specified_flows(state, now_s), program_flows(tables, now_s), _person_flow),
-        *_unlike("counters", specified_counts(state, table), program_counts(tables, table), _person_names),
+        *_unlike(
+            "counters", specified_counts(state, table), program_counts(tables, beside, table), _person_names
+        ),
     ]
 
 
@@ -66,10 +68,16 @@ def specified_counts(state: State, table: ForwardingTable) -> dict[tuple[bytes, 
     }
 
 
-def program_counts(tables: Tables, table: ForwardingTable) -> dict[tuple[bytes, bytes], BackendCount]:
-    """Return the same of the program's counters."""
+def program_counts(
+    tables: Tables, beside: State, table: ForwardingTable
+) -> dict[tuple[bytes, bytes], BackendCount]:
+    """Return the same of the program's counters, with what its companion sent."""
     there = {(one.key, backend) for one in table.services.values() for backend in one.by_key}
     counts = reading.counts(tables)
+    for name, more in beside.backends.items():
+        count = counts.setdefault(name, BackendCount())
+        count.packets += more.packets
+        count.octets += more.octets
     return {name: count for name, count in counts.items() if name in there and count != BackendCount()}
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parity.settings import Setting
-from parity.traffic import Verdict
-from parity.twins import Differ, HandedOver, Twins
+from parity.twins import Differ, Twins
 from scapy.layers.l2 import Ether
+
+from dsrlb.state import Verdict
 
 COMPARED_EVERY = 50  # frames
 SHRINK_S = 20
@@ -62,7 +63,7 @@ Step = Frame | Install | Wait | Sweep
 
 
 def take(twins: Twins, step: Step) -> Verdict | None:
-    """Let one step happen; return the verdict on a frame.  Raises ``Differ``, ``HandedOver``."""
+    """Let one step happen; return the verdict on a frame.  Raises ``Differ``."""
     if isinstance(step, Frame):
         return twins.step(step.raw, step.ifindex)
     if isinstance(step, Install):
@@ -83,8 +84,6 @@ def tell(twins: Twins, steps: Sequence[Step]) -> tuple[int, str] | None:
             twins.compare()
         except Differ as difference:
             return number, str(difference)
-        except HandedOver:
-            return None
     return None
 
 

@@ -11,7 +11,7 @@ from parity.twins import Differ, Twins
 
 
 def tell(twins: Twins, name: str) -> None:
-    """Tell a story; raises ``Differ``, ``HandedOver``."""
+    """Tell a story; raises ``Differ``."""
     story = STORIES[name]
     twins.begin()
     twins.install(table_of(story))

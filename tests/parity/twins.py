@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import packets as p
 from parity.ground import LEAST_BYTES, MOST_BYTES, Counters, Runner, forget_all
 from parity.memory import differences
-from parity.sweeping import sweep_all
 
 from dsrlb.datapath import process
+from dsrlb.engines.xdp.companion import Companion
 from dsrlb.engines.xdp.install import Tables
+from dsrlb.engines.xdp.layout import RECORDS_REFUSED
 from dsrlb.engines.xdp.program import Loaded, set_clock, set_setup
 from dsrlb.model import Action, Reason
-from dsrlb.state import State, expire, forget_others
+from dsrlb.state import State, Verdict, expire, forget_others
 from dsrlb.table import EMPTY, ForwardingTable
 from dsrlb.transition import carry
 
-RECORDS_REFUSED = 62  # bpf/xdp/reasons.h: in a place of its own behind the reasons
+REFUSED_AT = len(Reason)  # behind the reasons
+ABORTED = 0  # linux/bpf.h: XDP_ABORTED
+Freed = tuple[int, bytes]  # action, frame
 
 
 class Differ(AssertionError):
     """The two do not agree."""
 
 
-class HandedOver(Exception):
-    """The program left a frame to the packet engine."""
+@dataclass(frozen=True)
+class Outcome:
+    """What comes of one frame."""
+
+    action: int
+    out: bytes  # what is sent, or left to the host
+    moved: dict[int, int]  # counters by Reason
+    freed: list[Freed]  # pieces that go beside it
+
+    def person(self) -> str:
+        """Return it as a person reads it."""
+        words = {RECORDS_REFUSED: "records_refused"}
+        moved = [f"{words.get(one) or Reason(one).word} {change:+}" for one, change in self.moved.items()]
+        name = Action(self.action).name if self.action != ABORTED else "ABORTED"
+        freed = [f"\n    and {Action(action).name} {piece.hex()}" for action, piece in self.freed]
+        return f"{name} ({', '.join(moved)}) {self.out.hex()}" + "".join(freed)
 
 
 class Twins:
@@ -30,8 +50,9 @@ class Twins:
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
-        self._run = Runner(loaded.entry)
+        self._run, self._run_sweep = Runner(loaded.entry), Runner(loaded.programs["sweep"])
         self._counters = Counters(loaded.maps["reasons"])
+        self.handed_over = 0
         self.begin()
 
     def begin(self) -> None:
@@ -42,6 +63,8 @@ class Twins:
         self.state, self.table, self.now_s = State(), EMPTY, 0
         self._tables = Tables(self._loaded)
         self.wait(0)
+        self._companion = Companion(self._tables)
+        self._companion.program_on = frozenset((p.IFINDEX, p.OTHER_IFINDEX))
 
     def wait(self, seconds: int) -> None:
         """Let time pass."""
@@ -52,7 +75,11 @@ class Twins:
         """Forget what is over on both sides."""
         for _ in range(3):  # the first call only begins a round where none is under way
             expire(self.state, self.now_s)
-        sweep_all(self._loaded, self._tables)
+        for _ in range(
+            self._loaded.sizes.flows
+        ):  # not by one call: the kernel takes 30 ms for a repeated run
+            self._run_sweep(bytes(LEAST_BYTES), p.IFINDEX)
+        self._companion.tidy(self.table, self.now_s)
         self._counters.moved()
 
     def install(self, table: ForwardingTable) -> None:
@@ -60,44 +87,71 @@ class Twins:
         self.table = carry(self.table, table, self.now_s)
         forget_others(self.state, self.table)
         self._tables.install(self.table)
+        self._companion.tidy(self.table, self.now_s)
 
-    def step(self, frame: bytes, ifindex: int) -> tuple[Action, Reason, int, bytes]:
-        """Process a frame on both sides; return the verdict.  Raises ``Differ``, ``HandedOver``."""
-        before, refused = list(self.state.reasons), self.state.flows.refused
+    def step(self, frame: bytes, ifindex: int) -> Verdict:
+        """Process a frame on both sides; return the verdict.  Raises ``Differ``."""
         if not LEAST_BYTES <= len(frame) <= MOST_BYTES:  # the program never meets such a frame
             return Action.PASS, Reason.NOT_IP, 0, frame
-        action, out = self._run(frame, ifindex)
-        moved = self._counters.moved()
-        if moved.get(Reason.HANDED_OVER):
-            raise HandedOver
-        verdict = process(frame, ifindex, self.table, self.state, self.now_s)
-        freed = [piece.hex() for _, _, _, piece in self.state.released]
-        self.state.released.clear()
-        expected = {
-            number: after - earlier
-            for number, (after, earlier) in enumerate(zip(self.state.reasons, before, strict=True))
-            if after != earlier
-        }
-        if self.state.flows.refused != refused:
-            expected[RECORDS_REFUSED] = self.state.flows.refused - refused
-        left = out.hex() if action in (Action.PASS, Action.TX, Action.REDIRECT) else ""
-        wanted = frame.hex() if verdict[0] == Action.PASS else verdict[3].hex()
-        mine, theirs = (verdict[0], expected, wanted, freed), (action, moved, left, [])
-        if mine != theirs:
-            raise Differ(f"datapath.process  {_person(*mine)}\nthe program       {_person(*theirs)}")
+        found = self._by_pair(frame, ifindex)
+        verdict, expected = self._by_specification(frame, ifindex)
+        if found != expected:
+            raise Differ(f"datapath.process  {expected.person()}\nthe program       {found.person()}")
         return verdict
+
+    def _by_specification(self, frame: bytes, ifindex: int) -> tuple[Verdict, Outcome]:
+        """Return what ``datapath.process`` says, and what comes of it."""
+        state = self.state
+        before = [*state.reasons, state.flows.refused]
+        verdict = process(frame, ifindex, self.table, state, self.now_s)
+        moved = _change([*state.reasons, state.flows.refused], before)
+        if REFUSED_AT in moved:
+            moved[RECORDS_REFUSED] = moved.pop(REFUSED_AT)
+        action, _, _, out = verdict
+        freed = _sent(state.released)
+        return verdict, Outcome(action, frame if action == Action.PASS else out, moved, freed)
+
+    def _by_pair(self, frame: bytes, ifindex: int) -> Outcome:
+        """Return what comes of a frame that the program meets, and, if it leaves it, its companion."""
+        action, out = self._run(frame, ifindex)
+        moved, companion, before = (
+            self._counters.moved(),
+            self._companion,
+            list(self._companion.state.reasons),
+        )
+        freed: list[Freed] = []
+        if action == Action.PASS:
+            if out != frame:
+                raise Differ(f"the program passes a frame that it has changed: {out.hex()}")
+            action, _, _, out = companion.process(frame, ifindex, self.table, self.now_s)
+            freed = _sent(companion.state.released)
+            if action == Action.PASS:
+                out = frame
+        elif action == Action.DROP:
+            out = b""
+        if companion.holds:
+            freed += _sent(companion.late(self.table, self.now_s))
+        for number, change in _change(companion.state.reasons, before).items():
+            moved[number] = moved.get(number, 0) + change
+        if action == ABORTED:
+            return Outcome(action, out, moved, freed)
+        self.handed_over += moved.pop(Reason.HANDED_OVER, 0)
+        return Outcome(action, out, {number: change for number, change in moved.items() if change}, freed)
 
     def compare(self) -> None:
         """Compare everything that the two remember.  Raises ``Differ``."""
-        found = differences(self.state, self.table, self._tables, self.now_s)
+        found = differences(self.state, self.table, self._tables, self._companion.state, self.now_s)
         if found:
             raise Differ("\n".join(found))
 
 
-def _person(action: int, moved: dict[int, int], out: str, freed: list[str]) -> str:
-    words = {RECORDS_REFUSED: "records_refused"}
-    reasons = ", ".join(
-        f"{words.get(number) or Reason(number).word} {count:+}" for number, count in moved.items()
-    )
-    name = Action(action).name if action else "ABORTED"
-    return f"{name} ({reasons}) {out}" + "".join(f"\n    freed {piece}" for piece in freed)
+def _change(after: list[int], before: list[int]) -> dict[int, int]:
+    pairs = enumerate(zip(after, before, strict=True))
+    return {number: now - earlier for number, (now, earlier) in pairs if now != earlier}
+
+
+def _sent(released: list[Verdict]) -> list[Freed]:
+    """Return, and take away, what held pieces and others behind the first became."""
+    freed = [(int(action), out) for action, _, _, out in released]
+    released.clear()
+    return freed

@@ -1,5 +1,0 @@
-"""tmp"""
-
-
-def sweep_all(loaded, tables):
-    pass
