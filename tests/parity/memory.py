@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
 from typing import Any
 
 from dsrlb.engines.xdp import reading
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.flows import BackendCount, FlowState
+from dsrlb.host import bpf_maps
 from dsrlb.model import person_address, person_backend
 from dsrlb.state import State
 from dsrlb.table import ForwardingTable
 
 SHOWN_MOST = 8
+_TEMPLATE = struct.Struct("=II")  # struct template: target, until_s
+_OWNER = struct.Struct("=IHH")  # struct fragment_owner: until_s, service, target
+_DATAGRAM_BYTES = 37  # of struct fragment_key: the rest are zeros
 
 
 def differences(state: State, table: ForwardingTable, tables: Tables, beside: State, now_s: int) -> list[str]:
     """Return a line for each thing that one of the two remembers otherwise."""
     return [
         *_unlike("flow", specified_flows(state, now_s), program_flows(tables, now_s), _person_flow),
+        *_unlike("template", specified_templates(state, now_s), program_templates(tables, now_s), bytes.hex),
+        *_unlike("datagram", specified_datagrams(state, now_s), program_datagrams(tables, now_s), bytes.hex),
         *_unlike(
             "counters", specified_counts(state, table), program_counts(tables, beside, table), _person_names
         ),
@@ -33,10 +41,11 @@ def _unlike(what: str, specified: dict[Any, Any], found: dict[Any, Any], person:
 
 
 def specified_flows(state: State, now_s: int) -> dict[bytes, tuple[Any, ...]]:
-    """Return the flows that are not over: backend, state, when they are over, the port that a server sees."""
+    """Return the flows that are not over: whose they are, state, until when, the port that a server sees."""
+    names = {id(count): _person_names(name) for name, count in state.backends.items()}
     return {
         key: (
-            person_backend(flow.backend),
+            names[id(flow.count)],
             FlowState(flow.state).name,
             flow.seen_s + flow.timeouts_s[flow.state],
             flow.translation and int.from_bytes(flow.translation.reply_key[34:36], "big"),
@@ -50,7 +59,7 @@ def program_flows(tables: Tables, now_s: int) -> dict[bytes, tuple[Any, ...]]:
     """Return the same of the program's flow table."""
     return {
         key: (
-            person_backend(record.backend),
+            _person_names((record.service, record.backend)),
             FlowState(record.state).name,
             record.until_s,
             record.nat_port if record.bits & 1 else None,
@@ -58,6 +67,50 @@ def program_flows(tables: Tables, now_s: int) -> dict[bytes, tuple[Any, ...]]:
         for key, record in reading.flows(tables)
         if record.until_s >= now_s
     }
+
+
+def specified_templates(state: State, now_s: int) -> dict[bytes, tuple[str, int]]:
+    """Return the clients that have a backend, which, and until when."""
+    return {
+        key: (person_backend(template.backend), template.until_s)
+        for key, template in state.templates._templates.items()
+        if now_s <= template.until_s
+    }
+
+
+def program_templates(tables: Tables, now_s: int) -> dict[bytes, tuple[str, int]]:
+    """Return the same of the program's map."""
+    found = {key: _TEMPLATE.unpack(value) for key, value in _entries(tables, "templates")}
+    return {
+        key: (person_backend(tables.names[target][1]), until_s)
+        for key, (target, until_s) in found.items()
+        if now_s <= until_s
+    }
+
+
+def specified_datagrams(state: State, now_s: int) -> dict[bytes, tuple[str, int]]:
+    """Return the datagrams in pieces whose first one has come: where it went, and until when that holds."""
+    return {
+        key: (_person_names(datagram.owner), datagram.until_s)
+        for key, datagram in state.fragments._datagrams.items()
+        if datagram.owner is not None and now_s <= datagram.until_s
+    }
+
+
+def program_datagrams(tables: Tables, now_s: int) -> dict[bytes, tuple[str, int]]:
+    """Return the same of the program's map."""
+    found = {key[:_DATAGRAM_BYTES]: _OWNER.unpack(value) for key, value in _entries(tables, "fragments")}
+    return {
+        key: (_person_names(tables.names[target]), until_s)
+        for key, (until_s, _, target) in found.items()
+        if now_s <= until_s
+    }
+
+
+def _entries(tables: Tables, name: str) -> Iterator[tuple[bytes, bytes]]:
+    table = tables.loaded.maps[name]
+    for key in bpf_maps.keys(table):
+        yield key, bpf_maps.lookup(table, key) or b""
 
 
 def specified_counts(state: State, table: ForwardingTable) -> dict[tuple[bytes, bytes], BackendCount]:

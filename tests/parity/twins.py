@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import add
 
 import packets as p
 from parity.ground import LEAST_BYTES, MOST_BYTES, Counters, Runner, forget_all
 from parity.memory import differences
 
 from dsrlb.datapath import process
+from dsrlb.engines.xdp import reading
 from dsrlb.engines.xdp.companion import Companion
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.layout import RECORDS_REFUSED
@@ -20,6 +22,7 @@ from dsrlb.transition import carry
 
 REFUSED_AT = len(Reason)  # behind the reasons
 ABORTED = 0  # linux/bpf.h: XDP_ABORTED
+_HELD = {Reason.FRAGMENT_HELD, Reason.FRAGMENT_TABLE_FULL}
 Freed = tuple[int, bytes]  # action, frame
 
 
@@ -52,7 +55,6 @@ class Twins:
         self._loaded = loaded
         self._run, self._run_sweep = Runner(loaded.entry), Runner(loaded.programs["sweep"])
         self._counters = Counters(loaded.maps["reasons"])
-        self.handed_over = 0
         self.begin()
 
     def begin(self) -> None:
@@ -75,12 +77,9 @@ class Twins:
         """Forget what is over on both sides."""
         for _ in range(3):  # the first call only begins a round where none is under way
             expire(self.state, self.now_s)
-        for _ in range(
-            self._loaded.sizes.flows
-        ):  # not by one call: the kernel takes 30 ms for a repeated run
+        for _ in range(self._loaded.sizes.flows):  # for a repeated run the kernel takes 30 ms more
             self._run_sweep(bytes(LEAST_BYTES), p.IFINDEX)
         self._companion.tidy(self.table, self.now_s)
-        self._counters.moved()
 
     def install(self, table: ForwardingTable) -> None:
         """Put a table in place of the one before, as the control path does."""
@@ -93,11 +92,22 @@ class Twins:
         """Process a frame on both sides; return the verdict.  Raises ``Differ``."""
         if not LEAST_BYTES <= len(frame) <= MOST_BYTES:  # the program never meets such a frame
             return Action.PASS, Reason.NOT_IP, 0, frame
-        found = self._by_pair(frame, ifindex)
+        found, was_left = self._by_pair(frame, ifindex)
         verdict, expected = self._by_specification(frame, ifindex)
         if found != expected:
             raise Differ(f"datapath.process  {expected.person()}\nthe program       {found.person()}")
+        if was_left and not self._may_leave(frame, ifindex, expected):
+            raise Differ(f"the program leaves it to the packet engine: {expected.person()}")
         return verdict
+
+    def _may_leave(self, frame: bytes, ifindex: int, outcome: Outcome) -> bool:
+        """Return whether a frame is one that the program cannot do itself.
+
+        That is one to be cut, or to be held until its first piece comes, or put together by the kernel.
+        """
+        packet_bytes = len(frame) - LEAST_BYTES
+        is_long = packet_bytes > self.table.mtus.get(ifindex, packet_bytes)
+        return is_long or bool(outcome.freed) or outcome.moved.keys() & _HELD != set()
 
     def _by_specification(self, frame: bytes, ifindex: int) -> tuple[Verdict, Outcome]:
         """Return what ``datapath.process`` says, and what comes of it."""
@@ -111,14 +121,11 @@ class Twins:
         freed = _sent(state.released)
         return verdict, Outcome(action, frame if action == Action.PASS else out, moved, freed)
 
-    def _by_pair(self, frame: bytes, ifindex: int) -> Outcome:
-        """Return what comes of a frame that the program meets, and, if it leaves it, its companion."""
+    def _by_pair(self, frame: bytes, ifindex: int) -> tuple[Outcome, bool]:
+        """Return what the program and its companion make of a frame; whether the program left it."""
         action, out = self._run(frame, ifindex)
-        moved, companion, before = (
-            self._counters.moved(),
-            self._companion,
-            list(self._companion.state.reasons),
-        )
+        moved, companion = self._counters.moved(), self._companion
+        before = list(companion.state.reasons)
         freed: list[Freed] = []
         if action == Action.PASS:
             if out != frame:
@@ -133,14 +140,18 @@ class Twins:
             freed += _sent(companion.late(self.table, self.now_s))
         for number, change in _change(companion.state.reasons, before).items():
             moved[number] = moved.get(number, 0) + change
-        if action == ABORTED:
-            return Outcome(action, out, moved, freed)
-        self.handed_over += moved.pop(Reason.HANDED_OVER, 0)
-        return Outcome(action, out, {number: change for number, change in moved.items() if change}, freed)
+        was_left = bool(moved.pop(Reason.HANDED_OVER, 0))
+        moved = {number: change for number, change in moved.items() if change}
+        return Outcome(action, out, moved, freed), was_left
 
     def compare(self) -> None:
         """Compare everything that the two remember.  Raises ``Differ``."""
         found = differences(self.state, self.table, self._tables, self._companion.state, self.now_s)
+        mine = list(self.state.reasons)
+        theirs = list(map(add, reading.reasons(self._loaded), self._companion.state.reasons))
+        theirs[Reason.HANDED_OVER] = 0
+        for number, change in _change(theirs, mine).items():
+            found.append(f"{Reason(number).word}: {mine[number]}; of the program {mine[number] + change}")
         if found:
             raise Differ("\n".join(found))
 
