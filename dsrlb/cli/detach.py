@@ -12,7 +12,7 @@ from dsrlb.engines.choice import BPF_FS, EngineChoice
 from dsrlb.engines.xdp import pins
 from dsrlb.errors import ConfigError
 from dsrlb.host import guard
-from dsrlb.host.privileges import require_network
+from dsrlb.host.privileges import require_bpf
 
 
 @click.command()
@@ -37,7 +37,7 @@ def detach(instance: str, bpf_fs: str) -> None:
 
     Its flows are forgotten.  One that a process runs is not touched.
     """
-    require_network("dsrlb detach")
+    require_bpf("dsrlb detach")
     where = Path(bpf_fs)
     there = list(pins.instances(where))
     if instance not in there:

@@ -12,8 +12,10 @@ from dsrlb.engines.base import Engine, Hears
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.packet import PacketEngine
 from dsrlb.engines.xdp import pins
-from dsrlb.errors import DsrlbError
+from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.flows import DEFAULT_MAX_FLOWS
+from dsrlb.host.privileges import require_bpf
+from dsrlb.model import wire_address
 from dsrlb.table import compile_table
 
 log = logging.getLogger("dsrlb")
@@ -25,6 +27,7 @@ def open_engine(choice: EngineChoice, config: Config, front: Front, hears: Hears
     Raises ConfigError or HostError, with nothing left open.
     """
     if choice.engine == "packet":
+        _refuse_left(choice, front)
         return _opened(_packet(choice, hears), front)
     try:
         return _opened(_xdp(choice, config, hears), front)
@@ -34,6 +37,17 @@ def open_engine(choice: EngineChoice, config: Config, front: Front, hears: Hears
             raise
         log.warning("engine packet, since engine xdp is not possible here: %s", error)
         return _opened(_packet(choice, hears), front)
+
+
+def _refuse_left(choice: EngineChoice, front: Front) -> None:
+    """Raise ConfigError if a program that no process runs takes the frames of a VIP: none would get here."""
+    for instance, vips in pins.left_here(Path(choice.bpf_fs)):
+        taken = [str(vip) for vip in front.vips if wire_address(vip) in vips]
+        if taken:
+            raise ConfigError(
+                f"The XDP program of instance {instance} is still at work for VIP {', '.join(taken)}; take "
+                f"it over (--engine xdp --instance {instance}), or away (dsrlb detach --instance {instance})."
+            )
 
 
 def keeps(choice: EngineChoice, config: Config) -> bool:
@@ -62,4 +76,5 @@ def _packet(choice: EngineChoice, hears: Hears) -> Engine:
 def _xdp(choice: EngineChoice, config: Config, hears: Hears) -> Engine:
     from dsrlb.engines.xdp.engine import XdpEngine  # takes time that the packet engine need not
 
+    require_bpf("engine xdp")
     return XdpEngine(choice, keeps(choice, config), compile_table(config.services, {}, {}), hears)

@@ -22,6 +22,7 @@ from dsrlb.host.bpf_maps import Map, ask_info, map_of
 
 BPF_FS = Path("/sys/fs/bpf")
 _BPF_FS_MAGIC = "bpf"
+_FILE_SYSTEMS = Path("/proc/filesystems")
 _KIND_DATASEC = 15  # linux/btf.h
 _KIND_VAR = 14
 
@@ -236,6 +237,10 @@ def pinned(path: Path) -> int | None:
 
 def need_bpf_fs(folder: Path) -> None:
     """Raise ``HostError`` unless a folder is in a BPF file system, or will be once it is made."""
+    if not any(line.endswith("\tbpf\n") for line in _FILE_SYSTEMS.open()):
+        raise HostError(
+            "This kernel has no BPF; it takes one built with CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT."
+        )
     while not folder.exists():
         folder = folder.parent
     mounts = [line.split()[:3] for line in Path("/proc/self/mounts").read_text().splitlines()]

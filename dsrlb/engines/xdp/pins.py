@@ -6,6 +6,7 @@
         maps/flows, maps/targets ...  all that is remembered
         steps/17, ...                 the steps of the program, by the number of the map that leads to them
         links/4, ...                  the program on the interface of this index
+        netns_4026531840              a folder: in which network namespace that is
 
 A link holds the program, the program its maps; but the map that leads to the steps is emptied when
 nobody holds it any more, so it is pinned as well.  While the program is replaced there are two of them.
@@ -22,9 +23,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from dsrlb.errors import ConfigError, HostError
-from dsrlb.host import bpf
+from dsrlb.host import bpf, bpf_maps
 
 FOLDER = "dsrlb"
+NAMESPACE = Path("/proc/thread-self/ns/net")
 _PARTS = ("maps", "steps", "links")
 _TRIES = 10  # a folder that is removed between opening and locking is made again
 
@@ -43,7 +45,22 @@ class Pins:
         self.maps, self.steps, self.links = (self.folder / part for part in _PARTS)
         bpf.need_bpf_fs(bpf_fs)
         self._lock = _locked(self.folder, instance)
-        for part in (self.maps, self.steps, self.links):
+        try:
+            self._settle()
+        except BaseException:
+            self.close()
+            raise
+
+    def _settle(self) -> None:
+        """Make the folders; refuse an instance whose interfaces are in another network namespace."""
+        here = _namespace()
+        others = [one.name for one in self.folder.glob("netns_*") if one.name != here]
+        if others:
+            raise ConfigError(
+                f"Instance {self.instance} of the XDP engine is at work in another network namespace; give "
+                "this one a name of its own: --instance NAME."
+            )
+        for part in (self.folder / here, self.maps, self.steps, self.links):
             part.mkdir(exist_ok=True)
 
     def ifindexes(self) -> list[int]:
@@ -66,7 +83,7 @@ class Pins:
 
     def remove(self) -> None:
         """Let go of everything: links first, so that the program is off before its maps go."""
-        for part in (self.links, self.steps, self.maps):
+        for part in (self.links, self.steps, self.maps, *self.folder.glob("netns_*")):
             for one in part.iterdir():
                 one.unlink()
             part.rmdir()
@@ -87,19 +104,41 @@ def instances(bpf_fs: Path) -> Iterator[str]:
         yield from sorted(one.name for one in (bpf_fs / FOLDER).iterdir())
 
 
-def is_run(bpf_fs: Path, instance: str) -> bool:
-    """Return whether a process runs an instance now."""
+def left_here(bpf_fs: Path) -> Iterator[tuple[str, frozenset[bytes]]]:
+    """Yield the instances of this network namespace that no process runs, and the VIPs they serve."""
+    for instance in instances(bpf_fs):
+        folder = bpf_fs / FOLDER / instance
+        if (folder / _namespace()).is_dir() and not _is_run(folder):
+            yield instance, _vips(folder / "maps" / "vips")
+
+
+def _is_run(folder: Path) -> bool:
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        folder = os.open(bpf_fs / FOLDER / instance, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
-        os.close(folder)
+        os.close(lock)
     return False
+
+
+def _vips(where: Path) -> frozenset[bytes]:
+    """Return the addresses (16 bytes each) in the map of VIPs that is pinned there."""
+    fd = bpf.pinned(where)
+    if fd is None:
+        return frozenset()
+    try:
+        vips = bpf_maps.map_of(fd)
+        buckets = [bpf_maps.lookup(vips, key) or b"" for key in bpf_maps.keys(vips)]
+    finally:
+        os.close(fd)
+    return frozenset(one[at : at + 16] for one in buckets for at in range(0, len(one), 16)) - {bytes(16)}
+
+
+def _namespace() -> str:
+    """Return the name of the folder that tells the network namespace."""
+    return f"netns_{NAMESPACE.stat().st_ino}"
 
 
 def _locked(folder: Path, instance: str) -> int:
