@@ -6,14 +6,12 @@ from itertools import pairwise
 
 import pytest
 from parity.ground import kind_of
-from parity.instructions import CALL, Instruction, in_kernel, in_object
+from parity.instructions import CALL, Instruction, in_object
 
 from dsrlb.bpf.objects import object_path
-from dsrlb.engines.xdp import layout
 from dsrlb.host import bpf
 
 LAST_HELPER = 155  # bpf_redirect_peer, the last of enum bpf_func_id in Linux 5.10
-COARSE_CLOCK = 160  # bpf_ktime_get_coarse_ns, Linux 5.11
 TAIL_CALL = 12
 LAST_MAP_TYPE = 28  # BPF_MAP_TYPE_INODE_STORAGE
 STACK_BYTES, FRAME_POINTER = 512, 10
@@ -44,26 +42,9 @@ def helpers(code: list[Instruction]) -> set[int]:
     return {one.immediate for one in code if one.opcode == CALL and one.src == 0}
 
 
-def test_no_helper_is_newer_but_the_coarse_clock(code: list[Instruction]) -> None:
-    assert {one for one in helpers(code) if one > LAST_HELPER} <= {COARSE_CLOCK}
+def test_no_helper_is_newer(code: list[Instruction]) -> None:
+    assert not {one for one in helpers(code) if one > LAST_HELPER}
     assert TAIL_CALL in helpers(code)  # they are read right
-
-
-def calls(coarse_clock: int) -> set[int]:
-    """Which functions the loaded programs call, by where they lie in the kernel."""
-    with bpf.load(
-        object_path("xdp"), {"coarse_clock": bytes((coarse_clock,)), "test_clock": b"\0"}
-    ) as loaded:
-        names = ["dsrlb_xdp", *(f"dsrlb_{name}" for name in layout.STEPS), "dsrlb_sweep"]
-        return {
-            one.immediate for name in names for one in in_kernel(loaded.program(name)) if one.opcode == CALL
-        }
-
-
-def test_the_coarse_clock_is_not_in_a_program_that_is_loaded_without_it() -> None:
-    without, with_it = calls(0), calls(1)
-    assert len(with_it - without) == 1, "the coarse clock"
-    assert len(without - with_it) == 1, "the fine one"
 
 
 def test_atomic_instructions_only_add(code: list[Instruction]) -> None:

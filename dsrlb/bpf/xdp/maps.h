@@ -15,7 +15,8 @@ const volatile __u32 front_mask = 1;    /* number of front buckets less one; a p
 const volatile __u32 vip_mask = 1;      /* of VIP buckets */
 const volatile __u32 flow_mask = 1;     /* of flow buckets */
 const volatile __u8 test_clock = 0;     /* 1: time is setup.now_s */
-const volatile __u8 coarse_clock = 0;   /* 1: the kernel has bpf_ktime_get_coarse_ns (Linux 5.11) */
+const volatile __u64 jiffy_ns = 4000000;  /* between two ticks of the kernel's clock */
+const volatile __u64 jiffies_zero_ns = 0; /* CLOCK_MONOTONIC when it had not ticked yet, modulo 2^64 */
 
 #define ARRAY(name, of)                                                                                      \
     struct {                                                                                                 \

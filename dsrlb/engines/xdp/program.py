@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dsrlb.bpf.objects import object_path
-from dsrlb.engines.xdp import layout
+from dsrlb.engines.xdp import clock, layout
 from dsrlb.engines.xdp.sizes import Sizes, constants, max_entries
 from dsrlb.host import bpf, bpf_maps
 
@@ -43,7 +43,7 @@ def loaded(sizes: Sizes, *, test_clock: bool = False, maps_at: Path | None = Non
     object_file = object_path("xdp")
     with bpf.load(
         object_file,
-        constants={**constants(sizes), "test_clock": bytes((test_clock,))},
+        constants={**constants(sizes), **clock.constants(), "test_clock": bytes((test_clock,))},
         max_entries=max_entries(sizes),
     ) as opened:
         programs = {name: opened.program(f"dsrlb_{name}") for name in (*layout.STEPS, "sweep")}
