@@ -128,7 +128,8 @@ struct service { /* two cache lines; what a plain packet needs is in the first *
     struct service_key key;
     struct address source; /* SNAT: 16 bytes; else zeros */
     __u32 share_total;     /* least: of all running */
-    __u32 pad2[5];
+    __u32 former_until_s;  /* for the control path that comes after this one: table.Former.until_s */
+    __u32 pad2[4];
 };
 
 #define SLOTS_A_LINE 32

@@ -1,97 +1,115 @@
-"""A forwarding table written into the program's maps."""
+"""A forwarding table written into the program's maps, and taken over from them."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 
 import numpy as np
 
 from dsrlb.engines.xdp import layout
-from dsrlb.engines.xdp.lines import Extent, Standing, hop_line, service_line, target_fields
+from dsrlb.engines.xdp.allocation import Allocation
+from dsrlb.engines.xdp.counting import added, counted, zeroed
 from dsrlb.engines.xdp.memory import mapped
-from dsrlb.engines.xdp.placing import Places, filter_of
+from dsrlb.engines.xdp.plan import check_room, plan
 from dsrlb.engines.xdp.program import Loaded, set_setup
-from dsrlb.engines.xdp.sizes import lines_for
-from dsrlb.engines.xdp.writes import Put
-from dsrlb.errors import HostError
+from dsrlb.engines.xdp.settling import settle
+from dsrlb.engines.xdp.writes import Fill, Put, PutKey, Restart, SetLoad, Settle, Write
+from dsrlb.flows import BackendCount
 from dsrlb.host import bpf_maps
-from dsrlb.table import ForwardingTable
+from dsrlb.table import EMPTY, ForwardingTable
 
 _INDEX = struct.Struct("=I")
 
 
 class Tables:
-    """The maps of a loaded program, and what of a forwarding table stands where in them."""
+    """The maps of a loaded program, and what of a forwarding table stands where in them.
 
-    def __init__(self, loaded: Loaded) -> None:
+    ``slots``, ``loads`` and ``flows`` are the maps' own memory.
+    """
+
+    def __init__(self, loaded: Loaded, settled: Callable[[], None] = settle) -> None:
+        """``settled``: wait until no packet is under way that has seen anything from before."""
         self.loaded = loaded
-        sizes = loaded.sizes
-        maps = loaded.maps
+        maps, sizes = loaded.maps, loaded.sizes
         self.slots = mapped(maps["slots"], sizes.slots, np.dtype(np.uint16))
         self.loads = mapped(maps["loads"], sizes.targets, layout.LOAD)
         self.flows = mapped(maps["flows"], sizes.flows, layout.FLOW)
-        self.targets: dict[tuple[bytes, bytes], int] = {}  # by service key, backend key
-        self.names: dict[int, tuple[bytes, bytes]] = {}
+        self.allocation = Allocation(sizes)
+        self.table = EMPTY
+        self.paths: Mapping[bytes, int] = {}
+        self.before: dict[tuple[bytes, bytes], BackendCount] = {}  # of targets whose place another one has
+        self._settled = settled
 
-    def install(self, table: ForwardingTable) -> None:
-        """Make the program forward as a table says."""
-        sizes = self.loaded.sizes
-        writes: list[Put] = []
-        front, vips = Places(sizes.front, layout.FRONT_WAYS), Places(sizes.vips, layout.VIP_WAYS)
-        buckets = np.zeros(sizes.front, layout.FRONT_BUCKET)
-        addresses = np.zeros(sizes.vips, layout.VIP_BUCKET)
-        line = 0
-        for number, (key, service) in enumerate(table.services.items(), start=1):
-            indices = np.zeros(max(len(service.targets), 1), np.uint16)
-            for place, target in enumerate(service.targets):
-                index = self.targets.setdefault((key, target.key), len(self.targets) + 1)
-                indices[place] = index
-                self.names[index] = key, target.key
-                entry = np.zeros((), layout.TARGET)
-                for name, value in target_fields(service, target, None).items():
-                    entry[name] = value
-                entry["service"] = number
-                entry["hop_in_use"] = layout.NO_HOP if target.hop is None else 0
-                if target.hop is not None:
-                    entry["hop"][0] = np.frombuffer(hop_line(target.hop), layout.HOP)[0]
-                writes.append(Put("targets", index, entry.tobytes()))
-            slots = Extent(line * layout.SLOTS_A_LINE, len(service.slots))
-            line += lines_for(slots.count)
-            if slots.count:
-                self.slots[slots.first : slots.first + slots.count] = indices[
-                    np.frombuffer(service.slots, np.uint16)
-                ]
-            writes.append(Put("services", number, service_line(service, Standing(number, slots))))
-            writes.append(Put("current", number, _INDEX.pack(number)))
-            if front.add(key) is None:
-                raise HostError("the program's table of services is full: run dsrlb detach and start again.")
-            at = front.of[key]
-        for key, at in front.of.items():
-            entry = buckets["entry"][at.bucket, at.way]
-            entry["vip"] = np.frombuffer(key[:16], np.uint8)
-            entry["port"], entry["protocol"] = int.from_bytes(key[16:18], "big"), key[18]
-            entry["service"] = list(table.services).index(key) + 1
-        for vip in table.vips:
-            vips.add(vip)
-        for vip, at in vips.of.items():
-            addresses["vip"][at.bucket, at.way] = np.frombuffer(vip, np.uint8)
-        writes += [Put("front", index, one.tobytes()) for index, one in enumerate(buckets)]
-        writes += [Put("vips", index, one.tobytes()) for index, one in enumerate(addresses)]
-        writes += self._interfaces(table)
-        self._write(writes)
-        set_setup(self.loaded, has_servers=bool(table.servers))
+    def check(self, table: ForwardingTable) -> None:
+        """Raise ``HostError`` for a table that the maps are too small for; nothing is changed."""
+        check_room(self.allocation, table)
 
-    def _interfaces(self, table: ForwardingTable) -> Iterable[Put]:
-        for ifindex, mac in table.interfaces.items():
-            entry = np.zeros((), layout.INTERFACE)
-            entry["ifindex"], entry["mtu_bytes"] = ifindex, min(table.mtus.get(ifindex, 0), 0xFFFF)
-            entry["mac"] = np.frombuffer(mac or bytes(6), np.uint8)
-            entry["vip_filter"], entry["server_filter"] = filter_of(table.vips), filter_of(table.servers)
-            yield Put("interfaces", ifindex % layout.INTERFACES, entry.tobytes())
+    def install(self, table: ForwardingTable, paths: Mapping[bytes, int] | None = None) -> None:
+        """Make the program forward as a table says.
 
-    def _write(self, writes: Iterable[Put]) -> None:
-        for name, group in groupby(writes, key=lambda write: write.map):
-            entries = ((_INDEX.pack(write.place), write.value) for write in group)
-            bpf_maps.update_batch(self.loaded.maps[name], entries)
+        ``paths``: what routers said that the way to a server (16 bytes) takes, in bytes; None: as before.
+        Raises HostError, for the reasons of ``check`` with nothing changed.
+        """
+        paths = self.paths if paths is None else paths
+        writes = plan(self.allocation, table, self, paths)
+        if table.servers:
+            set_setup(self.loaded, has_servers=True)
+        self._carry_out(writes)
+        if not table.servers:
+            set_setup(self.loaded, has_servers=False)
+        self.table, self.paths = table, paths
+        self.before = {names: count for names, count in self.before.items() if names[0] in table.services}
+
+    def tidy(self) -> None:
+        """Forget what no record refers to any more: services that are gone, and to look for records at all.
+
+        Cheap where there is nothing to do; call it once a second.
+        """
+        self.install(self.table)
+
+    def race_now(self, number: int) -> int:
+        """Return how far the race of a service (its id) has come."""
+        raw = bpf_maps.lookup(self.loaded.maps["races"], _INDEX.pack(number))
+        return int(np.frombuffer(raw or bytes(layout.RACE.itemsize), layout.RACE)["now"][0])
+
+    # ------------------------------------------------------------------------- writing
+
+    def _carry_out(self, writes: Iterable[Write]) -> None:
+        """Write, in order; what goes to one map in a row goes by one call."""
+        for (kind, name), group in groupby(writes, key=_kind_of):
+            if kind is Put:
+                entries = ((_INDEX.pack(one.place), one.value) for one in group if isinstance(one, Put))
+                bpf_maps.update_batch(self.loaded.maps[name], entries)
+            elif kind is PutKey:
+                self._put_keys(name, [one for one in group if isinstance(one, PutKey)])
+            else:
+                for one in group:
+                    self._write(one)
+
+    def _put_keys(self, name: str, entries: list[PutKey]) -> None:
+        if name not in self.loaded.maps:
+            return
+        table = self.loaded.maps[name]
+        bpf_maps.update_batch(table, ((one.key, one.value) for one in entries if one.value is not None))
+        for one in entries:
+            if one.value is None:
+                bpf_maps.delete(table, one.key)
+
+    def _write(self, write: Write) -> None:
+        match write:
+            case Fill(first, targets):
+                self.slots[first : first + len(targets)] = targets
+            case SetLoad(target, member, value):
+                self.loads[member][target] = value
+            case Restart(target, names):
+                self.before[names] = added(self.before.get(names), counted(self.loaded, self.loads, target))
+                bpf_maps.update(self.loaded.maps["counts"], _INDEX.pack(target), zeroed(self.loaded))
+                self.loads[target] = np.zeros((), layout.LOAD)
+            case Settle():
+                self._settled()
+
+
+def _kind_of(write: Write) -> tuple[type, str]:
+    return type(write), write.map if isinstance(write, Put | PutKey) else ""

@@ -129,7 +129,8 @@ SERVICE = np.dtype(
         ("key", SERVICE_KEY),
         ("source", *_ADDRESS),
         ("share_total", "u4"),
-        ("pad2", "u4", 5),
+        ("former_until_s", "u4"),
+        ("pad2", "u4", 4),
     ],
 )
 SLOT_LINE = np.dtype([("target", "u2", SLOTS_A_LINE)])

@@ -1,13 +1,15 @@
-"""One line of a map at a time: services, targets, interfaces, front entries as bytes."""
+"""What stands in one entry of a map: services, targets, interfaces as the program reads them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+from typing import NamedTuple
 
 import numpy as np
 
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.layout import ServiceFlag, TargetFlag
+from dsrlb.engines.xdp.room import NOWHERE, Extent
 from dsrlb.model import V4_MAPPED, Hop
 from dsrlb.modes.base import outer_source
 from dsrlb.modes.l3dsr import HOP_LIMIT, INSIDE
@@ -15,49 +17,66 @@ from dsrlb.table import CompiledService, Target
 from dsrlb.wire.checksum import WORD_MAX
 
 _MOST_MTU_BYTES = 0xFFFF
+_HOP = struct.Struct("=I6s6s")
+_TARGET = struct.Struct("=16s16s16s4sHHH2sBBH")
+_MEMBER = struct.Struct("=I2s2x16s")
+_INTERFACE = struct.Struct("=I6sH4x4Q16x")
+NO_PORT = bytes(2)
 
 
-@dataclass(frozen=True)
-class Extent:
-    """Slots side by side: from which on, and how many."""
+class Filters(NamedTuple):
+    """Bits of addresses, two words each (``placing.filter_of``)."""
 
-    first: int = 0
-    count: int = 0
+    vips: tuple[int, int] = (0, 0)
+    servers: tuple[int, int] = (0, 0)
+
+    def __or__(self, other: Filters) -> Filters:
+        """Return the bits of both."""
+        vips, servers = zip(self.vips, other.vips, strict=True), zip(self.servers, other.servers, strict=True)
+        return Filters(tuple(a | b for a, b in vips), tuple(a | b for a, b in servers))  # type: ignore[arg-type]
 
 
-NOWHERE = Extent()
+def interface_line(ifindex: int, mac: bytes | None, mtu_bytes: int, filters: Filters) -> bytes:
+    """Return an interface as the program reads it; without a MAC it takes every unicast frame."""
+    mtu_bytes = min(mtu_bytes, _MOST_MTU_BYTES)
+    return _INTERFACE.pack(ifindex, mac or bytes(6), mtu_bytes, *filters.vips, *filters.servers)
 
 
-@dataclass(frozen=True)
-class Standing:
+# --- services -----------------------------------------------------------------------------------
+
+
+class Standing(NamedTuple):
     """Where what a service's line refers to stands."""
 
-    id: int
-    slots: Extent
+    slots: Extent = NOWHERE
     former: Extent = NOWHERE
     running: Extent = NOWHERE
-    looks_up: bool = False
 
 
-def service_line(service: CompiledService, standing: Standing) -> bytes:
-    """Return a service as the program reads it."""
+NOWHERE_AT_ALL = Standing()
+
+
+def service_line(service: CompiledService, number: int, standing: Standing, flags: ServiceFlag) -> bytes:
+    """Return a service as the program reads it; ``number`` is its id."""
     line = np.zeros((), layout.SERVICE)
-    slots, former, running = standing.slots, standing.former, standing.running
-    line["slots"], line["slot_count"] = slots.first, slots.count
-    line["former"], line["former_count"] = former.first, former.count
-    line["running"], line["running_count"] = running.first, running.count
-    line["flags"], line["id"] = flags_of(service, looks_up=standing.looks_up), standing.id
+    slots, former, running = standing
+    line["slots"], line["slot_count"] = slots.first, slots.slots
+    line["former"], line["former_count"] = former.first, former.slots
+    line["running"], line["running_count"] = running.first, running.slots
+    line["flags"], line["id"] = flags, number
     line["mode"], line["cursor"] = layout.MODES.index(service.mode.name), layout.CURSORS[service.cursor]
     line["encap"] = layout.ENCAPS.index(service.options.encap)
     line["encap_port"] = service.options.encap_port
     line["timeout_s"] = service.timeouts_s
     if service.prefixes is not None:
         line["prefix4"], line["prefix6"] = service.prefixes
-    if service.former is not None and service.former.prefixes is not None:
-        line["former_prefix4"], line["former_prefix6"] = service.former.prefixes
+    if service.former is not None:
+        line["former_until_s"] = service.former.until_s
+        if service.former.prefixes is not None:
+            line["former_prefix4"], line["former_prefix6"] = service.former.prefixes
     line["persist_s"] = service.persist.timeout_s if service.persist is not None else 0
-    key = np.frombuffer(service.key.ljust(layout.SERVICE_KEY.itemsize, b"\0"), layout.SERVICE_KEY)
-    line["key"] = key[0]
+    key = service.key.ljust(layout.SERVICE_KEY.itemsize, b"\0")
+    line["key"] = np.frombuffer(key, layout.SERVICE_KEY)[0]
     line["source"] = np.frombuffer(service.source or bytes(16), np.uint8)
     line["share_total"] = sum(service.shares)
     return line.tobytes()
@@ -73,50 +92,110 @@ def flags_of(service: CompiledService, *, looks_up: bool) -> ServiceFlag:
         ServiceFlag.PERSISTS: service.persist is not None,
         ServiceFlag.CLAMPS_MSS: service.options.clamp_mss and "clamp_mss" in service.mode.options,
         ServiceFlag.SNAT: service.source is not None,
-        ServiceFlag.PLAIN: is_plain(service),
+        ServiceFlag.PLAIN: _is_plain(service),
         ServiceFlag.HASHES_CLIENT: service.prefixes is not None,
         ServiceFlag.FORMER_HASHES_CLIENT: former is not None and former.prefixes is not None,
     }
     return ServiceFlag(sum(flag for flag, is_so in said.items() if is_so))
 
 
-def is_plain(service: CompiledService) -> bool:
+def flags_in(line: bytes) -> ServiceFlag:
+    """Return the flags that stand in a service's line."""
+    return ServiceFlag(int(np.frombuffer(line, layout.SERVICE)["flags"][0]))
+
+
+def _is_plain(service: CompiledService) -> bool:
     """Return whether plain packets of a service may take the short way (``bpf/xdp/plain.h``)."""
     mode = service.mode.name
     return mode == "l2dsr" or (mode == "l3dsr" and service.options.encap == "ipip")
 
 
+# --- targets ------------------------------------------------------------------------------------
+
+
+class TargetLine(NamedTuple):
+    """A target as the program reads it, member by member (layout.TARGET)."""
+
+    hops: tuple[bytes, bytes] = (bytes(_HOP.size), bytes(_HOP.size))
+    address: bytes = bytes(16)
+    source4: bytes = bytes(4)
+    mtu_bytes: int = 0
+    outer_sum: int = 0
+    service: int = 0
+    port: bytes = NO_PORT
+    hop_in_use: int = layout.NO_HOP
+    flags: int = 0
+    source6: int = 0
+
+    def pack(self) -> bytes:
+        """Return its bytes."""
+        return _TARGET.pack(*self.hops, *self[1:])
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> TargetLine:
+        """Return what bytes say."""
+        one, other, *rest = _TARGET.unpack(raw)
+        return cls((one, other), *rest)
+
+    @property
+    def key(self) -> bytes:
+        """The backend's, as ``model.backend_key`` has it."""
+        return self.address + (self.port if self.port != NO_PORT else b"")
+
+    @property
+    def hop(self) -> bytes | None:
+        """The hop that is in use."""
+        return self.hops[self.hop_in_use] if self.hop_in_use != layout.NO_HOP else None
+
+    def without_hop(self) -> TargetLine:
+        """Return it with no hop in use."""
+        return self._replace(hop_in_use=layout.NO_HOP)
+
+    def with_hop(self, hop: bytes) -> TargetLine:
+        """Return it with a hop in use: that of now if it is the same, else in the copy that is not in use."""
+        if self.hop == hop:
+            return self
+        place = 1 if self.hop_in_use == 0 else 0
+        hops = (hop, self.hops[1]) if place == 0 else (self.hops[0], hop)
+        return self._replace(hops=hops, hop_in_use=place)
+
+
 def hop_line(hop: Hop) -> bytes:
     """Return a next hop as the program reads it."""
-    line = np.zeros((), layout.HOP)
-    line["ifindex"] = hop.ifindex
-    line["dst_mac"] = np.frombuffer(hop.dst_mac, np.uint8)
-    line["src_mac"] = np.frombuffer(hop.src_mac, np.uint8)
-    return line.tobytes()
+    return _HOP.pack(hop.ifindex, hop.dst_mac, hop.src_mac)
 
 
-def target_fields(service: CompiledService, target: Target, path_bytes: int | None) -> dict[str, object]:
-    """Return what the program needs to know of a backend, but for its hop.
+def hop_of(line: bytes) -> tuple[int, bytes, bytes]:
+    """Return interface, destination and source MAC of a next hop."""
+    ifindex, dst_mac, src_mac = _HOP.unpack(line)
+    return ifindex, dst_mac, src_mac
 
-    ``path_bytes``: what routers said that the way to it takes.
+
+def member_key(service: int, target: Target) -> bytes:
+    """Return the key of a backend in ``members``; ``service`` is an id."""
+    return _MEMBER.pack(service, target.port or NO_PORT, target.address)
+
+
+def described(
+    before: TargetLine, service: CompiledService, number: int, target: Target, path_bytes: int | None
+) -> TargetLine:
+    """Return a target's line of before with what a backend is now, but for its hop.
+
+    ``number``: the service's id; ``path_bytes``: what routers said that the way to the backend takes.
     """
-    hop, is_v4 = target.hop, target.address.startswith(V4_MAPPED)
-    flags = TargetFlag.MEMBER | (TargetFlag.WEIGHTED if target.weight else TargetFlag(0))
-    flags |= TargetFlag.IS_V4 if is_v4 else TargetFlag(0)
-    fields: dict[str, object] = {
-        "address": np.frombuffer(target.address, np.uint8),
-        "port": int.from_bytes(target.port, "big"),
-        "mtu_bytes": 0 if hop is None else mtu_of(service, hop, path_bytes),
-        "source4": np.zeros(4, np.uint8),
-        "outer_sum": 0,
-    }
-    source = source_of(service, target)
-    if source is not None:
-        flags |= TargetFlag.HAS_SOURCE
-        if is_v4:
-            fields["source4"] = np.frombuffer(source[12:], np.uint8)
-            fields["outer_sum"] = outer_sum(source[12:], target.address[12:])
-    return fields | {"flags": int(flags)}
+    is_v4, source = target.address.startswith(V4_MAPPED), source_of(service, target)
+    flags = TargetFlag.MEMBER | (TargetFlag.WEIGHTED if target.weight else 0)
+    flags |= (TargetFlag.IS_V4 if is_v4 else 0) | (TargetFlag.HAS_SOURCE if source else 0)
+    source4 = source[12:] if source and is_v4 else bytes(4)
+    return before._replace(
+        address=target.address,
+        source4=source4,
+        mtu_bytes=0 if target.hop is None else mtu_of(service, target.hop, path_bytes),
+        outer_sum=outer_sum(source4, target.address[12:]) if source and is_v4 else 0,
+        service=number,
+        port=target.port or NO_PORT,
+        flags=int(flags),
+    )
 
 
 def source_of(service: CompiledService, target: Target) -> bytes | None:
@@ -128,11 +207,10 @@ def source_of(service: CompiledService, target: Target) -> bytes | None:
 
 def mtu_of(service: CompiledService, hop: Hop, path_bytes: int | None) -> int:
     """Return what the way to a backend takes, 0 for all; where replies pass nothing is learned of the way."""
-    known = [hop.mtu_bytes or _MOST_MTU_BYTES]
+    most = hop.mtu_bytes or _MOST_MTU_BYTES
     if path_bytes is not None and not service.mode.sees_replies:
-        known.append(path_bytes)
-    least = min(known)
-    return least if least < _MOST_MTU_BYTES else 0
+        most = min(most, path_bytes)
+    return most if most < _MOST_MTU_BYTES else 0
 
 
 def outer_sum(source: bytes, server: bytes) -> int:

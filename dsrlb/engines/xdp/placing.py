@@ -130,10 +130,13 @@ def _way_back(place: Place, came: dict[Place, Place | None]) -> list[Place]:
 
 
 def buckets_for(keys: Iterable[bytes], ways: int) -> int:
-    """Return how many buckets hold these keys with at least as much room again: a power of two."""
+    """Return how many buckets hold these keys and, beside them, as many others in no more than half the ways.
+
+    That is so for a reload that replaces all of them, and for one that brings as many again.
+    """
     wanted = list(keys)
     buckets = 2
-    while buckets * ways < 2 * len(wanted) or not _fits(wanted, buckets, ways):
+    while buckets * ways < 4 * len(wanted) or not _fits(wanted, buckets, ways):
         buckets *= 2
     return buckets
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dsrlb.engines.xdp import layout
+from dsrlb.engines.xdp.counting import added, counted, of_all_cpus
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.program import Loaded
 from dsrlb.flows import BackendCount
-from dsrlb.host import bpf_maps
 from dsrlb.wire.flowhash import flow_hash
-
-_INDEX = struct.Struct("=I")
 
 
 class Record(NamedTuple):
@@ -32,28 +28,20 @@ class Record(NamedTuple):
 
 def reasons(loaded: Loaded) -> list[int]:
     """Return how many frames met each Reason, on all CPUs; behind them layout.RECORDS_REFUSED."""
-    return [int(total) for total in _of_all_cpus(loaded, "reasons", 0, layout.REASONS)["of"].sum(axis=0)]
+    return [int(total) for total in of_all_cpus(loaded, "reasons", 0, layout.REASONS)["of"].sum(axis=0)]
 
 
 def counts(tables: Tables) -> dict[tuple[bytes, bytes], BackendCount]:
-    """Return the counters of each backend of each service."""
-    found = {}
-    for names, index in tables.targets.items():
-        each, load = _of_all_cpus(tables.loaded, "counts", index, layout.COUNT), tables.loads[index]
-        packets, octets, flows = (int(each[name].sum()) for name in ("packets", "octets", "flows"))
-        found[names] = BackendCount(packets, octets, flows, int(load["active"]), int(load["inactive"]))
+    """Return the counters of each backend of each service; of removed ones too, as long as there is room."""
+    found: dict[tuple[bytes, bytes], BackendCount] = dict(tables.before)
+    for names, index in tables.allocation.indices():
+        found[names] = added(tables.before.get(names), counted(tables.loaded, tables.loads, index))
     return found
-
-
-def _of_all_cpus(loaded: Loaded, name: str, index: int, of: np.dtype[Any]) -> NDArray[Any]:
-    raw = bpf_maps.lookup(loaded.maps[name], _INDEX.pack(index))
-    return np.frombuffer(raw or b"", of)
 
 
 def flows(tables: Tables) -> Iterator[tuple[bytes, Record]]:
     """Yield every record, over or not, and its flow's key."""
-    there = tables.flows[np.flatnonzero(tables.flows["target"])]
-    for line in there.copy():
+    for line in tables.flows[np.flatnonzero(tables.flows["target"])].copy():
         record = _record(tables, line)
         if record is not None:
             yield line["key"].tobytes(), record
@@ -61,8 +49,7 @@ def flows(tables: Tables) -> Iterator[tuple[bytes, Record]]:
 
 def flow(tables: Tables, key: bytes) -> Record | None:
     """Return the record of one flow, over or not."""
-    hashed, mask = flow_hash(key), tables.loaded.sizes.flows - 1
-    for bucket in (hashed & mask, (hashed * 0x9E3779B1 & 0xFFFF_FFFF) >> 11 & mask):
+    for bucket in flow_buckets(flow_hash(key), tables.loaded.sizes.flows - 1):
         first = bucket * layout.FLOWS_A_BUCKET
         for line in tables.flows[first : first + layout.FLOWS_A_BUCKET]:
             if line["target"] and line["key"].tobytes() == key:
@@ -70,8 +57,14 @@ def flow(tables: Tables, key: bytes) -> Record | None:
     return None
 
 
+def flow_buckets(hashed: int, mask: int) -> tuple[int, int]:
+    """Return the numbers of the two buckets of a flow (``bpf/xdp/flows.h``)."""
+    return hashed & mask, (hashed * 0x9E3779B1 & 0xFFFF_FFFF) >> 11 & mask
+
+
 def _record(tables: Tables, line: np.void) -> Record | None:
-    names = tables.names.get(int(line["target"]))
+    names = tables.allocation.names(int(line["target"]))
     if names is None:
         return None
-    return Record(*names, int(line["state"]), int(line["until_s"]), int(line["nat_port"]), int(line["bits"]))
+    state, until_s, nat_port, bits = (int(line[name]) for name in ("state", "until_s", "nat_port", "bits"))
+    return Record(*names, state, until_s, nat_port, bits)

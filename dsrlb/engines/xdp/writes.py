@@ -25,7 +25,7 @@ class PutKey(NamedTuple):
 
 
 class Fill(NamedTuple):
-    """Write slots, from a place on that nothing refers to."""
+    """Write slots from a place on that nothing refers to."""
 
     first: int
     targets: NDArray[np.uint16]
@@ -39,9 +39,16 @@ class SetLoad(NamedTuple):
     value: int
 
 
+class Restart(NamedTuple):
+    """Let a target count from zero; what it counted was ``names``' (service key, backend key)."""
+
+    target: int
+    names: tuple[bytes, bytes]
+
+
 class Settle(NamedTuple):
     """Wait until no packet is under way that has seen anything from before."""
 
 
 SETTLE = Settle()
-Write = Put | PutKey | Fill | SetLoad | Settle
+Write = Put | PutKey | Fill | SetLoad | Restart | Settle

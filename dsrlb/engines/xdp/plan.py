@@ -1,0 +1,283 @@
+"""From the table that is installed to another one: what to write, in which order.
+
+A packet may come between any two writes, and must find what the old table says or what the new one says::
+
+    fill      slots, targets, members, and the line of the service, where nobody looks yet
+    switch    four bytes in the front: from now on packets of the service go by the new line
+    settle    until no packet is under way by the old one
+    over      backends that are none any more, room that nobody refers to any more
+
+That is for as many services at once as there is room for.  A service that is as it was costs nothing, and of
+one that changed only that is written which is not there yet.
+
+Pure: the allocation says what stands in the maps, and changes as the writes are yielded; whoever asks for
+them is to carry them out, in order.  What cannot be carried out leaves the two apart; then the allocation is
+made anew from the maps (``adopt.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsrlb.engines.xdp import layout
+from dsrlb.engines.xdp.allocation import Allocation, Held
+from dsrlb.engines.xdp.layout import ServiceFlag
+from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Standing, TargetLine, flags_of, service_line
+from dsrlb.engines.xdp.plan_front import FrontPlan, check_interfaces
+from dsrlb.engines.xdp.plan_targets import WAY_OUT, Memory, Stages, TargetPlan
+from dsrlb.engines.xdp.room import NOWHERE, Extent
+from dsrlb.engines.xdp.writes import SETTLE, Fill, Put, Restart, Write
+from dsrlb.errors import HostError
+from dsrlb.model import ANY_PORT
+from dsrlb.table import GONE, CompiledService, ForwardingTable
+
+_NEVER_SEEN = bytes(layout.RACE.itemsize)
+_NO_SERVICE = bytes(layout.SERVICE.itemsize)
+_MAKES_RECORDS = ServiceFlag.RECORDS_ALL | ServiceFlag.HAS_FORMER
+
+
+def plan(
+    allocation: Allocation, table: ForwardingTable, memory: Memory, paths: Mapping[bytes, int]
+) -> Iterator[Write]:
+    """Yield what turns the maps into those of a table.
+
+    ``paths``: what routers said that the way to a server (16 bytes) takes, in bytes.
+    Raises HostError for what cannot be: before the first write, unless room that is enough is in pieces.
+    """
+    check_room(allocation, table)
+    return _Plan(allocation, table, memory, paths).writes()
+
+
+def check_room(allocation: Allocation, table: ForwardingTable) -> None:
+    """Raise ``HostError`` for a table that the maps are too small for."""
+    check_interfaces(table)
+    sizes = allocation.sizes
+    targets = sum(len(service.targets) for service in table.services.values())
+    for what, most, count in (
+        ("services", sizes.max_services, len(table.services)),
+        ("backends", sizes.targets - 1, targets),
+    ):
+        if count > most:
+            raise HostError(f"the program was loaded with room for {most} {what}, not {count}: {WAY_OUT}.")
+
+
+class _Plan:
+    """One plan under way."""
+
+    def __init__(
+        self, allocation: Allocation, table: ForwardingTable, memory: Memory, paths: Mapping[bytes, int]
+    ) -> None:
+        self.allocation, self.table, self.memory, self.paths = allocation, table, memory, paths
+        self.stages = Stages()
+        self.targets = TargetPlan(allocation, memory, paths, self.stages)
+        self.front = FrontPlan(allocation)
+        self.switches: list[Held] = []
+        self.given_back: list[Callable[[], None]] = []  # done behind `over`
+        self.recorded = _recorded(allocation, memory)
+
+    def writes(self) -> Iterator[Write]:
+        """Yield all of it."""
+        yield from self._forget()
+        gone = [held for key, held in self.allocation.live.items() if key not in self.table.services]
+        recording = {held.key for held in self.allocation.services.values() if self._may_record(held)}
+        for service in self.table.services.values():
+            looks_up = bool(recording & self._looked_up_by(service))
+            if not self._is_as_wanted(service, looks_up=looks_up):
+                yield from self._prepare(service, looks_up=looks_up)
+        yield from self._switch()
+        yield from self.front.add_vips(self.table.vips)
+        yield from self.front.set_interfaces(self.table, widely=True)
+        yield from self._remove(gone)
+        yield from self._finish()
+        yield from self.front.set_interfaces(self.table, widely=False)
+
+    # --- records of another time ------------------------------------------------------------------
+
+    def _may_record(self, held: Held) -> bool:
+        """Return whether a service has records, or may have begun one since that was looked at."""
+        return held.id in self.recorded or bool(held.flags & _MAKES_RECORDS)
+
+    def _looked_up_by(self, service: CompiledService) -> set[bytes]:
+        """Return the keys of services whose records packets of this one may belong to.
+
+        Flows of a port may be on record with the service for every port, from before there was one for that
+        port alone; and the other way about, when that one is gone.
+        """
+        vip, port, tail = service.key[:16], service.key[16:18], service.key[18:]
+        every = ANY_PORT.to_bytes(2, "big")
+        if port != every:
+            return {service.key, vip + every + tail}
+        gone = (key for key, held in self.allocation.services.items() if key not in self.table.services)
+        return {service.key, *(key for key in gone if key[:16] == vip and key[18:] == tail)}
+
+    def _forget(self) -> Iterator[Write]:
+        """Yield what frees ids and targets of services that are gone, and of which no flow is on record."""
+        allocation = self.allocation
+        for held in [one for one in allocation.services.values() if not one.is_live]:
+            if held.key in self.table.services or held.id in self.recorded:
+                continue
+            for index in np.flatnonzero(allocation.id_of == held.id).tolist():
+                backend = allocation.lines.pop(index).key
+                del allocation.target_of[held.id, backend], allocation.retired[index]
+                allocation.id_of[index] = 0
+                allocation.free_targets.append(index)
+                yield Put("targets", index, TargetLine().pack())
+                yield Restart(index, (held.key, backend))
+            yield Put("services", held.line, _NO_SERVICE)
+            allocation.release(held)
+            allocation.free_lines.append(held.line)
+
+    # --- one service ------------------------------------------------------------------------------
+
+    def _is_as_wanted(self, service: CompiledService, *, looks_up: bool) -> bool:
+        held = self.allocation.services.get(service.key)
+        if held is None or not held.is_live or held.paths != self._paths_of(service):
+            return False
+        is_same = held.compiled is service or held.compiled == service
+        return is_same and held.flags == flags_of(service, looks_up=looks_up)
+
+    def _paths_of(self, service: CompiledService) -> dict[bytes, int]:
+        if not self.paths:
+            return {}
+        servers = (target.address for target in service.targets)
+        return {server: self.paths[server] for server in servers if server in self.paths}
+
+    def _prepare(self, service: CompiledService, *, looks_up: bool) -> Iterator[Write]:
+        """Fill in all that a service's new line refers to, and the line, if there is to be another one."""
+        held, over = self._held(service), len(self.stages.over)
+        indices = self.targets.targets_of(held, service)
+        self.targets.shares_of(held, service, indices)
+        standing = self._stand(held, service, indices)
+        if standing is None:  # give back what is over of other services, and try again
+            mine = self.stages.over[over:]
+            del self.stages.over[over:]
+            yield from self._switch()
+            yield from self._finish()
+            self.stages.over += mine
+            standing = self._stand(held, service, indices)
+            if standing is None:
+                raise HostError(f"the program has no room for the slots of one more service: {WAY_OUT}.")
+        value = service_line(service, held.id, standing, flags_of(service, looks_up=looks_up))
+        held.members = tuple(target.key for target in service.targets)
+        held.running = _running(service)
+        held.compiled, held.paths = service, self._paths_of(service)
+        if value != held.value or not held.is_live:
+            self._go_over(held, value, standing)
+
+    def _held(self, service: CompiledService) -> Held:
+        """Return what a service holds; what a race remembers of a service that is new is nothing."""
+        allocation = self.allocation
+        held = allocation.services.get(service.key)
+        if held is None:
+            if not allocation.free_ids:
+                raise HostError(f"the program has no room for one more service: {WAY_OUT}.")
+            held = allocation.hold(service.key, allocation.free_ids.pop())
+        if not held.is_live:
+            held.start, held.running = None, ()
+            self.stages.loads.append(Put("races", held.id, _NEVER_SEEN))
+        return held
+
+    def _go_over(self, held: Held, value: bytes, standing: Standing) -> None:
+        """Write another line for a service, which is to be switched to; the old one is over then."""
+        allocation = self.allocation
+        before, line = held.line, allocation.free_lines.pop()
+        left = set(held.standing) - set(standing) - {NOWHERE}
+        held.line, held.value, held.standing, held.is_live = line, value, standing, True
+        self.stages.lines.append(Put("services", line, value))
+        self.switches.append(held)
+        if before:
+            self.stages.over.append((Put("services", before, _NO_SERVICE),))
+            self.given_back.append(partial(allocation.free_lines.append, before))
+        self.given_back += [partial(allocation.room.give, extent) for extent in left]
+
+    def _stand(self, held: Held, service: CompiledService, indices: NDArray[np.uint16]) -> Standing | None:
+        """Return where a service's slots, its former ones and its running targets stand; None: no room."""
+        if not self.allocation.free_lines:
+            return None
+        standing: list[Extent] = []
+        fills: list[Fill] = []
+        for slots in _slots_of(service, indices):
+            extent = self._extent(slots, held.standing, fills)
+            if extent is None:
+                for fill in fills:
+                    self.allocation.room.give(Extent(fill.first, len(fill.targets)))
+                return None
+            standing.append(extent)
+        self.stages.fills += fills
+        return Standing(*standing)
+
+    def _extent(self, slots: NDArray[np.uint16], held: Standing, fills: list[Fill]) -> Extent | None:
+        """Return where these slots stand, or are to: what is there already stays."""
+        if not len(slots):
+            return NOWHERE
+        for extent in held:
+            there = self.memory.slots[extent.first : extent.first + extent.slots]
+            if np.array_equal(there, slots):
+                return extent
+        taken = self.allocation.room.take(len(slots))
+        if taken is not None:
+            fills.append(Fill(taken.first, slots))
+        return taken
+
+    # --- order ------------------------------------------------------------------------------------
+
+    def _switch(self) -> Iterator[Write]:
+        """Yield what was filled in, then what has packets go by it."""
+        yield from self.stages.before_switch()
+        for held in self.switches:
+            yield from self.front.lead(held)
+        self.switches.clear()
+
+    def _remove(self, gone: list[Held]) -> Iterator[Write]:
+        """Yield what takes services out: first their VIPs, as without a service those would be dropped."""
+        writes = list(self.front.remove_vips(self.table.vips))
+        yield from writes
+        if writes and gone:
+            yield SETTLE
+        for held in gone:
+            yield from self.front.lead_nowhere(held)
+            self.stages.over.append(self.targets.leave(held, held.members))
+            self.stages.over.append(self.front.forget_service(held))
+            left = set(held.standing) - {NOWHERE}
+            self.given_back += [partial(self.allocation.room.give, extent) for extent in left]
+            held.members, held.running, held.compiled, held.is_live = (), (), None, False
+            held.standing = NOWHERE_AT_ALL
+
+    def _finish(self) -> Iterator[Write]:
+        """Yield what waits for packets that are under way by old lines; give back what is over."""
+        if self.stages.over or self.given_back:
+            yield SETTLE
+        for writes in self.stages.over:
+            yield from writes
+        self.stages.over.clear()
+        for give_back in self.given_back:
+            give_back()
+        self.given_back.clear()
+
+
+def _slots_of(service: CompiledService, indices: NDArray[np.uint16]) -> Iterator[NDArray[np.uint16]]:
+    """Yield a service's slots, its former ones and its running targets, as indices of targets."""
+    yield indices[np.frombuffer(service.slots, np.uint16)]
+    if service.former is None:
+        yield indices[:0]
+    else:
+        there = np.zeros(GONE + 1, np.uint16)  # who is gone is at index 0, which is nobody's
+        there[: len(indices)] = indices
+        yield there[np.frombuffer(service.former.slots, np.uint16)]
+    yield indices[np.flatnonzero(service.shares)] if service.cursor in layout.RUNS else indices[:0]
+
+
+def _running(service: CompiledService) -> tuple[bytes, ...]:
+    if service.cursor not in layout.RUNS:
+        return ()
+    return tuple(one.key for one, share in zip(service.targets, service.shares, strict=True) if share)
+
+
+def _recorded(allocation: Allocation, memory: Memory) -> set[int]:
+    """Return the ids of services whose targets have flows on record."""
+    busy = np.flatnonzero(memory.loads["active"] + memory.loads["inactive"] > 0)
+    return {int(number) for number in np.unique(allocation.id_of[busy])} - {0}
