@@ -82,7 +82,7 @@ def program_templates(tables: Tables, now_s: int) -> dict[bytes, tuple[str, int]
     """Return the same of the program's map."""
     found = {key: _TEMPLATE.unpack(value) for key, value in _entries(tables, "templates")}
     return {
-        key: (person_backend(tables.names[target][1]), until_s)
+        key: (person_backend(tables.names(target)[1]), until_s)
         for key, (target, until_s) in found.items()
         if now_s <= until_s
     }
@@ -101,7 +101,7 @@ def program_datagrams(tables: Tables, now_s: int) -> dict[bytes, tuple[str, int]
     """Return the same of the program's map."""
     found = {key[:_DATAGRAM_BYTES]: _OWNER.unpack(value) for key, value in _entries(tables, "fragments")}
     return {
-        key: (_person_names(tables.names[target]), until_s)
+        key: (_person_names(tables.names(target)), until_s)
         for key, (until_s, _, target) in found.items()
         if now_s <= until_s
     }

@@ -69,6 +69,10 @@ class Tables:
         """
         self.install(self.table)
 
+    def names(self, target: int) -> tuple[bytes, bytes] | None:
+        """Return service key and backend key of a target, by its index."""
+        return self.allocation.names(target)
+
     def race_now(self, number: int) -> int:
         """Return how far the race of a service (its id) has come."""
         raw = bpf_maps.lookup(self.loaded.maps["races"], _INDEX.pack(number))

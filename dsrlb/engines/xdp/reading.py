@@ -63,7 +63,7 @@ def flow_buckets(hashed: int, mask: int) -> tuple[int, int]:
 
 
 def _record(tables: Tables, line: np.void) -> Record | None:
-    names = tables.allocation.names(int(line["target"]))
+    names = tables.names(int(line["target"]))
     if names is None:
         return None
     state, until_s, nat_port, bits = (int(line[name]) for name in ("state", "until_s", "nat_port", "bits"))

@@ -58,7 +58,7 @@ class Templates(TemplateTable):
         if value is None:
             return None
         target, until_s = _TEMPLATE.unpack(value)
-        names = self._tables.names.get(target)
+        names = self._tables.names(target)
         return names[1] if names is not None and now_s <= until_s else None
 
     def keep(self, key: bytes, backend: bytes, until_s: int) -> None:
@@ -78,7 +78,7 @@ class Datagrams(FragmentTable):
         if value is None:
             return super().owner(key, now_s)
         until_s, _, target = _OWNER.unpack(value)
-        return self._tables.names.get(target) if now_s <= until_s else None
+        return self._tables.names(target) if now_s <= until_s else None
 
     def due(self, now_s: int) -> Iterator[Arrival]:
         """Yield the pieces that are held no longer, since their first one has come."""
