@@ -8,6 +8,7 @@
  * reads and remembers in xdp/layout.h.
  */
 #include "helpers.h"
+#include "xdp/begin.h"
 #include "xdp/classify.h"
 #include "xdp/forward.h"
 #include "xdp/inline.h"
@@ -41,6 +42,7 @@ int dsrlb_xdp(struct xdp_md *ctx)
 STEP(classify, classify)
 STEP(own, own)
 STEP(forward, forward)
+STEP(begin, begin_flow)
 STEP(piece, piece)
 STEP(message, message)
 STEP(reply, reply)

@@ -195,10 +195,10 @@ struct race { /* of a service, by id: what the counter and least cursors remembe
  * Flows: a line is a flow.  A bucket of eight lines is one map value; a flow is in one of two buckets, whose
  * numbers are two parts of its hash, at the first free line from a place that the hash says (flows.h).
  *
- *     0                        40        44       48     49     50     52        54    56        64
- *     +------------------------+---------+--------+------+------+------+---------+-----+---------+
- *     | key                    | until_s | target |state | bits | port | service |     |  spare  |
- *     +------------------------+---------+--------+------+------+------+---------+-----+---------+
+ *     0          40        44       46        48      49     50     52        54    56      64
+ *     +----------+---------+--------+---------+-------+------+------+---------+-----+-------+
+ *     | key      | until_s | target | edition | state | bits | port | service |     | spare |
+ *     +----------+---------+--------+---------+-------+------+------+---------+-----+-------+
  *
  * target 0: the line is free.  It is over when now > until_s: then its line may be taken.
  */
@@ -209,7 +209,7 @@ struct flow {
     struct flow_key key;
     __u32 until_s;
     __u16 target;
-    __u16 pad0;
+    __u16 edition; /* another one each time that the line is taken: read with target, as one word */
     __u8 state; /* enum flow_state */
     __u8 bits;
     __be16 nat_port; /* inline: the client's port as the server sees it */
@@ -233,6 +233,14 @@ struct template {
     __u32 until_s;
 };
 
+/* A backend of a service by its name, where a record was made by another service of the same VIP: its target. */
+struct member_key {
+    __u32 service; /* id */
+    __be16 port;   /* as in target */
+    __u16 zero;
+    struct address address;
+};
+
 /* fragments.py: which datagram (source, destination, identification, protocol), where its first piece went. */
 struct fragment_key {
     struct address src;
@@ -246,7 +254,7 @@ struct fragment_owner {
     __u16 target;
 };
 
-/* Of each CPU: how many more records may be begun in this second (the insert limiter). */
+/* Of each CPU: how many records it has begun in this second (the insert limiter). */
 struct allowance {
     __u32 second_s;
     __u32 begun;

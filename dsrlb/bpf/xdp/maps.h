@@ -73,13 +73,21 @@ struct lock { /* a cache line: two CPUs that lock neighbours do not meet */
     __u32 pad[15];
 };
 
-#define FLOW_LOCKS 1024 /* of buckets, by the number of the first of a flow's two modulo this */
+#define FLOW_LOCKS 1024 /* a flow's two buckets have one in common (flows.h) */
 struct {
     MAP_NUMBER(type, BPF_MAP_TYPE_ARRAY);
     MAP_NUMBER(max_entries, FLOW_LOCKS);
     MAP_TYPE(key, __u32);
     MAP_TYPE(value, struct lock);
 } flow_locks SEC(".maps");
+
+struct {
+    MAP_NUMBER(type, BPF_MAP_TYPE_HASH);
+    MAP_NUMBER(max_entries, 2);
+    MAP_NUMBER(map_flags, BPF_F_NO_PREALLOC);
+    MAP_TYPE(key, struct member_key);
+    MAP_TYPE(value, __u32); /* index into targets */
+} members SEC(".maps");
 
 struct {
     MAP_NUMBER(type, BPF_MAP_TYPE_HASH);

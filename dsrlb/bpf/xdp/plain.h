@@ -28,6 +28,7 @@
 #include "l2dsr.h"
 #include "l3dsr.h"
 #include "slots.h"
+#include "states.h"
 #include "steps.h"
 
 #define LONG_WAY -1

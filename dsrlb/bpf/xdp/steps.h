@@ -5,7 +5,8 @@
  *     dsrlb_xdp   plain packets are done at once (plain.h); all others go on to
  *     classify    what is it                                       ARP, ND: answered here
  *       own       is it for a VIP, from whom, of which kind        (behind `reply` where servers answer)
- *       forward   TCP, UDP: service, flow, backend, record         -> l2dsr, l3dsr, inline
+ *       forward   TCP, UDP: service, flow, backend                 -> l2dsr, l3dsr, inline
+ *       begin     a flow that is to have a record: backend, record -> the same
  *       piece     a later fragment: where its first piece went     -> the same
  *       message   ICMP to a VIP: echo, errors about a flow         -> the same
  *       reply     what inline servers send
@@ -22,7 +23,20 @@
 #include "reasons.h"
 
 /* The numbers are places in `steps`; MODE_L2DSR + service.mode is the step of a mode. */
-enum step { CLASSIFY, OWN, FORWARD, PIECE, MESSAGE, REPLY, TELL, MODE_L2DSR, MODE_L3DSR, MODE_INLINE, STEPS };
+enum step {
+    CLASSIFY,
+    OWN,
+    FORWARD,
+    BEGIN,
+    PIECE,
+    MESSAGE,
+    REPLY,
+    TELL,
+    MODE_L2DSR,
+    MODE_L3DSR,
+    MODE_INLINE,
+    STEPS
+};
 
 struct {
     MAP_NUMBER(type, BPF_MAP_TYPE_PROG_ARRAY);

@@ -1,13 +1,44 @@
-/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+ *
+ * FlowTable.expire: each run ends what is over in the next bucket.  The control path runs it by
+ * BPF_PROG_TEST_RUN, as often as it wants buckets swept.
+ */
 #ifndef DSRLB_XDP_SWEEP_H
 #define DSRLB_XDP_SWEEP_H
 
-#include "steps.h"
+#include "records.h"
+
+struct {
+    MAP_NUMBER(type, BPF_MAP_TYPE_ARRAY);
+    MAP_NUMBER(max_entries, 1);
+    MAP_TYPE(key, __u32);
+    MAP_TYPE(value, __u32);
+} sweeps SEC(".maps"); /* the bucket to sweep next */
 
 static ALWAYS_INLINE int sweep(struct xdp_md *ctx)
 {
+    __u32 zero = 0, now = now_s(), number;
+    __u32 *next = bpf_map_lookup_elem(&sweeps, &zero);
+    struct flow_bucket *bucket;
+
     (void)ctx;
-    return hand_over();
+    if (!next)
+        return XDP_PASS;
+    number = *next & flow_mask;
+    *next = number + 1;
+    bucket = bpf_map_lookup_elem(&flows, &number);
+    if (!bucket)
+        return XDP_PASS;
+    for (__u32 place = 0; place < FLOWS_A_BUCKET; place++) {
+        struct flow *flow = line_of(bucket, place);
+
+        if (flow->target && is_over(flow, now)) {
+            struct flow_key key = flow->key;
+
+            end_record(flow, &key, number, now); /* the number has the bits of the hash that tell the lock */
+        }
+    }
+    return XDP_PASS;
 }
 
 #endif

@@ -21,6 +21,7 @@ FRONT_WAYS, VIP_WAYS = 2, 4
 INTERFACES = 1024
 SLOTS_A_LINE = 32
 FLOWS_A_BUCKET = 8
+FLOW_LOCKS = 1024
 NO_HOP = 0xFF
 RECORDS_REFUSED = 62  # place in the map `reasons`, behind those of model.Reason
 
@@ -31,7 +32,10 @@ CURSORS = MappingProxyType(
 )  # enum cursor
 RUNS = (Cursor.LEAST,)  # cursors that go through a list of targets
 # enum step: the programs that are reached by tail calls, by place in the map `steps`.
-STEPS = ("classify", "own", "forward", "piece", "message", "reply", "tell", "l2dsr", "l3dsr", "inline")
+STEPS = (
+    *("classify", "own", "forward", "begin", "piece", "message", "reply", "tell"),
+    *("l2dsr", "l3dsr", "inline"),
+)
 
 
 class ServiceFlag(IntFlag):
@@ -157,7 +161,7 @@ FLOW = np.dtype(
         ("key", FLOW_KEY),
         ("until_s", "u4"),
         ("target", "u2"),
-        ("pad0", "u2"),
+        ("edition", "u2"),
         ("state", "u1"),
         ("bits", "u1"),
         ("nat_port", ">u2"),
@@ -169,6 +173,7 @@ FLOW = np.dtype(
 FLOW_BUCKET = np.dtype([("flow", FLOW, FLOWS_A_BUCKET)])
 TEMPLATE_KEY = np.dtype([("service", "u1", 20), ("network", *_ADDRESS)])
 TEMPLATE = np.dtype([("target", "u4"), ("until_s", "u4")])
+MEMBER_KEY = np.dtype([("service", "u4"), ("port", ">u2"), ("zero", "u2"), ("address", *_ADDRESS)])
 FRAGMENT_KEY = np.dtype([("src", *_ADDRESS), ("dst", *_ADDRESS), ("rest", "u1", 5), ("zero", "u1", 3)])
 FRAGMENT_OWNER = np.dtype([("until_s", "u4"), ("service", "u2"), ("target", "u2")])
 ALLOWANCE = np.dtype([("second_s", "u4"), ("begun", "u4")])

@@ -59,7 +59,8 @@ def flow(tables: Tables, key: bytes) -> Record | None:
 
 def flow_buckets(hashed: int, mask: int) -> tuple[int, int]:
     """Return the numbers of the two buckets of a flow (``bpf/xdp/flows.h``)."""
-    return hashed & mask, (hashed * 0x9E3779B1 & 0xFFFF_FFFF) >> 11 & mask
+    lock = mask >> 4 & layout.FLOW_LOCKS - 1  # of the bits that both have in common
+    return hashed & mask, (hashed * 0x9E3779B1 & 0xFFFF_FFFF) >> 11 & mask & ~lock | hashed & lock
 
 
 def _record(tables: Tables, line: np.void) -> Record | None:

@@ -83,6 +83,7 @@ def max_entries(sizes: Sizes) -> Mapping[str, int]:
         "targets": sizes.targets,
         "loads": sizes.targets,
         "counts": sizes.targets,
+        "members": sizes.targets,
         "sources": SOURCES,
         "flows": sizes.flows,
     }
