@@ -8,6 +8,7 @@
 
 #include "echo.h"
 #include "icmp.h"
+#include "steer.h"
 
 /* Whether the message adds up; `sum`: of what is behind the checksum. */
 static ALWAYS_INLINE int is_sound(const struct job *job, const struct icmp_head *head, __u64 sum)
@@ -38,7 +39,7 @@ static ALWAYS_INLINE int message(struct xdp_md *ctx)
     sum = sum_of(ctx, job->l4_at + sizeof(*head), bytes - sizeof(*head));
     if (!is_sound(job, head, sum))
         return stop(BAD_CHECKSUM);
-    return is_error(job, head->type) ? hand_over() : reply_echo(ctx, job, sum);
+    return is_error(job, head->type) ? steer(ctx, job) : reply_echo(ctx, job, sum);
 }
 
 #endif
