@@ -26,7 +26,7 @@ MOST_BYTES = 3500  # of one that lies in one page, as a driver has it
 ROOM_BYTES = 8192
 MANY_CPUS = 5, 6, 10  # linux/bpf.h: map types with a value for each CPU
 ARRAYS, HASHES = (2, 6), (1, 9)  # linux/bpf.h: BPF_MAP_TYPE_ARRAY, _PERCPU_ARRAY; _HASH, _LRU_HASH
-KEPT = "setup", "interfaces", "slots"  # written by whoever loads the program, or with every table
+KEPT = "setup", "slots"  # written by whoever loads the program; told by what is not kept
 
 
 @contextmanager
