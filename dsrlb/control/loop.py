@@ -36,6 +36,7 @@ LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's n
 PROBE_EVERY_S = 2.0
 ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it flaps
 ANNOUNCE_AGAIN_AFTER_S = 1.0
+TEND_EVERY_S = 1.0
 COMPLAIN_AFTER_S = 60.0  # a failure that had stayed away that long is told again
 
 log = logging.getLogger("dsrlb")
@@ -113,6 +114,7 @@ class Loop:
             Tick(LOOK_EVERY_S, lambda: self.reconcile(self.backends.resolver.step(time.monotonic()))),
             Tick(PROBE_EVERY_S, self.front.probe_for_owners),
             Tick(ROUTES_EVERY_S, self.look_at_routes),
+            Tick(TEND_EVERY_S, self.engine.tend),
             Tick(ANNOUNCE_AGAIN_AFTER_S, self.front.announce, once=True),
         ]
         while True:

@@ -66,6 +66,9 @@ class Engine(Protocol):
     def install(self, table: ForwardingTable) -> None:
         """Use another table from now on."""
 
+    def tend(self) -> None:
+        """Do what is due every second, on the control path's thread."""
+
     def start(self) -> None:
         """Begin to forward."""
 

@@ -99,6 +99,9 @@ class PacketEngine:
             self._sockets.hear(table.sources, table.servers)  # may fail: then the next look tries again
         self.table = table
 
+    def tend(self) -> None:
+        """Do nothing: the engine's own thread does it."""
+
     def start(self) -> None:
         """Begin to forward."""
         self._thread.start()

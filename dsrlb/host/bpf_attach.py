@@ -26,6 +26,7 @@ class XdpLink(NamedTuple):
     """A link that holds a program on XDP of a device; ifindex 0: the device is gone."""
 
     fd: int
+    id: int
     program_id: int
     ifindex: int
 
@@ -97,7 +98,7 @@ def xdp_link(link_fd: int) -> XdpLink:
     """Return what the kernel says of a link."""
     info = libbpf.LinkInfo()
     ask_info(link_fd, info)
-    return XdpLink(link_fd, info.prog_id, info.ifindex)
+    return XdpLink(link_fd, info.id, info.prog_id, info.ifindex)
 
 
 def on_xdp(ifindex: int) -> OnXdp | None:

@@ -83,6 +83,41 @@ def keys(table: Map) -> Iterator[bytes]:
         yield last
 
 
+def batches(table: Map, most: int) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Yield the entries of a hash map, so many by one call (Linux 5.6); what comes or goes may be missed."""
+    keys_out = ctypes.create_string_buffer(table.key_bytes * most)
+    values_out = ctypes.create_string_buffer(table.value_bytes * most)
+    place, following = None, ctypes.create_string_buffer(max(table.key_bytes, 4))
+    while True:
+        count = ctypes.c_uint32(most)
+        call = (
+            "bpf_map_lookup_batch",
+            table.fd,
+            place,
+            following,
+            keys_out,
+            values_out,
+            ctypes.byref(count),
+            None,
+        )
+        is_last = libbpf.call(f"list map {table.name}", *call, allowed=(errno.ENOENT,)) < 0
+        yield list(
+            zip(
+                _parts(keys_out, table.key_bytes, count.value),
+                _parts(values_out, table.value_bytes, count.value),
+                strict=True,
+            )
+        )
+        if is_last:
+            return
+        place, following = following, ctypes.create_string_buffer(len(following))
+
+
+def _parts(column: ctypes.Array[ctypes.c_char], size: int, count: int) -> list[bytes]:
+    raw = column.raw
+    return [raw[at : at + size] for at in range(0, count * size, size)]
+
+
 def update_batch(table: Map, entries: Iterable[tuple[bytes, bytes]]) -> None:
     """Write many entries by one call (Linux 5.6)."""
     pairs = list(entries)

@@ -23,11 +23,13 @@ that was left to the host there, but is dsrlb's here, out of that one (by counti
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 from dsrlb.datapath import decide
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.recall import Datagrams, Flows, Templates
+from dsrlb.errors import DsrlbError
 from dsrlb.model import PASS_REASONS, Reason
 from dsrlb.state import Path, State, Verdict, expire, forget_others
 from dsrlb.table import ForwardingTable
@@ -37,6 +39,8 @@ from dsrlb.wire.offload import Offload
 _TUNNEL_REASONS = frozenset((Reason.TUNNEL_ERROR, Reason.TUNNEL_ERROR_TOLD, Reason.NO_DECAPSULATION))
 _HELD = Reason.FRAGMENT_HELD
 Learn = Callable[[Mapping[bytes, Path]], None]
+
+log = logging.getLogger("dsrlb")
 
 
 class Companion:
@@ -101,6 +105,11 @@ class Companion:
 
     def _tell_paths(self) -> None:
         paths = dict(self.state.paths)
-        if paths != self._learned:
+        if paths == self._learned:
+            return
+        try:
             self._learn(paths)
-            self._learned = paths  # only now: what could not be written is tried again
+        except DsrlbError as error:  # tried again at the next occasion
+            log.warning("what routers said of the ways to servers could not be written: %s", error)
+        else:
+            self._learned = paths

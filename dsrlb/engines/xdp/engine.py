@@ -27,6 +27,7 @@ from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.layout import RECORDS_REFUSED
 from dsrlb.engines.xdp.pins import Pins
 from dsrlb.engines.xdp.sizes import DEFAULT_MAX_FLOWS, sizes_for
+from dsrlb.engines.xdp.sweeping import Sweeper
 from dsrlb.flows import BackendCount
 from dsrlb.host import bpf, bpf_maps
 from dsrlb.host.links import Link
@@ -56,12 +57,13 @@ class XdpEngine:
             undo.callback(self._pins.close)
             undo.callback(self._remove_pins)
             self._is_new = not any(self._pins.maps.iterdir())
-            sizes = sizes_for(likely, choice.max_flows or DEFAULT_MAX_FLOWS)
+            sizes = sizes_for(likely, choice.max_flows or (DEFAULT_MAX_FLOWS if self._is_new else 1))
             self._loaded = undo.enter_context(program.loaded(sizes, maps_at=self._pins.maps))
             self._tables = Tables(self._loaded)
             self._attached = Attached(self._pins, choice.xdp_mode)
             undo.callback(self._attached.close)
             self._take_over()
+            self._sweeper = Sweeper(self._loaded)
             self._companion = Companion(self._tables, self._learn)
             self._beside = Beside(self._companion, hears)
             undo.callback(self._beside.close)
@@ -128,6 +130,12 @@ class XdpEngine:
         self._beside.install(table)
         self._table = table
 
+    def tend(self) -> None:
+        """End records that are over, and forget what none refers to any more."""
+        self._sweeper.run()
+        with self._changing:
+            self._tables.tidy()
+
     def start(self) -> None:
         """Let the companion begin; the program forwards since it was attached and has a table."""
         self._is_started = True
@@ -150,7 +158,10 @@ class XdpEngine:
             self._pins.remove()
 
     def _learn(self, paths: Mapping[bytes, Path]) -> None:
-        pass
+        with self._changing:
+            self._tables.install(
+                self._tables.table, {server: path.mtu_bytes for server, path in paths.items()}
+            )
 
 
 class Beside(PacketEngine):

@@ -1,0 +1,60 @@
+"""What tests of the XDP engine share: its flags, what is pinned, which program is on an interface."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import NamedTuple
+
+from lab_wire import inside
+
+from dsrlb.host import bpf, bpf_attach
+from dsrlb.lab.balancer import dsrlb
+from dsrlb.lab.commands import inside as command_inside
+from dsrlb.lab.topology import Lab, run
+
+
+def xdp(lab: Lab, *more: str) -> list[str]:
+    """Return the flags that choose the engine, and where it keeps what it pins."""
+    return ["--engine", "xdp", "--bpffs", str(lab.bpf_fs), *more]
+
+
+class There(NamedTuple):
+    """The program on the balancer's interface: what holds it there."""
+
+    link_id: int
+    program_id: int
+    mode: str
+
+
+def there(lab: Lab, instance: str = "default") -> There | None:
+    """Return the program on the balancer's interface, as the pinned link says; None: no link is pinned."""
+    with inside(lab.namespace("lb")):
+        for pinned in (lab.bpf_fs / "dsrlb" / instance / "links").glob("*"):
+            fd = bpf.pinned(pinned)
+            assert fd is not None
+            try:
+                link, on = bpf_attach.xdp_link(fd), bpf_attach.on_xdp(int(pinned.name))
+            finally:
+                bpf_attach.detach_xdp(fd)
+            assert on is not None and on.program_id == link.program_id
+            return There(link.id, link.program_id, on.mode)
+    return None
+
+
+def is_bare(lab: Lab) -> bool:
+    """Return whether no program is on the balancer's interface, and nothing is pinned."""
+    shown = run(["ip", "-n", lab.namespace("lb"), "link", "show", "e0"])
+    return "xdp" not in shown and not (lab.bpf_fs / "dsrlb").exists()
+
+
+def instances(lab: Lab) -> list[str]:
+    """Return the instances that there are."""
+    folder = lab.bpf_fs / "dsrlb"
+    return sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
+
+
+def detach(lab: Lab, instance: str = "default") -> subprocess.CompletedProcess[str]:
+    """Run ``dsrlb detach`` in the balancer's node."""
+    line = dsrlb("detach", "--bpffs", str(lab.bpf_fs), "--instance", instance)
+    command = command_inside(lab.namespace("lb"), *line)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
