@@ -19,6 +19,8 @@ from dsrlb.model import Action, Reason
 from dsrlb.state import State, Verdict, expire, forget_others
 from dsrlb.table import EMPTY, ForwardingTable
 from dsrlb.transition import carry
+from dsrlb.wire import ipv6
+from dsrlb.wire.ethernet import ETHERTYPE_IPV6
 
 REFUSED_AT = len(Reason)  # behind the reasons
 ABORTED = 0  # linux/bpf.h: XDP_ABORTED
@@ -107,7 +109,9 @@ class Twins:
         """
         packet_bytes = len(frame) - LEAST_BYTES
         is_long = packet_bytes > self.table.mtus.get(ifindex, packet_bytes)
-        return is_long or bool(outcome.freed) or outcome.moved.keys() & _HELD != set()
+        is_only_piece = outcome.out[12:14] == ETHERTYPE_IPV6 and outcome.out[20] == ipv6.FRAGMENT
+        is_held = outcome.moved.keys() & _HELD != set()
+        return is_long or bool(outcome.freed) or is_only_piece or is_held
 
     def _by_specification(self, frame: bytes, ifindex: int) -> tuple[Verdict, Outcome]:
         """Return what ``datapath.process`` says, and what comes of it."""
