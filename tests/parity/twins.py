@@ -15,6 +15,7 @@ from dsrlb.engines.xdp.companion import Companion
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.layout import RECORDS_REFUSED
 from dsrlb.engines.xdp.program import Loaded, set_clock, set_setup
+from dsrlb.host import bpf
 from dsrlb.model import Action, Reason
 from dsrlb.state import State, Verdict, expire, forget_others
 from dsrlb.table import EMPTY, ForwardingTable
@@ -55,7 +56,7 @@ class Twins:
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
-        self._run, self._run_sweep = Runner(loaded.entry), Runner(loaded.programs["sweep"])
+        self._run = Runner(loaded.entry)
         self._counters = Counters(loaded.maps["reasons"])
         self.begin()
 
@@ -79,8 +80,7 @@ class Twins:
         """Forget what is over on both sides."""
         for _ in range(3):  # the first call only begins a round where none is under way
             expire(self.state, self.now_s)
-        for _ in range(self._loaded.sizes.flows):  # for a repeated run the kernel takes 30 ms more
-            self._run_sweep(bytes(LEAST_BYTES), p.IFINDEX)
+        bpf.run(self._loaded.programs["sweep"], bytes(LEAST_BYTES), repeat=self._loaded.sizes.flows)
         self._companion.tidy(self.table, self.now_s)
 
     def install(self, table: ForwardingTable) -> None:

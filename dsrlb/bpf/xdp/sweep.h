@@ -15,20 +15,19 @@ struct {
     MAP_TYPE(value, __u32);
 } sweeps SEC(".maps"); /* the bucket to sweep next */
 
-static ALWAYS_INLINE int sweep(struct xdp_md *ctx)
+static ALWAYS_INLINE int sweep(void)
 {
     __u32 zero = 0, now = now_s(), number;
     __u32 *next = bpf_map_lookup_elem(&sweeps, &zero);
     struct flow_bucket *bucket;
 
-    (void)ctx;
     if (!next)
-        return XDP_PASS;
+        return 0;
     number = *next & flow_mask;
     *next = number + 1;
     bucket = bpf_map_lookup_elem(&flows, &number);
     if (!bucket)
-        return XDP_PASS;
+        return 0;
     for (__u32 place = 0; place < FLOWS_A_BUCKET; place++) {
         struct flow *flow = line_of(bucket, place);
 
@@ -38,7 +37,7 @@ static ALWAYS_INLINE int sweep(struct xdp_md *ctx)
             end_record(flow, &key, number, now); /* the number has the bits of the hash that tell the lock */
         }
     }
-    return XDP_PASS;
+    return 0;
 }
 
 #endif
