@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dsrlb.host.privileges import BPF_CAPABILITIES, CAPABILITIES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -76,10 +78,10 @@ def test_without_root_a_script_says_one_sentence_and_exits_with_4(name: str, tmp
     assert "root" in done.stderr
 
 
-def test_the_systemd_unit_grants_two_capabilities_and_no_more() -> None:
+def test_the_systemd_unit_grants_what_the_engines_need_and_no_more() -> None:
     unit = (ROOT / "scripts/dsrlb.service").read_text()
     granted = re.findall(r"^(?:CapabilityBoundingSet|AmbientCapabilities)=(.*)$", unit, re.MULTILINE)
-    assert granted == ["CAP_NET_ADMIN CAP_NET_RAW"] * 2
+    assert [line.split() for line in granted] == [[*CAPABILITIES, *sorted(BPF_CAPABILITIES)]] * 2
     for line in ("Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict"):
         assert f"\n{line}\n" in unit
 
