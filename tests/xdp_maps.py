@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsrlb.engines.xdp import layout
+from dsrlb.engines.xdp.adopt import Found as Adopted
 from dsrlb.engines.xdp.lines import TargetLine
 from dsrlb.engines.xdp.placing import buckets_of
 from dsrlb.engines.xdp.sizes import SOURCES, Sizes
@@ -69,6 +71,11 @@ class Maps:
                 pass
             case _:
                 raise AssertionError(write)
+
+    def as_found(self) -> Adopted:
+        """Return them as a process finds them that knows nothing of what was written."""
+        members = {key: int.from_bytes(value, sys.byteorder) for key, value in self.members.items()}
+        return Adopted(self.sizes, lambda name: self.arrays[name].tobytes(), self.slots, members)
 
     def race_now(self, number: int) -> int:
         return int(self.arrays["races"]["now"][number])

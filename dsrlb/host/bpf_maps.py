@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from dsrlb.host import libbpf
 
@@ -127,6 +129,29 @@ def update_batch(table: Map, entries: Iterable[tuple[bytes, bytes]]) -> None:
     columns = (b"".join(key for key, _ in pairs), b"".join(value for _, value in pairs))
     call = ("bpf_map_update_batch", table.fd, *columns, ctypes.byref(count), None)
     libbpf.call(f"write {len(pairs)} entries of map {table.name}", *call)
+
+
+def values(table: Map, entries: int) -> bytes:
+    """Return the values of a whole array map, in order, by one call (Linux 5.6); not of a per-CPU one."""
+    place, count = ctypes.create_string_buffer(table.key_bytes), ctypes.c_uint32(entries)
+    keys = ctypes.create_string_buffer(entries * table.key_bytes)
+    found = ctypes.create_string_buffer(entries * table.value_bytes)
+    call = ("bpf_map_lookup_batch", table.fd, None, place, keys, found, ctypes.byref(count), None)
+    libbpf.call(f"read map {table.name}", *call, allowed=(errno.ENOENT,))  # that is the end of the map
+    return found.raw
+
+
+def entries_of(path: Path) -> tuple[int, int] | None:
+    """Return for how many entries a pinned map has room, and the bytes of a value; None: it is not there."""
+    fd = libbpf.call(f"open {path}", "bpf_obj_get", str(path).encode(), allowed=(errno.ENOENT,))
+    if fd < 0:
+        return None
+    try:
+        info = libbpf.MapInfo()
+        ask_info(fd, info)
+        return int(info.max_entries), int(info.value_bytes)
+    finally:
+        os.close(fd)
 
 
 def delete_batch(table: Map, gone: Iterable[bytes]) -> None:

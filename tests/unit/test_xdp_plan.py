@@ -13,11 +13,13 @@ from xdp_maps import Found, Maps
 
 from dsrlb import schedulers
 from dsrlb.engines.xdp import layout
+from dsrlb.engines.xdp.adopt import adopt
 from dsrlb.engines.xdp.allocation import Allocation
 from dsrlb.engines.xdp.layout import ServiceFlag, TargetFlag
 from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, flags_of, hop_line, service_line
 from dsrlb.engines.xdp.placing import buckets_of, hash_of_place
 from dsrlb.engines.xdp.plan import plan
+from dsrlb.engines.xdp.recovered import recovered
 from dsrlb.engines.xdp.sizes import Sizes
 from dsrlb.engines.xdp.writes import SETTLE, Write
 from dsrlb.model import Backend, Hop, ModeOptions, Persist, Service, wire_address
@@ -46,11 +48,18 @@ class Installed:
         self.table = table
         return done
 
-    def install_watched(self, table: ForwardingTable) -> None:
-        """Install a table, with packets coming between any two writes."""
-        watch = Watch(self, self.table, table)
+    def install_watched(
+        self, table: ForwardingTable, *others: ForwardingTable, most: int | None = None
+    ) -> None:
+        """Install a table, with packets coming between any two writes.
+
+        ``others``: tables that may be in force in part.  ``most``: so many writes are done, then no more.
+        """
+        watch = Watch(self, (self.table, *others), table)
         watch.look()
-        for write in plan(self.allocation, table, self.maps, self.paths):
+        for done, write in enumerate(plan(self.allocation, table, self.maps, self.paths)):
+            if done == most:
+                return
             self.maps.write(write)
             if write is SETTLE:
                 watch.settle()
@@ -58,15 +67,27 @@ class Installed:
         self.table = table
         watch.is_done()
 
+    def taken_over(self) -> Installed:
+        """Return the same maps in the hands of a process that knows nothing but them."""
+        other = Installed()
+        other.maps = self.maps
+        other.allocation, repairs = adopt(self.maps.as_found())
+        for write in repairs:
+            self.maps.write(write)
+        other.table = recovered(other.allocation, self.maps.slots)
+        return other
+
 
 class Watch:
     """Packets that come while a table is installed, and those that are under way."""
 
-    def __init__(self, installed: Installed, old: ForwardingTable, new: ForwardingTable) -> None:
-        self.installed, self.maps, self.old, self.new = installed, installed.maps, old, new
+    def __init__(self, installed: Installed, olds: tuple[ForwardingTable, ...], new: ForwardingTable) -> None:
+        self.installed, self.maps, self.olds, self.new = installed, installed.maps, olds, new
+        self.tables = (*olds, new)
         self.under_way: dict[int, Found] = {}  # lines that packets may have, and what they found there
         self.missed: set[bytes] = set()  # services that were not in their first bucket when one looked there
-        self.keys = sorted(old.services.keys() | new.services.keys())
+        self.keys = sorted({key for one in self.tables for key in one.services})
+        self.vips = {vip for one in self.tables for vip in one.vips}
 
     def settle(self) -> None:
         self.under_way.clear()
@@ -77,10 +98,10 @@ class Watch:
             self._look_up(key)
         for line, found in self.under_way.items():
             assert self.maps.found(line) == found, "a line changed under a packet"
-        for vip in self.old.vips & self.new.vips:
-            assert self.maps.is_vip(vip)
-        for vip in self.new.vips - self.old.vips:
-            if self.maps.is_vip(vip):
+        for vip in self.vips:
+            if all(vip in one.vips for one in self.tables):
+                assert self.maps.is_vip(vip)
+            elif vip in self.new.vips and self.maps.is_vip(vip) and len(self.tables) == 2:
                 assert all(self.maps.line_of(key) for key in self.new.services if key[:16] == vip)
 
     def _look_up(self, key: bytes) -> None:
@@ -88,15 +109,15 @@ class Watch:
         line = maps.line_in_bucket(key, first)
         if not line:
             self.missed.add(key)
-        old, new = self.old.services.get(key), self.new.services.get(key)
-        if old is not None and new is not None and key in self.missed:
+        said = [one.services.get(key) for one in self.tables]
+        if None not in said and key in self.missed:
             assert maps.line_in_bucket(key, second), "a service was in neither of its buckets"
         line = maps.line_of(key)
         if not line:
-            assert old is None or new is None
+            assert None in said
             return
         found = maps.found(line)
-        candidates = [one for one in (old, new) if one is not None]
+        candidates = [one for one in said if one is not None]
         assert any(says(found, one) for one in candidates), "neither the old service nor the new one"
         self.under_way.setdefault(line, found)
         self._look_at_hops(line, candidates)
@@ -121,7 +142,7 @@ class Watch:
             if service is not None:
                 assert says(maps.found(maps.line_of(key)), service)
                 self._is_whole(service)
-        for vip in self.old.vips | table.vips:
+        for vip in self.vips:
             assert maps.is_vip(vip) == (vip in table.vips)
         for ifindex, mac in table.interfaces.items():
             entry = maps.arrays["interfaces"][ifindex]
@@ -217,7 +238,7 @@ tables_of_services = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(tables_of_services, min_size=1, max_size=4), st.data())
 def test_a_packet_finds_the_old_service_or_the_new_one_between_any_two_writes(
     tables: list[ForwardingTable], data: st.DataObject
@@ -228,6 +249,35 @@ def test_a_packet_finds_the_old_service_or_the_new_one_between_any_two_writes(
         installed.install_watched(carry(installed.table, table, now_s))
         installed.install_watched(installed.table)  # no record is left over
         assert installed.writes(installed.table) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables_of_services, tables_of_services, tables_of_services, st.integers(0, 120))
+def test_a_process_that_takes_over_from_one_killed_between_two_writes_goes_on(
+    first: ForwardingTable, second: ForwardingTable, third: ForwardingTable, killed_after: int
+) -> None:
+    installed = Installed()
+    installed.install_watched(carry(EMPTY, first, 1))
+    installed.install_watched(second := carry(installed.table, second, 2), most=killed_after)
+    other = installed.taken_over()
+    assert adopt(installed.maps.as_found())[1] == [], "what was put right is right"
+    other.install_watched(carry(other.table, third, 3), installed.table, second)
+    other.install_watched(other.table)
+    assert other.writes(other.table) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables_of_services, tables_of_services, tables_of_services)
+def test_what_stands_in_the_maps_is_as_good_as_having_written_it(
+    first: ForwardingTable, second: ForwardingTable, third: ForwardingTable
+) -> None:
+    installed = Installed()
+    for now_s, table in enumerate((first, second)):
+        installed.install_watched(carry(installed.table, table, now_s))
+    installed.install_watched(installed.table)
+    other = installed.taken_over()
+    assert other.writes(installed.table) == []
+    assert carry(other.table, third, 10).services == carry(installed.table, third, 10).services
 
 
 def test_the_same_table_again_costs_no_write() -> None:

@@ -9,11 +9,13 @@ from itertools import groupby
 import numpy as np
 
 from dsrlb.engines.xdp import layout
+from dsrlb.engines.xdp.adopt import Found, adopt
 from dsrlb.engines.xdp.allocation import Allocation
 from dsrlb.engines.xdp.counting import added, counted, zeroed
 from dsrlb.engines.xdp.memory import mapped
 from dsrlb.engines.xdp.plan import check_room, plan
 from dsrlb.engines.xdp.program import Loaded, set_setup
+from dsrlb.engines.xdp.recovered import recovered
 from dsrlb.engines.xdp.settling import settle
 from dsrlb.engines.xdp.writes import Fill, Put, PutKey, Restart, SetLoad, Settle, Write
 from dsrlb.flows import BackendCount
@@ -56,7 +58,11 @@ class Tables:
         writes = plan(self.allocation, table, self, paths)
         if table.servers:
             set_setup(self.loaded, has_servers=True)
-        self._carry_out(writes)
+        try:
+            self._carry_out(writes)
+        except BaseException:
+            self.adopt()
+            raise
         if not table.servers:
             set_setup(self.loaded, has_servers=False)
         self.table, self.paths = table, paths
@@ -68,6 +74,25 @@ class Tables:
         Cheap where there is nothing to do; call it once a second.
         """
         self.install(self.table)
+
+    def adopt(self) -> ForwardingTable:
+        """Take over what stands in the maps; return it as a table, without what the program does not need."""
+        found = Found(self.loaded.sizes, self._read, self.slots, self._members())
+        self.allocation, repairs = adopt(found)
+        self._carry_out(repairs)
+        self.table = recovered(self.allocation, self.slots)
+        return self.table
+
+    def _read(self, name: str) -> bytes:
+        table = self.loaded.maps[name]
+        return bpf_maps.values(table, self.loaded.entries[name])
+
+    def _members(self) -> dict[bytes, int]:
+        table = self.loaded.maps.get("members")
+        if table is None:
+            return {}
+        values = {key: bpf_maps.lookup(table, key) for key in bpf_maps.keys(table)}
+        return {key: _INDEX.unpack(value)[0] for key, value in values.items() if value is not None}
 
     def names(self, target: int) -> tuple[bytes, bytes] | None:
         """Return service key and backend key of a target, by its index."""
@@ -108,7 +133,9 @@ class Tables:
             case SetLoad(target, member, value):
                 self.loads[member][target] = value
             case Restart(target, names):
-                self.before[names] = added(self.before.get(names), counted(self.loaded, self.loads, target))
+                if names[0]:
+                    count = counted(self.loaded, self.loads, target)
+                    self.before[names] = added(self.before.get(names), count)
                 bpf_maps.update(self.loaded.maps["counts"], _INDEX.pack(target), zeroed(self.loaded))
                 self.loads[target] = np.zeros((), layout.LOAD)
             case Settle():

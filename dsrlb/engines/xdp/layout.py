@@ -31,6 +31,14 @@ CURSORS = MappingProxyType(
     {Cursor.FLOW_HASH: 0, Cursor.CLIENT_HASH: 1, Cursor.COUNTER: 2, Cursor.LEAST: 3}
 )  # enum cursor
 RUNS = (Cursor.LEAST,)  # cursors that go through a list of targets
+
+# Maps that outlive the process, pinned under their names.  What is in others is of no use a second later.
+KEPT = (
+    *("setup", "front", "vips", "services", "current", "slots", "targets", "loads", "races", "sources"),
+    *("interfaces", "counts", "reasons", "flows", "flow_locks", "templates", "fragments"),
+)
+PASSING = ("steps", "jobs", "allowances", "budget", "told_networks")
+
 # enum step: the programs that are reached by tail calls, by place in the map `steps`.
 STEPS = (
     *("classify", "own", "forward", "begin", "piece", "message", "reply", "tell"),

@@ -147,6 +147,10 @@ class TargetLine(NamedTuple):
         """The hop that is in use."""
         return self.hops[self.hop_in_use] if self.hop_in_use != layout.NO_HOP else None
 
+    def left(self) -> TargetLine:
+        """Return it as that of a backend which is none of its service any more: records lead nowhere."""
+        return self.without_hop()._replace(flags=self.flags & ~TargetFlag.MEMBER)
+
     def without_hop(self) -> TargetLine:
         """Return it with no hop in use."""
         return self._replace(hop_in_use=layout.NO_HOP)
@@ -171,9 +175,9 @@ def hop_of(line: bytes) -> tuple[int, bytes, bytes]:
     return ifindex, dst_mac, src_mac
 
 
-def member_key(service: int, target: Target) -> bytes:
-    """Return the key of a backend in ``members``; ``service`` is an id."""
-    return _MEMBER.pack(service, target.port or NO_PORT, target.address)
+def member_of(line: TargetLine) -> bytes:
+    """Return the key of a target in ``members``."""
+    return _MEMBER.pack(line.service, line.port, line.address)
 
 
 def described(

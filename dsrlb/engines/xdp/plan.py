@@ -28,8 +28,9 @@ from dsrlb.engines.xdp.allocation import Allocation, Held
 from dsrlb.engines.xdp.layout import ServiceFlag
 from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Standing, TargetLine, flags_of, service_line
 from dsrlb.engines.xdp.plan_front import FrontPlan, check_interfaces
-from dsrlb.engines.xdp.plan_targets import WAY_OUT, Memory, Stages, TargetPlan
+from dsrlb.engines.xdp.plan_targets import Memory, Stages, TargetPlan
 from dsrlb.engines.xdp.room import NOWHERE, Extent
+from dsrlb.engines.xdp.sizes import WAY_OUT, lines_for
 from dsrlb.engines.xdp.writes import SETTLE, Fill, Put, Restart, Write
 from dsrlb.errors import HostError
 from dsrlb.model import ANY_PORT
@@ -56,10 +57,11 @@ def check_room(allocation: Allocation, table: ForwardingTable) -> None:
     """Raise ``HostError`` for a table that the maps are too small for."""
     check_interfaces(table)
     sizes = allocation.sizes
-    targets = sum(len(service.targets) for service in table.services.values())
+    services = table.services.values()
     for what, most, count in (
-        ("services", sizes.max_services, len(table.services)),
-        ("backends", sizes.targets - 1, targets),
+        ("services", sizes.max_services, len(services)),
+        ("backends", sizes.targets - 1, sum(len(service.targets) for service in services)),
+        ("lines of slots", sizes.slots, sum(_lines_of(service) for service in services)),
     ):
         if count > most:
             raise HostError(f"the program was loaded with room for {most} {what}, not {count}: {WAY_OUT}.")
@@ -269,6 +271,11 @@ def _slots_of(service: CompiledService, indices: NDArray[np.uint16]) -> Iterator
         there[: len(indices)] = indices
         yield there[np.frombuffer(service.former.slots, np.uint16)]
     yield indices[np.flatnonzero(service.shares)] if service.cursor in layout.RUNS else indices[:0]
+
+
+def _lines_of(service: CompiledService) -> int:
+    former = 0 if service.former is None else len(service.former.slots)
+    return lines_for(len(service.slots)) + lines_for(former) + lines_for(len(_running(service)))
 
 
 def _running(service: CompiledService) -> tuple[bytes, ...]:

@@ -10,7 +10,8 @@ from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.allocation import Allocation, Held
 from dsrlb.engines.xdp.lines import Filters, interface_line
 from dsrlb.engines.xdp.placing import Place, filter_of
-from dsrlb.engines.xdp.plan_targets import INDEX, WAY_OUT
+from dsrlb.engines.xdp.plan_targets import INDEX
+from dsrlb.engines.xdp.sizes import WAY_OUT
 from dsrlb.engines.xdp.writes import SETTLE, Put, Write
 from dsrlb.errors import HostError
 from dsrlb.table import ForwardingTable

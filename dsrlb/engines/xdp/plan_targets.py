@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.allocation import Allocation, Held, Start
 from dsrlb.engines.xdp.layout import TargetFlag
-from dsrlb.engines.xdp.lines import TargetLine, described, hop_line, member_key, source_of
+from dsrlb.engines.xdp.lines import TargetLine, described, hop_line, member_of, source_of
+from dsrlb.engines.xdp.sizes import WAY_OUT
 from dsrlb.engines.xdp.writes import Put, PutKey, Restart, SetLoad, Write
 from dsrlb.errors import HostError
 from dsrlb.model import V4_MAPPED
 from dsrlb.table import CompiledService, Target
 
 INDEX = struct.Struct("=I")
-WAY_OUT = "run dsrlb detach, which forgets flows and counters, and start dsrlb again"
 
 
 class Memory(Protocol):
@@ -75,19 +75,18 @@ class TargetPlan:
         """Return the indices of a service's targets, in their order; write what is new of them."""
         found = [self._target(held, service, target) for target in service.targets]
         gone = set(held.members) - service.by_key.keys()
-        self._stages.over.append(self.leave(held, gone))
+        if gone:
+            self._stages.over.append(self.leave(held, gone))
         return np.array(found, np.uint16)
 
     def leave(self, held: Held, gone: Iterable[bytes]) -> Iterator[Write]:
         """Yield what takes backends out of a service; records of their flows lead nowhere then."""
         for backend in sorted(gone):
             index = self._allocation.target_of[held.id, backend]
-            line = self._allocation.lines[index].without_hop()
-            line = line._replace(flags=line.flags & ~TargetFlag.MEMBER)
-            self._allocation.lines[index] = line
+            line = self._allocation.lines[index] = self._allocation.lines[index].left()
             self._allocation.retired[index] = held.key
             yield Put("targets", index, line.pack())
-            yield PutKey("members", _member_key(held.id, line), None)
+            yield PutKey("members", member_of(line), None)
 
     def _target(self, held: Held, service: CompiledService, target: Target) -> int:
         index = self._allocation.target_of.get((held.id, target.key))
@@ -95,11 +94,10 @@ class TargetPlan:
         if index is None:
             index = self._take_index(held.id, target.key)
         before = TargetLine() if is_fresh else self._allocation.lines[index]
+        line = described(before, service, held.id, target, self._paths.get(target.address))
         if not before.flags & TargetFlag.MEMBER:
             self._allocation.retired.pop(index, None)
-            key = member_key(held.id, target)
-            self._stages.members.append(PutKey("members", key, INDEX.pack(index)))
-        line = described(before, service, held.id, target, self._paths.get(target.address))
+            self._stages.members.append(PutKey("members", member_of(line), INDEX.pack(index)))
         line = line._replace(source6=self._source6(service, target))
         self._write_line(index, before, line, None if target.hop is None else hop_line(target.hop))
         return index
@@ -207,7 +205,3 @@ class TargetPlan:
             if joins != loads["newcomer"][index]:
                 self._stages.loads.append(SetLoad(index, "newcomer", int(joins)))
         return Start(now, start.running, start.due)
-
-
-def _member_key(number: int, line: TargetLine) -> bytes:
-    return member_key(number, Target(line.key, None, line.address, line.port))

@@ -12,6 +12,7 @@ import numpy as np
 
 from dsrlb.bpf.objects import object_path
 from dsrlb.engines.xdp import clock, layout
+from dsrlb.engines.xdp.pinned import found_at, sizes_found
 from dsrlb.engines.xdp.sizes import Sizes, constants, max_entries
 from dsrlb.host import bpf, bpf_maps
 
@@ -30,6 +31,11 @@ class Loaded:
     sizes: Sizes
     maps_at: Path | None
 
+    @property
+    def entries(self) -> Mapping[str, int]:
+        """How many entries each array map has."""
+        return max_entries(self.sizes)
+
 
 @contextmanager
 def loaded(sizes: Sizes, *, test_clock: bool = False, maps_at: Path | None = None) -> Iterator[Loaded]:
@@ -40,11 +46,14 @@ def loaded(sizes: Sizes, *, test_clock: bool = False, maps_at: Path | None = Non
     stay only as long as somebody holds the map, and what lasts no longer than a packet.
     Raises HostError: what the kernel says; pinned maps that are not of this layout, or too small.
     """
-    object_file = object_path("xdp")
+    there = found_at(maps_at) if maps_at is not None else {}
+    sizes = sizes_found(sizes, there, maps_at)
+    pinned = {name: maps_at / name for name in layout.KEPT} if maps_at is not None else {}
     with bpf.load(
-        object_file,
+        object_path("xdp"),
         constants={**constants(sizes), **clock.constants(), "test_clock": bytes((test_clock,))},
-        max_entries=max_entries(sizes),
+        max_entries={**max_entries(sizes), **there},
+        pinned=pinned,
     ) as opened:
         programs = {name: opened.program(f"dsrlb_{name}") for name in (*layout.STEPS, "sweep")}
         maps = {one.name: one for one in opened.maps()}

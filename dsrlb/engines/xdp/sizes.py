@@ -13,6 +13,7 @@ from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.placing import buckets_for
 from dsrlb.table import CompiledService, ForwardingTable
 
+WAY_OUT = "run dsrlb detach, which forgets flows and counters, and start dsrlb again"
 DEFAULT_MAX_FLOWS = 1_000_000
 MOST_TARGETS = 65_536  # their indices have 16 bits; 0 is none
 MOST_SERVICES = 65_536
@@ -85,6 +86,7 @@ def max_entries(sizes: Sizes) -> Mapping[str, int]:
         "counts": sizes.targets,
         "members": sizes.targets,
         "sources": SOURCES,
+        "interfaces": layout.INTERFACES,
         "flows": sizes.flows,
     }
 
