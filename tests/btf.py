@@ -47,6 +47,11 @@ class Btf:
             for name, kind, bits in self.types[number].members
         }
 
+    def variables(self, section_name: str) -> list[str]:
+        """Return the names of the variables in a section."""
+        there = next(one for one in self.types if one.kind == DATASEC and one.name == section_name)
+        return [self.types[kind].name for kind, _, _ in there.members]
+
     def size(self, struct_name: str) -> int:
         """Return the size of a struct in bytes."""
         return next(one.size for one in self.types if one.kind == STRUCT and one.name == struct_name)

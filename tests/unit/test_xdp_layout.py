@@ -82,6 +82,10 @@ def test_what_a_plain_packet_looks_at_is_a_cache_line(name: str) -> None:
     assert program().size(name) == layout.CACHE_LINE
 
 
+def test_of_every_map_it_is_said_whether_it_outlives_the_process() -> None:
+    assert sorted(program().variables(".maps")) == sorted((*layout.KEPT, *layout.PASSING))
+
+
 def test_reasons_have_the_numbers_of_the_model() -> None:
     named = numbers("reasons.h")
     assert {one.name: named.get(one.name) for one in Reason} == {one.name: int(one) for one in Reason}

@@ -88,9 +88,7 @@ class Tables:
         return bpf_maps.values(table, self.loaded.entries[name])
 
     def _members(self) -> dict[bytes, int]:
-        table = self.loaded.maps.get("members")
-        if table is None:
-            return {}
+        table = self.loaded.maps["members"]
         values = {key: bpf_maps.lookup(table, key) for key in bpf_maps.keys(table)}
         return {key: _INDEX.unpack(value)[0] for key, value in values.items() if value is not None}
 
@@ -118,8 +116,6 @@ class Tables:
                     self._write(one)
 
     def _put_keys(self, name: str, entries: list[PutKey]) -> None:
-        if name not in self.loaded.maps:
-            return
         table = self.loaded.maps[name]
         bpf_maps.update_batch(table, ((one.key, one.value) for one in entries if one.value is not None))
         for one in entries:

@@ -35,9 +35,9 @@ RUNS = (Cursor.LEAST,)  # cursors that go through a list of targets
 # Maps that outlive the process, pinned under their names.  What is in others is of no use a second later.
 KEPT = (
     *("setup", "front", "vips", "services", "current", "slots", "targets", "loads", "races", "sources"),
-    *("interfaces", "counts", "reasons", "flows", "flow_locks", "templates", "fragments"),
+    *("interfaces", "counts", "reasons", "flows", "flow_locks", "templates", "fragments", "members"),
 )
-PASSING = ("steps", "jobs", "allowances", "budget", "told_networks")
+PASSING = ("steps", "jobs", "seens", "courses", "sweeps", "allowances", "budget", "told_networks")
 
 # enum step: the programs that are reached by tail calls, by place in the map `steps`.
 STEPS = (
