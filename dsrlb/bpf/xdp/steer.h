@@ -2,7 +2,7 @@
  *
  * datapath._steer: an ICMP error goes to the target of the flow that it quotes; it makes no record.
  *
- * The quoted packet is a server's, from the VIP to the client, so the flow has source and destination swapped.
+ * The quoted packet is a server's, from the VIP to the client: the flow has source and destination swapped.
  */
 #ifndef DSRLB_XDP_STEER_H
 #define DSRLB_XDP_STEER_H
