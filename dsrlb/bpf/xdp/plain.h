@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
  *
- * The short way (shortcut.py): a plain IPv4 packet, TCP or UDP, of a service whose mode is l2dsr, or l3dsr with
- * IPv4 in IPv4, that needs no record or has one that it does not change.  What is looked at, once each, mostly
- * a cache line: interface, front, service, slot or flow, target, counts.  Whatever is not as plain as that goes
- * the long way with nothing changed.
+ * The short way (shortcut.py): a plain IPv4 packet, TCP or UDP, of a service whose mode is l2dsr or l3dsr, that
+ * needs no record or has one that it does not change.  What is looked at, once each, mostly a cache line:
+ * interface, front, service, slot or flow, target, counts.  What goes into more than an IPv4 header is left to
+ * l3dsr.h; whatever is not as plain as that goes the long way with nothing changed.
  *
- * Headers are read as six words of eight bytes, and the fields are cut out of these: less to load, and a frame
- * that was just written by words is not waited for.
+ * Headers are read as six words of eight bytes, and the fields are cut out of these: less to load, and a
+ * frame that was just written by words is not waited for.
  *
  *     0       12        16       20       23    26    30    34      38       46     47
  *     +-- - --+---------+-- - ---+-- - ---+- - -+-----+-----+-------+-- - ---+------+------
@@ -77,25 +77,28 @@ static ALWAYS_INLINE int is_odd_source(const struct interface *here, __be32 src)
     return is_in_filter(here->server_filter, bit) || is_vip_at(&address, hash);
 }
 
-/* The target of a flow on record whose packet changes nothing but the time; 0: not so plain. */
-static ALWAYS_INLINE __u32 target_on_record(const struct service *service, const struct flow_key *key,
-                                            __u32 hash, __u8 tcp_flags)
+struct found { /* where a packet goes */
+    __u32 target;      /* 0: to be found the long way */
+    struct flow *flow; /* its record, if there is one */
+    __u32 until_s;     /* ... and until when that holds, if the packet is sent */
+};
+
+/* The target of a flow on record whose packet changes nothing but the time. */
+static ALWAYS_INLINE struct found target_on_record(const struct service *service, const struct flow_key *key,
+                                                   __u32 hash, __u8 tcp_flags)
 {
     struct flow *flow = flow_of(key, hash);
-    __u32 now = now_s(), wanted = key->protocol == IPPROTO_TCP ? ESTABLISHED : UDP_FLOW, until;
+    __u32 now = now_s(), wanted = key->protocol == IPPROTO_TCP ? ESTABLISHED : UDP_FLOW;
 
     if (!flow || tcp_flags & (TH_SYN | TH_FIN | TH_RST))
-        return 0;
+        return (struct found){};
     if (flow->state != wanted || flow->service != service->id || now > flow->until_s)
-        return 0;
-    until = now + service->timeout_s[wanted];
-    if (flow->until_s != until)
-        flow->until_s = until;
-    return flow->target;
+        return (struct found){};
+    return (struct found){flow->target, flow, now + service->timeout_s[wanted]};
 }
 
-/* The target of a flow of this service; 0: to be found the long way. */
-static ALWAYS_INLINE __u32 plain_target(const struct service *service, const struct plain *packet)
+/* The target of a flow of this service. */
+static ALWAYS_INLINE struct found plain_target(const struct service *service, const struct plain *packet)
 {
     __u32 hash = hash_of_flow4(packet->src, packet->dst, packet->ports, packet->protocol);
 
@@ -107,7 +110,7 @@ static ALWAYS_INLINE __u32 plain_target(const struct service *service, const str
         };
         *(__be32 *)&key.sport = packet->ports;
         if (!(service->flags & RECORDS_ALL))
-            return 0;
+            return (struct found){};
         return target_on_record(service, &key, hash, packet->tcp_flags);
     }
     if (service->flags & HASHES_CLIENT) {
@@ -117,26 +120,66 @@ static ALWAYS_INLINE __u32 plain_target(const struct service *service, const str
             network.word[3] &= service->prefix4 ? bpf_htonl(~0U << (32 - service->prefix4)) : 0;
         hash = hash_of_client(&network);
     }
-    return target_by_hash(service->slots, service->slot_count, hash);
+    return (struct found){.target = target_by_hash(service->slots, service->slot_count, hash)};
+}
+
+/* Whether a packet needs one IPv4 header before it and nothing else. */
+static ALWAYS_INLINE int is_wrapped_plainly(const struct plain *packet, const struct service *service,
+                                            const struct target *target)
+{
+    __u16 outer_bytes = packet->ip_bytes + sizeof(struct iphdr);
+
+    return service->encap == IPIP && (target->flags & (IS_V4 | HAS_SOURCE)) == (IS_V4 | HAS_SOURCE) &&
+           (!target->mtu_bytes || outer_bytes <= target->mtu_bytes) &&
+           packet->frame_bytes == packet->ip_bytes + sizeof(struct ethhdr);
+}
+
+static ALWAYS_INLINE int begins_unrecorded(const struct plain *packet, const struct service *service)
+{
+    return !(service->flags & RECORDS_ALL) && (packet->tcp_flags & (TH_SYN | TH_ACK)) == TH_SYN;
+}
+
+/* Leave a packet whose target is known to the step of l3dsr. */
+static ALWAYS_INLINE int go_on_wrapping(struct xdp_md *ctx, const struct plain *packet,
+                                        const struct service *service, __u32 number, __u32 target)
+{
+    struct count *count = bpf_map_lookup_elem(&counts, &target);
+    struct job *job = this_job();
+
+    if (!job || !count)
+        return LONG_WAY;
+    job->key.src = (struct address){.word = {0, 0, MAPPED, packet->src}};
+    job->key.dst = (struct address){.word = {0, 0, MAPPED, packet->dst}};
+    job->hash = hash_of_flow4(packet->src, packet->dst, packet->ports, packet->protocol);
+    job->service = number;
+    job->target = target;
+    job->l3_at = sizeof(struct ethhdr);
+    job->l4_at = sizeof(struct ethhdr) + sizeof(struct iphdr);
+    job->end = sizeof(struct ethhdr) + packet->ip_bytes;
+    job->version = 4;
+    job->protocol = packet->protocol;
+    job->tcp_flags = packet->tcp_flags;
+    job->is_fragment = job->is_first = 0;
+    job->reason = FORWARDED;
+    count->flows += begins_unrecorded(packet, service);
+    return go_on(ctx, MODE_L3DSR);
 }
 
 /* Send a plain packet to its target; LONG_WAY: it cannot be done here. */
 static ALWAYS_INLINE int send_plain(struct xdp_md *ctx, const struct plain *packet,
-                                    const struct service *service, __u32 number)
+                                    const struct service *service, __u32 number, const struct found *found)
 {
-    struct target *target = bpf_map_lookup_elem(&targets, &number);
+    struct target *target = bpf_map_lookup_elem(&targets, &found->target);
     const struct hop *hop;
 
     if (!target || target->hop_in_use > 1)
         return LONG_WAY;
     hop = &target->hop[target->hop_in_use & 1];
+    if (found->flow && found->flow->until_s != found->until_s)
+        found->flow->until_s = found->until_s;
     if (service->mode == L3DSR) {
-        __u16 outer_bytes = packet->ip_bytes + sizeof(struct iphdr);
-
-        if ((target->flags & (IS_V4 | HAS_SOURCE)) != (IS_V4 | HAS_SOURCE) ||
-            (target->mtu_bytes && outer_bytes > target->mtu_bytes) ||
-            packet->frame_bytes != packet->ip_bytes + sizeof(struct ethhdr))
-            return LONG_WAY;
+        if (!is_wrapped_plainly(packet, service, target))
+            return go_on_wrapping(ctx, packet, service, number, found->target);
         if (bpf_xdp_adjust_head(ctx, -(int)sizeof(struct iphdr)))
             return LONG_WAY;
     }
@@ -148,13 +191,12 @@ static ALWAYS_INLINE int send_plain(struct xdp_md *ctx, const struct plain *pack
         wrap_ipip(link, hop, target, packet->tos, packet->ip_bytes);
     else
         readdress_link(link, hop);
-    struct count *count = bpf_map_lookup_elem(&counts, &number);
+    struct count *count = bpf_map_lookup_elem(&counts, &found->target);
 
     if (count) {
         count->packets++;
         count->octets += packet->frame_bytes;
-        if (!(service->flags & RECORDS_ALL) && (packet->tcp_flags & (TH_SYN | TH_ACK)) == TH_SYN)
-            count->flows++;
+        count->flows += begins_unrecorded(packet, service);
     }
     count_reason(FORWARDED);
     return send_by(ctx, hop->ifindex);
@@ -202,6 +244,7 @@ static ALWAYS_INLINE int read_plain(struct xdp_md *ctx, struct plain *packet)
 static ALWAYS_INLINE int plain(struct xdp_md *ctx)
 {
     struct plain packet;
+    struct found found;
     __u32 index;
 
     if (!read_plain(ctx, &packet))
@@ -214,8 +257,8 @@ static ALWAYS_INLINE int plain(struct xdp_md *ctx)
     if (!service || !(service->flags & PLAIN) ||
         (service->flags & CLAMPS_MSS && packet.tcp_flags & TH_SYN))
         return LONG_WAY;
-    index = plain_target(service, &packet);
-    return index ? send_plain(ctx, &packet, service, index) : LONG_WAY;
+    found = plain_target(service, &packet);
+    return found.target ? send_plain(ctx, &packet, service, index, &found) : LONG_WAY;
 }
 
 #endif

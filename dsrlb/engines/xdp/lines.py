@@ -106,8 +106,7 @@ def flags_in(line: bytes) -> ServiceFlag:
 
 def _is_plain(service: CompiledService) -> bool:
     """Return whether plain packets of a service may take the short way (``bpf/xdp/plain.h``)."""
-    mode = service.mode.name
-    return mode == "l2dsr" or (mode == "l3dsr" and service.options.encap == "ipip")
+    return service.mode.name in ("l2dsr", "l3dsr")
 
 
 # --- targets ------------------------------------------------------------------------------------
