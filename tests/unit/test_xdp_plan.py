@@ -238,7 +238,7 @@ tables_of_services = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(tables_of_services, min_size=1, max_size=4), st.data())
 def test_a_packet_finds_the_old_service_or_the_new_one_between_any_two_writes(
     tables: list[ForwardingTable], data: st.DataObject
@@ -251,7 +251,7 @@ def test_a_packet_finds_the_old_service_or_the_new_one_between_any_two_writes(
         assert installed.writes(installed.table) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(tables_of_services, tables_of_services, tables_of_services, st.integers(0, 120))
 def test_a_process_that_takes_over_from_one_killed_between_two_writes_goes_on(
     first: ForwardingTable, second: ForwardingTable, third: ForwardingTable, killed_after: int
@@ -266,7 +266,7 @@ def test_a_process_that_takes_over_from_one_killed_between_two_writes_goes_on(
     assert other.writes(other.table) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(tables_of_services, tables_of_services, tables_of_services)
 def test_what_stands_in_the_maps_is_as_good_as_having_written_it(
     first: ForwardingTable, second: ForwardingTable, third: ForwardingTable

@@ -71,10 +71,11 @@ class _Adoption:
         allocation, services = self.allocation, self.found.services
         for key, line in self._front():
             self._hold(key, line, is_live=True)
+        leads = {held.line for held in allocation.services.values()}
         with_targets = set(np.unique(self.found.targets["service"]).tolist()) - {0}
         for line in np.flatnonzero(services["id"]).tolist():
             number, key = int(services["id"][line]), services["key"][line].tobytes()[:_KEY_BYTES]
-            if line in {held.line for held in allocation.services.values()}:
+            if line in leads:
                 continue
             if number in allocation.key_of or number not in with_targets or key in allocation.services:
                 self.repairs.append(Put("services", line, bytes(layout.SERVICE.itemsize)))

@@ -22,6 +22,7 @@ _TARGET = struct.Struct("=16s16s16s4sHHH2sBBH")
 _MEMBER = struct.Struct("=I2s2x16s")
 _INTERFACE = struct.Struct("=I6sH4x4Q16x")
 NO_PORT = bytes(2)
+_WEIGHTED, _MEMBER_FLAG, _IS_V4, _HAS_SOURCE = map(int, TargetFlag)
 
 
 class Filters(NamedTuple):
@@ -148,7 +149,7 @@ class TargetLine(NamedTuple):
 
     def left(self) -> TargetLine:
         """Return it as that of a backend which is none of its service any more: records lead nowhere."""
-        return self.without_hop()._replace(flags=self.flags & ~TargetFlag.MEMBER)
+        return self.without_hop()._replace(flags=self.flags & ~_MEMBER_FLAG)
 
     def without_hop(self) -> TargetLine:
         """Return it with no hop in use."""
@@ -187,8 +188,8 @@ def described(
     ``number``: the service's id; ``path_bytes``: what routers said that the way to the backend takes.
     """
     is_v4, source = target.address.startswith(V4_MAPPED), source_of(service, target)
-    flags = TargetFlag.MEMBER | (TargetFlag.WEIGHTED if target.weight else 0)
-    flags |= (TargetFlag.IS_V4 if is_v4 else 0) | (TargetFlag.HAS_SOURCE if source else 0)
+    flags = _MEMBER_FLAG | (_WEIGHTED if target.weight else 0)
+    flags |= (_IS_V4 if is_v4 else 0) | (_HAS_SOURCE if source else 0)
     source4 = source[12:] if source and is_v4 else bytes(4)
     return before._replace(
         address=target.address,
@@ -197,7 +198,7 @@ def described(
         outer_sum=outer_sum(source4, target.address[12:]) if source and is_v4 else 0,
         service=number,
         port=target.port or NO_PORT,
-        flags=int(flags),
+        flags=flags,
     )
 
 

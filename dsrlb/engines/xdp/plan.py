@@ -28,7 +28,7 @@ from dsrlb.engines.xdp.allocation import Allocation, Held
 from dsrlb.engines.xdp.layout import ServiceFlag
 from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Standing, TargetLine, flags_of, service_line
 from dsrlb.engines.xdp.plan_front import FrontPlan, check_interfaces
-from dsrlb.engines.xdp.plan_targets import Memory, Stages, TargetPlan
+from dsrlb.engines.xdp.plan_targets import INDEX, Memory, Stages, TargetPlan
 from dsrlb.engines.xdp.room import NOWHERE, Extent
 from dsrlb.engines.xdp.sizes import WAY_OUT, lines_for
 from dsrlb.engines.xdp.writes import SETTLE, Fill, Put, Restart, Write
@@ -232,6 +232,8 @@ class _Plan:
         yield from self.stages.before_switch()
         for held in self.switches:
             yield from self.front.lead(held)
+        for held in self.switches:
+            yield Put("current", held.id, INDEX.pack(held.line))
         self.switches.clear()
 
     def _remove(self, gone: list[Held]) -> Iterator[Write]:
@@ -241,7 +243,8 @@ class _Plan:
         if writes and gone:
             yield SETTLE
         for held in gone:
-            yield from self.front.lead_nowhere(held)
+            yield self.front.lead_nowhere(held)
+            yield Put("current", held.id, INDEX.pack(0))
             self.stages.over.append(self.targets.leave(held, held.members))
             self.stages.over.append(self.front.forget_service(held))
             left = set(held.standing) - {NOWHERE}

@@ -10,7 +10,6 @@ from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.allocation import Allocation, Held
 from dsrlb.engines.xdp.lines import Filters, interface_line
 from dsrlb.engines.xdp.placing import Place, filter_of
-from dsrlb.engines.xdp.plan_targets import INDEX
 from dsrlb.engines.xdp.sizes import WAY_OUT
 from dsrlb.engines.xdp.writes import SETTLE, Put, Write
 from dsrlb.errors import HostError
@@ -37,12 +36,10 @@ class FrontPlan:
                     yield from self._move_service(move.before, move.after)
             self._name(held.key, places.of[held.key])
         yield self._set_service(places.of[held.key], held.line)
-        yield Put("current", held.id, INDEX.pack(held.line))
 
-    def lead_nowhere(self, held: Held) -> Iterator[Write]:
-        """Yield what takes a service out, but for its key, which packets may be compared with now."""
-        yield self._set_service(self._allocation.front.of[held.key], 0)
-        yield Put("current", held.id, INDEX.pack(0))
+    def lead_nowhere(self, held: Held) -> Put:
+        """Return what takes a service out, but for its key, which packets may be compared with now."""
+        return self._set_service(self._allocation.front.of[held.key], 0)
 
     def forget_service(self, held: Held) -> Iterator[Write]:
         """Yield what frees a service's place, when nobody looks at it any more."""
