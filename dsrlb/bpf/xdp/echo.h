@@ -19,8 +19,6 @@
 #include "ipv4.h"
 #include "ipv6.h"
 
-#define ECHO_TTL 64
-
 struct long_link { /* a link header with all the tags there may be */
     struct ethhdr link;
     __u8 tags[MAX_TAGS * TAG_BYTES];
@@ -54,7 +52,7 @@ static ALWAYS_INLINE void write_echo_header(struct xdp_md *ctx, const struct job
     if (job->version == 4)
         write_ipv4(ip, &job->key.dst, &job->key.src, IPPROTO_ICMP, bytes);
     else if ((ip = part_of(ctx, job->l3_at, sizeof(struct ipv6hdr))))
-        write_ipv6(ip, &job->key.dst, &job->key.src, IPPROTO_ICMPV6, bytes, ECHO_TTL);
+        write_ipv6(ip, &job->key.dst, &job->key.src, IPPROTO_ICMPV6, bytes, HOP_LIMIT);
 }
 
 /* Answer an echo request whose checksum is right; `sum`: of what is behind the checksum. */

@@ -21,6 +21,7 @@
 #define IPV4_OFFSET 0x1fff
 #define IPV4_MORE_AND_OFFSET 0x3fff
 #define MOST_IPV4_WORDS 15
+#define HOP_LIMIT 64 /* of packets of the balancer's own, IPv6 as well */
 
 /* Whether a header of so many 32-bit words, whole in the frame, adds up. */
 static ALWAYS_INLINE int adds_up(struct xdp_md *ctx, __u32 at, __u32 words)
@@ -82,7 +83,7 @@ static ALWAYS_INLINE void write_ipv4(struct iphdr *ip, const struct address *src
                                      __u8 protocol, __u16 payload_bytes)
 {
     __be32 first = bpf_htonl(0x45000000 | (sizeof(*ip) + payload_bytes));
-    __be32 second = bpf_htonl(0x4000), third = bpf_htonl(64 << 24 | protocol << 16);
+    __be32 second = bpf_htonl(0x4000), third = bpf_htonl(HOP_LIMIT << 24 | protocol << 16);
 
     ((__be32 *)ip)[0] = first;
     ((__be32 *)ip)[1] = second; /* identification 0 */

@@ -25,11 +25,11 @@
 
 #include "csum.h"
 #include "hash.h"
+#include "ipv4.h"
 #include "l2dsr.h"
 #include "mss.h"
 #include "steps.h"
 
-#define HOP_LIMIT 64
 #define GUE_BYTES 4
 #define FIRST_SPORT 49152 /* the dynamic ports (RFC 6335, section 6) */
 #define SPORT_MASK 0x3fff

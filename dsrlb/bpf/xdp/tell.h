@@ -32,7 +32,6 @@
 
 #define ERROR_BYTES4 576 /* the longest packet that an error may be: it must get through */
 #define ERROR_BYTES6 1280
-#define ANSWER_HOP_LIMIT 64
 #define MOST_LINK_BYTES (ETH_HLEN + MAX_TAGS * TAG_BYTES)
 
 struct error { /* ICMP and ICMPv6 alike */
@@ -64,7 +63,7 @@ static ALWAYS_INLINE void write_answer(void *ip, const struct job *job, __u8 pro
     if (job->version == 4)
         write_ipv4(ip, &job->key.dst, &job->key.src, protocol, payload_bytes);
     else
-        write_ipv6(ip, &job->key.dst, &job->key.src, protocol, payload_bytes, ANSWER_HOP_LIMIT);
+        write_ipv6(ip, &job->key.dst, &job->key.src, protocol, payload_bytes, HOP_LIMIT);
 }
 
 /* Count a packet that was answered; send the answer. */
