@@ -25,7 +25,12 @@ def differences(state: State, table: ForwardingTable, tables: Tables, beside: St
     return [
         *_unlike("flow", specified_flows(state, now_s), program_flows(tables, now_s), _person_flow),
         *_unlike("template", specified_templates(state, now_s), program_templates(tables, now_s), bytes.hex),
-        *_unlike("datagram", specified_datagrams(state, now_s), program_datagrams(tables, now_s), bytes.hex),
+        *_unlike(
+            "datagram",
+            specified_datagrams(state, table, now_s),
+            program_datagrams(tables, table, now_s),
+            bytes.hex,
+        ),
         *_unlike(
             "counters", specified_counts(state, table), program_counts(tables, beside, table), _person_names
         ),
@@ -88,23 +93,33 @@ def program_templates(tables: Tables, now_s: int) -> dict[bytes, tuple[str, int]
     }
 
 
-def specified_datagrams(state: State, now_s: int) -> dict[bytes, tuple[str, int]]:
+def specified_datagrams(
+    state: State, table: ForwardingTable, now_s: int
+) -> dict[bytes, tuple[tuple[bytes, bytes], int]]:
     """Return the datagrams in pieces whose first one has come: where it went, and until when that holds."""
     return {
-        key: (_person_names(datagram.owner), datagram.until_s)
+        key: (datagram.owner, datagram.until_s)
         for key, datagram in state.fragments._datagrams.items()
-        if datagram.owner is not None and now_s <= datagram.until_s
+        if datagram.owner in backends_of(table) and now_s <= datagram.until_s
     }
 
 
-def program_datagrams(tables: Tables, now_s: int) -> dict[bytes, tuple[str, int]]:
+def program_datagrams(
+    tables: Tables, table: ForwardingTable, now_s: int
+) -> dict[bytes, tuple[tuple[bytes, bytes], int]]:
     """Return the same of the program's map."""
-    found = {key[:_DATAGRAM_BYTES]: _OWNER.unpack(value) for key, value in _entries(tables, "fragments")}
-    return {
-        key: (_person_names(tables.names(target)), until_s)
-        for key, (until_s, _, target) in found.items()
-        if now_s <= until_s
-    }
+    found = {}
+    for key, value in _entries(tables, "fragments"):
+        until_s, _, target = _OWNER.unpack(value)
+        owner = tables.names(target)
+        if owner is not None and owner in backends_of(table) and now_s <= until_s:
+            found[key[:_DATAGRAM_BYTES]] = owner, until_s
+    return found
+
+
+def backends_of(table: ForwardingTable) -> set[tuple[bytes, bytes]]:
+    """Return service key and backend key of every backend."""
+    return {(one.key, backend) for one in table.services.values() for backend in one.by_key}
 
 
 def _entries(tables: Tables, name: str) -> Iterator[tuple[bytes, bytes]]:
@@ -115,7 +130,7 @@ def _entries(tables: Tables, name: str) -> Iterator[tuple[bytes, bytes]]:
 
 def specified_counts(state: State, table: ForwardingTable) -> dict[tuple[bytes, bytes], BackendCount]:
     """Return what the backends of a table have been sent, those without anything left out."""
-    there = {(one.key, backend) for one in table.services.values() for backend in one.by_key}
+    there = backends_of(table)
     return {
         name: count for name, count in state.backends.items() if name in there and count != BackendCount()
     }
@@ -125,7 +140,7 @@ def program_counts(
     tables: Tables, beside: State, table: ForwardingTable
 ) -> dict[tuple[bytes, bytes], BackendCount]:
     """Return the same of the program's counters, with what its companion sent."""
-    there = {(one.key, backend) for one in table.services.values() for backend in one.by_key}
+    there = backends_of(table)
     counts = reading.counts(tables)
     for name, more in beside.backends.items():
         count = counts.setdefault(name, BackendCount())

@@ -16,7 +16,6 @@ MayFail = Callable[[str], AbstractContextManager[None]]
 OPEN = frozenset(
     [
         "fuzz_inline",
-        "fuzz_l3dsr",
         "fuzz_mixed",
         "inline_fragments_v4",
         "inline_fragments_v6",
@@ -40,8 +39,6 @@ OPEN = frozenset(
         "inline_udp",
         "inline_udp_v6",
         "inline_way_back",
-        "l3dsr_tunnel_too_big",
-        "l3dsr_tunnel_too_big_v6",
     ]
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
 from random import Random
 
@@ -54,6 +54,10 @@ class Setting:
         """Return the forwarding table."""
         return compile_table(self.services, self.hops, INTERFACES, self.mtus)
 
+    def without(self, name: str) -> Setting:
+        """Return the same without one of its services."""
+        return replace(self, services=tuple(one for one in self.services if one.name != name))
+
     def person(self) -> str:
         """Return it as a person reads it: a line for each service."""
         lines = [_person_service(one, self.hops) for one in self.services]
@@ -64,10 +68,19 @@ def _person_service(service: Service, hops: Mapping[Address, Hop | None]) -> str
     behind = []
     for one in service.backends:
         hop = hops[one.address]
-        way = f"{person_mac(hop.dst_mac)} by {hop.ifindex}, mtu {hop.mtu_bytes}" if hop else "no hop"
-        behind.append(f"{one.address}:{one.port} weight {one.weight} ({way})")
-    words = [service.name, service.mode, service.scheduler, *map(str, (service.options, service.persist))]
-    return " ".join((*words, str(service.timeouts), "->", "; ".join(behind)))
+        port = f":{one.port}" if one.port else ""
+        way = f"by {hop.ifindex} to {person_mac(hop.dst_mac)}, mtu {hop.mtu_bytes}" if hop else "no hop"
+        source = "" if hop is None or hop.source is not None else ", no source"
+        behind.append(f"{one.address}{port} weight {one.weight} ({way}{source})")
+    words = [service.name, service.mode, service.scheduler]
+    words += [_person_changes(one) for one in (service.options, service.persist, service.timeouts) if one]
+    return " ".join((*words, "->", "; ".join(behind)))
+
+
+def _person_changes(of: ModeOptions | Persist | Timeouts) -> str:
+    """Return the fields that are not as they would be by themselves."""
+    given = {one.name: getattr(of, one.name) for one in fields(of) if getattr(of, one.name) != one.default}
+    return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
 def draw(rng: Random, modes: Sequence[str]) -> Setting:

@@ -103,4 +103,13 @@ def shortest(twins: Twins, steps: Sequence[Step]) -> tuple[list[Step], str]:
             else:
                 kept, found = less[: again[0] + 1], again
         size //= 2
+    for name in {one.name for step in kept if isinstance(step, Install) for one in step.setting.services}:
+        less = _without_service(kept, name)
+        again = tell(twins, less)
+        if again is not None:
+            kept, found = less[: again[0] + 1], again
     return kept, found[1]
+
+
+def _without_service(steps: Sequence[Step], name: str) -> list[Step]:
+    return [Install(one.setting.without(name)) if isinstance(one, Install) else one for one in steps]

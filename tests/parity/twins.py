@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import add
 
@@ -17,7 +18,7 @@ from dsrlb.engines.xdp.layout import RECORDS_REFUSED
 from dsrlb.engines.xdp.program import Loaded, set_clock, set_setup
 from dsrlb.host import bpf
 from dsrlb.model import Action, Reason
-from dsrlb.state import State, Verdict, expire, forget_others
+from dsrlb.state import Path, State, Verdict, expire, forget_others
 from dsrlb.table import EMPTY, ForwardingTable
 from dsrlb.transition import carry
 from dsrlb.wire import ipv6
@@ -68,7 +69,7 @@ class Twins:
         self.state, self.table, self.now_s = State(), EMPTY, 0
         self._tables = Tables(self._loaded)
         self.wait(0)
-        self._companion = Companion(self._tables)
+        self._companion = Companion(self._tables, self._learn)
         self._companion.program_on = frozenset((p.IFINDEX, p.OTHER_IFINDEX))
 
     def wait(self, seconds: int) -> None:
@@ -82,13 +83,18 @@ class Twins:
             expire(self.state, self.now_s)
         bpf.run(self._loaded.programs["sweep"], bytes(LEAST_BYTES), repeat=self._loaded.sizes.flows)
         self._companion.tidy(self.table, self.now_s)
+        self._tables.tidy()
 
     def install(self, table: ForwardingTable) -> None:
         """Put a table in place of the one before, as the control path does."""
         self.table = carry(self.table, table, self.now_s)
-        forget_others(self.state, self.table)
+        for state in (self.state, self._companion.state):
+            _forget_services(state, self.table)
         self._tables.install(self.table)
-        self._companion.tidy(self.table, self.now_s)
+        self._tables.tidy()
+
+    def _learn(self, paths: Mapping[bytes, Path]) -> None:
+        self._tables.install(self.table, {server: path.mtu_bytes for server, path in paths.items()})
 
     def step(self, frame: bytes, ifindex: int) -> Verdict:
         """Process a frame on both sides; return the verdict.  Raises ``Differ``."""
@@ -158,6 +164,14 @@ class Twins:
             found.append(f"{Reason(number).word}: {mine[number]}; of the program {mine[number] + change}")
         if found:
             raise Differ("\n".join(found))
+
+
+def _forget_services(state: State, table: ForwardingTable) -> None:
+    """Forget services that are gone; the program keeps the counters of all backends that a service had."""
+    counts = dict(state.backends)
+    forget_others(state, table)
+    there = table.services.keys() | {names[0] for names in state.backends}
+    state.backends.update({names: count for names, count in counts.items() if names[0] in there})
 
 
 def _change(after: list[int], before: list[int]) -> dict[int, int]:
