@@ -36,6 +36,7 @@ COMMANDS = OnDemand(
     replay="dsrlb.cli.replay",
     backend="dsrlb.cli.backend",
     lab="dsrlb.cli.lab",
+    bench="dsrlb.cli.bench",
 )
 
 

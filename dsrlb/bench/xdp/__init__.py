@@ -1,0 +1,1 @@
+"""What a packet costs in the program at XDP: ``dsrlb bench``."""
