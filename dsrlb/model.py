@@ -97,6 +97,31 @@ PASS_REASONS = frozenset(
 
 
 @dataclass(frozen=True)
+class Check:
+    """How it is found out whether a server of a service is up; a kind ignores what is not its own."""
+
+    kind: Literal["tcp", "http", "https", "udp", "dns", "icmp", "command"]
+    direct: bool = False  # ask at the server's own address, not at the VIP by the mode's own path
+    interval_s: float = 2.0
+    timeout_s: float = 1.0
+    rise: int = 2  # so many answers in a row: up
+    fall: int = 3  # so many failures in a row: down
+    fast_interval_s: float = 0.5  # while the last answers disagree with what holds
+    jitter: float = 0.1  # of the interval, either way: checks do not come all at once
+    port: int = SAME_PORT
+    send: bytes = b""  # tcp, udp
+    expect: bytes = b""  # tcp, udp: stands in the answer
+    path: str = "/"  # http, https, and all below
+    host: str = ""  # of the request; empty: the VIP
+    headers: tuple[tuple[str, str], ...] = ()
+    status: tuple[tuple[int, int], ...] = ((200, 299),)  # ranges, ends included
+    body: str = ""  # stands in the answer
+    sni: str = ""  # https: empty: the host
+    query: str = ""  # dns: the name asked for
+    command: tuple[str, ...] = ()  # program and arguments
+
+
+@dataclass(frozen=True)
 class Backend:
     """A real server of a service: where it is, how much of the load it takes."""
 
@@ -105,6 +130,7 @@ class Backend:
     mac: bytes | None = None  # given by hand: no neighbour look-up
     port: int = SAME_PORT  # where it listens, in modes that translate ports
     label: str = ""  # what a person calls it
+    check: Check | None = None  # None: the service's
 
 
 @dataclass(frozen=True)
@@ -154,6 +180,10 @@ class Service:
     persist: Persist | None = None
     timeouts: Timeouts = Timeouts()
     label: str = ""  # what a person calls it
+    check: Check | None = None  # None: every server is taken for up
+    # No server can take new flows: send on to those that are down, refuse the client, or drop.
+    on_all_down: Literal["keep", "reject", "drop"] = "keep"
+    slow_start_s: int = 0  # for so long the share of a server that joins or returns grows
 
     @property
     def name(self) -> str:

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from dsrlb import modes, schedulers
 from dsrlb.flows import by_state
 from dsrlb.model import (
-    PROTOCOL_NUMBERS,
     SAME_PORT,
     Address,
     Backend,
@@ -24,11 +23,11 @@ from dsrlb.model import (
     Persist,
     Service,
     backend_key,
-    service_key,
     wire_address,
 )
 from dsrlb.modes.base import Mode, outer_source, wraps
-from dsrlb.schedulers.base import Cursor
+from dsrlb.schedulers.base import Cursor, Scheduler
+from dsrlb.standing import ALL_UP, Effective, key_of
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,11 @@ class Target:
     address: bytes  # 16 bytes
     port: bytes = b""  # two bytes; empty: the service's own
     weight: int = 1
+    up: bool = True  # False: it takes what is under way by TCP, and nothing else
 
 
 WHOLE_ADDRESS = (32, 128)
+_WHOLE = 100  # per cent
 GONE = 0xFFFF  # in former slots: whoever was there is no backend of the service any more
 
 
@@ -75,6 +76,7 @@ class CompiledService:
     records_all: bool  # False: only flows that the slots do not tell the backend of
     source: bytes | None = None  # 16 bytes: what servers see in place of the client's address
     former: Former | None = None
+    refuses: bool = False  # who opens a flow while no backend can take it is told so
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,13 @@ def compile_table(
     hops: Mapping[Address, Hop | None],
     interfaces: Mapping[int, bytes | None],
     mtus: Mapping[int, int] = NO_MTUS,
+    effective: Effective = ALL_UP,
 ) -> ForwardingTable:
     """Return the table for these services; the order of services and backends does not matter to it.
 
-    A backend without a hop gets no slot, and keeps its place for the flows that are its own.
+    A backend that is down or has no hop gets no slot, and keeps its place for the flows that are its own.
     """
-    compiled = {one.key: one for one in (_compile_service(service, hops) for service in services)}
+    compiled = {one.key: one for one in (_compile_service(one, hops, effective) for one in services)}
     return _assemble(compiled, dict(interfaces), dict(mtus))
 
 
@@ -176,20 +179,24 @@ def stand_in(service: Service) -> Address | None:
     return asked if asked and asked.version == service.vip.version else service.vip
 
 
-def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> CompiledService:
-    targets = tuple(_target(one, hops) for one in sorted(service.backends, key=backend_key))
+def _compile_service(
+    service: Service, hops: Mapping[Address, Hop | None], effective: Effective
+) -> CompiledService:
+    key = key_of(service)
+    backends = sorted(service.backends, key=backend_key)
+    targets = tuple(_target(key, one, hops, effective) for one in backends)
     scheduler = schedulers.BY_NAME[service.scheduler]
     weights = [target.weight if scheduler.weighted else min(target.weight, 1) for target in targets]
-    shares = tuple(0 if one.hop is None else weight for one, weight in zip(targets, weights, strict=True))
+    shares = _shares(key, targets, weights, effective)
     names, mode = tuple(target.key for target in targets), modes.BY_NAME[service.mode]
     once = scheduler.cursor in (Cursor.COUNTER, Cursor.LEAST)
-    source = stand_in(service)
+    source, slots = stand_in(service), _slots(_by_share(scheduler, shares).name, names, shares)
     return CompiledService(
-        key=service_key(wire_address(service.vip), service.port, PROTOCOL_NUMBERS[service.protocol]),
+        key=key,
         name=service.name,
         cursor=scheduler.cursor,
         prefixes=_prefixes(scheduler.cursor, service.persist),
-        slots=_slots(service.scheduler, names, shares),
+        slots=slots,
         targets=targets,
         shares=shares,
         by_key={target.key: target for target in targets},
@@ -200,17 +207,41 @@ def _compile_service(service: Service, hops: Mapping[Address, Hop | None]) -> Co
         source=wire_address(source) if source is not None else None,
         intended=_slots(service.scheduler, names, tuple(weights)),
         records_all=once or mode.sees_replies or service.persist is not None,
+        refuses=service.on_all_down == "reject" and not len(slots),
     )
 
 
-def _target(backend: Backend, hops: Mapping[Address, Hop | None]) -> Target:
+def _target(
+    service: bytes, backend: Backend, hops: Mapping[Address, Hop | None], effective: Effective
+) -> Target:
+    names = service, backend_key(backend)
     return Target(
-        key=backend_key(backend),
+        key=names[1],
         hop=hops.get(backend.address),
         address=wire_address(backend.address),
         port=backend.port.to_bytes(2, "big") if backend.port != SAME_PORT else b"",
-        weight=backend.weight,
+        weight=effective.weights.get(names, backend.weight),
+        up=names not in effective.down,
     )
+
+
+def _shares(
+    service: bytes, targets: Sequence[Target], weights: Sequence[int], effective: Effective
+) -> tuple[int, ...]:
+    """Return the share of new flows of each target; in hundredths of weights while one starts slowly."""
+    percents = [effective.percents.get((service, one.key), _WHOLE) for one in targets]
+    scales = [1] * len(targets) if set(percents) <= {_WHOLE} else percents
+    return tuple(
+        weight * scale if target.up and target.hop is not None else 0
+        for target, weight, scale in zip(targets, weights, scales, strict=True)
+    )
+
+
+def _by_share(scheduler: Scheduler, shares: Sequence[int]) -> Scheduler:
+    """Return the method that gives backends these shares: the weighted twin while one starts slowly."""
+    if scheduler.weighted or len({*shares} - {0}) < 2:
+        return scheduler
+    return schedulers.BY_NAME[f"w{scheduler.name}"]
 
 
 def _prefixes(cursor: Cursor, persist: Persist | None) -> tuple[int, int] | None:
