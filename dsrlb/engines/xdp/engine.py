@@ -60,6 +60,8 @@ class XdpEngine:
             sizes = sizes_for(likely, choice.max_flows or (DEFAULT_MAX_FLOWS if self._is_new else 1))
             self._loaded = undo.enter_context(program.loaded(sizes, maps_at=self._pins.maps))
             self._tables = Tables(self._loaded)
+            if not self._is_new:
+                self._table = self._tables.adopt()
             self._attached = Attached(self._pins, choice.xdp_mode)
             undo.callback(self._attached.close)
             self._take_over()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +15,8 @@ from lab_running import RS1, RS2, RS3, Serve, to
 from lab_xdp import detach, instances, there, xdp
 
 from dsrlb.bpf.objects import object_path
-from dsrlb.lab.topology import Lab, run
+from dsrlb.host import bpf, bpf_maps
+from dsrlb.lab.topology import VIP, Lab, run
 
 SERVERS = (RS1, RS2, RS3)
 
@@ -90,6 +94,41 @@ def test_an_mtu_that_the_driver_cannot_have_with_xdp_is_told(lab: Lab, serve: Se
     finally:
         run([*port, "mtu", "1500"])
         run([*port, "xdpdrv", "obj", str(object_path("pass")), "sec", "xdp"])
+
+
+def test_the_packet_engine_is_not_started_beside_a_program_that_was_left(lab: Lab, serve: Serve) -> None:
+    serve(flags=to(RS1, more=xdp(lab))).stop(signal.SIGKILL)
+    packet = [*to(RS1), "--bpffs", str(lab.bpf_fs)]
+    refused(serve, 3, str(VIP), "instance default", "detach", "--engine xdp", flags=packet)
+
+
+def test_maps_of_another_layout_are_refused_with_the_way_out_and_stay_at_work(
+    lab: Lab, serve: Serve, client: Any
+) -> None:
+    serve(flags=to(*SERVERS, more=xdp(lab))).stop(signal.SIGKILL)
+    fd = bpf.pinned(lab.bpf_fs / "dsrlb" / "default" / "maps" / "setup")
+    assert fd is not None
+    try:
+        setup = bpf_maps.map_of(fd)
+        value = bpf_maps.lookup(setup, bytes(4)) or b""
+        bpf_maps.update(setup, bytes(4), struct.pack("=I", 99) + value[4:])
+    finally:
+        os.close(fd)
+    before = there(lab)
+    for engine in ("xdp", "auto"):
+        refused(
+            serve, 4, "another layout", "dsrlb detach", flags=to(RS1, more=[*xdp(lab), "--engine", engine])
+        )
+    assert there(lab) == before
+    assert client.requests(9)["errors"] == []
+
+
+def test_a_flow_table_that_is_smaller_than_what_is_asked_is_refused(lab: Lab, serve: Serve) -> None:
+    serve(flags=to(RS1, more=xdp(lab, "--max-flows", "10000"))).stop(signal.SIGKILL)
+    refused(
+        serve, 4, "flow table", "16384", "dsrlb detach", flags=to(RS1, more=xdp(lab, "--max-flows", "200000"))
+    )
+    assert serve(flags=to(RS1, more=xdp(lab))).stop() == 0  # what is there is enough where nothing is asked
 
 
 def test_what_is_not_there_is_not_detached(lab: Lab) -> None:
