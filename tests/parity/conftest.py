@@ -16,7 +16,7 @@ from dsrlb.engines.xdp.program import loaded
 from dsrlb.engines.xdp.sizes import sizes_for
 from dsrlb.table import EMPTY
 
-FRAMES = 2000  # of each file of generated ones
+FRAMES = 10_000  # of each file of generated ones
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

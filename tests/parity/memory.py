@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from dsrlb.engines.xdp import reading
@@ -15,6 +15,7 @@ from dsrlb.state import State
 from dsrlb.table import ForwardingTable
 
 SHOWN_MOST = 8
+SERVICE_KEY_BYTES = 20
 _TEMPLATE = struct.Struct("=II")  # struct template: target, until_s
 _OWNER = struct.Struct("=IHH")  # struct fragment_owner: until_s, service, target
 _DATAGRAM_BYTES = 37  # of struct fragment_key: the rest are zeros
@@ -22,22 +23,28 @@ _DATAGRAM_BYTES = 37  # of struct fragment_key: the rest are zeros
 
 def differences(state: State, table: ForwardingTable, tables: Tables, beside: State, now_s: int) -> list[str]:
     """Return a line for each thing that one of the two remembers otherwise."""
-    return [
-        *_unlike("flow", specified_flows(state, now_s), program_flows(tables, now_s), _person_flow),
-        *_unlike("template", specified_templates(state, now_s), program_templates(tables, now_s), bytes.hex),
-        *_unlike(
+    pairs: list[tuple[str, dict[Any, Any], dict[Any, Any], Callable[[Any], str]]] = [
+        ("flow", specified_flows(state, now_s), program_flows(tables, now_s), _person_flow),
+        (
+            "client",
+            specified_templates(state, table, now_s),
+            program_templates(tables, table, now_s),
+            bytes.hex,
+        ),
+        (
             "datagram",
             specified_datagrams(state, table, now_s),
             program_datagrams(tables, table, now_s),
             bytes.hex,
         ),
-        *_unlike(
-            "counters", specified_counts(state, table), program_counts(tables, beside, table), _person_names
-        ),
+        ("counters", specified_counts(state, table), program_counts(tables, beside, table), _person_names),
     ]
+    return [line for pair in pairs for line in _unlike(*pair)]
 
 
-def _unlike(what: str, specified: dict[Any, Any], found: dict[Any, Any], person: Any) -> list[str]:
+def _unlike(
+    what: str, specified: dict[Any, Any], found: dict[Any, Any], person: Callable[[Any], str]
+) -> list[str]:
     names = [name for name in {**specified, **found} if specified.get(name) != found.get(name)]
     return [
         f"{what} {person(name)}: {specified.get(name)}; of the program {found.get(name)}"
@@ -74,23 +81,24 @@ def program_flows(tables: Tables, now_s: int) -> dict[bytes, tuple[Any, ...]]:
     }
 
 
-def specified_templates(state: State, now_s: int) -> dict[bytes, tuple[str, int]]:
+def specified_templates(state: State, table: ForwardingTable, now_s: int) -> dict[bytes, tuple[str, int]]:
     """Return the clients that have a backend, which, and until when."""
     return {
         key: (person_backend(template.backend), template.until_s)
         for key, template in state.templates._templates.items()
-        if now_s <= template.until_s
+        if now_s <= template.until_s and (key[:SERVICE_KEY_BYTES], template.backend) in backends_of(table)
     }
 
 
-def program_templates(tables: Tables, now_s: int) -> dict[bytes, tuple[str, int]]:
+def program_templates(tables: Tables, table: ForwardingTable, now_s: int) -> dict[bytes, tuple[str, int]]:
     """Return the same of the program's map."""
-    found = {key: _TEMPLATE.unpack(value) for key, value in _entries(tables, "templates")}
-    return {
-        key: (person_backend(tables.names(target)[1]), until_s)
-        for key, (target, until_s) in found.items()
-        if now_s <= until_s
-    }
+    found = {}
+    for key, value in _entries(tables, "templates"):
+        target, until_s = _TEMPLATE.unpack(value)
+        names = tables.names(target)
+        if names is not None and names in backends_of(table) and now_s <= until_s:
+            found[key] = person_backend(names[1]), until_s
+    return found
 
 
 def specified_datagrams(

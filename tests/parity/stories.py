@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from parity.settings import Setting
@@ -25,7 +26,10 @@ class Frame:
 
     def person(self) -> str:
         """Return it as a person reads it."""
-        return f"from {self.ifindex}: {self.raw.hex()}\n        {Ether(self.raw).summary()}"
+        summary = "too odd for scapy"
+        with suppress(Exception):  # it reads what is valid
+            summary = Ether(self.raw).summary()
+        return f"from {self.ifindex}: {self.raw.hex()}\n        {summary}"
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,7 @@ class Twins:
     def install(self, table: ForwardingTable) -> None:
         """Put a table in place of the one before, as the control path does."""
         self.table = carry(self.table, table, self.now_s)
-        for state in (self.state, self._companion.state):
-            _forget_services(state, self.table)
+        _forget_services(self.state, self.table)
         self._tables.install(self.table)
         self._tables.tidy()
 

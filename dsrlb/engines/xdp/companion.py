@@ -50,6 +50,7 @@ class Companion:
     """
 
     def __init__(self, tables: Tables, learn: Learn = lambda paths: None) -> None:
+        self._tables = tables
         self._flows, self._datagrams = Flows(tables), Datagrams(tables)
         self.state = State(flows=self._flows, templates=Templates(tables), fragments=self._datagrams)
         self.program_on: frozenset[int] = frozenset()  # interfaces where the program has counted already
@@ -92,7 +93,10 @@ class Companion:
     def tidy(self, table: ForwardingTable, now_s: int) -> None:
         """Forget what is over; call once a second."""
         expire(self.state, now_s)
+        counts = self.state.backends.items()
+        known = {names: count for names, count in counts if names[0] in self._tables.allocation.services}
         forget_others(self.state, table)
+        self.state.backends.update(known)  # counted for as long as the program counts
         self._tell_paths()
 
     def _count_once(self, reason: Reason, frame: bytes, table: ForwardingTable) -> None:
