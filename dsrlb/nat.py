@@ -15,7 +15,7 @@ from dsrlb.modes.base import NO_LIMIT, TooBig
 from dsrlb.modes.inline import hand_on
 from dsrlb.ports import COUNT, FIRST
 from dsrlb.state import State, Verdict, stop
-from dsrlb.table import CompiledService, ForwardingTable, Target
+from dsrlb.table import CompiledService, ForwardingTable, Target, find_service
 from dsrlb.wire import icmp, ipv4, ipv6, l4
 from dsrlb.wire.ethernet import HEADER_BYTES, TYPE_AT, TYPE_BYTES
 from dsrlb.wire.flowhash import flow_hash
@@ -135,14 +135,23 @@ def answer(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -
         return None
     verdict = _reply(arrival, table, state, now_s)
     if verdict is None and packet.fragment is not None:
-        waiting = state.reply_fragments.remember(packet.fragment.key, _NOT_OURS, now_s)
-        state.reasons[Reason.FRAGMENT_HELD] -= len(waiting)
-        state.reasons[Reason.NOT_VIP] += len(waiting)
+        _let_go(packet.fragment.key, table, state, now_s)
     return verdict
 
 
+def _let_go(key: bytes, table: ForwardingTable, state: State, now_s: int) -> None:
+    """Hold the pieces of a datagram no longer that a server sends on its own account.
+
+    Where the server is a client now they go on waiting, as any client's.
+    """
+    for piece in state.reply_fragments.remember(key, _NOT_OURS, now_s):
+        if piece.packet.dst not in table.vips or not state.fragments.hold(key, piece, now_s):
+            state.reasons[Reason.FRAGMENT_HELD] -= 1
+            state.reasons[Reason.NOT_VIP] += 1
+
+
 def _reply(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict | None:
-    """Send a server's TCP or UDP packet to the client of its flow."""
+    """Send a server's TCP or UDP packet to the client of its flow, while there is the flow's service."""
     frame, _, _, packet, _ = arrival
     src, dst, protocol, at, end, fragment = packet
     if at + 4 > end:
@@ -151,10 +160,13 @@ def _reply(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -
     translation = flow.translation if flow is not None else None
     if flow is None or translation is None or flow.is_over(now_s):
         return _unmatched(arrival, table, state)
+    service = find_service(table, translation.key[16:32], translation.key[34:36], protocol)
+    if service is None or not service.mode.sees_replies:
+        return _unmatched(arrival, table, state)
     is_sound = l4.tcp_is_sound if protocol == l4.TCP else l4.udp_is_sound
     if not is_sound(frame, packet):
         return stop(state, Reason.MALFORMED)
-    flow.seen_s = now_s
+    flow.seen_s, flow.timeouts_s = now_s, service.timeouts_s
     if protocol == l4.TCP:
         flow.enter(next_state(flow.state, frame[at + l4.TCP_FLAGS_AT], from_server=True))
     ends = ends_of_reply(translation.key)

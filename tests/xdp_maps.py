@@ -44,7 +44,7 @@ class Maps:
         self.arrays = {name: np.zeros(count, of) for name, (count, of) in entries.items()}
         self.slots = np.zeros(sizes.slots * layout.SLOTS_A_LINE, np.uint16)
         self.loads = np.zeros(sizes.targets, layout.LOAD)
-        self.members: dict[bytes, bytes] = {}
+        self.numbers: dict[str, dict[bytes, bytes]] = {"members": {}, "servers": {}, "answering": {}}
         self.counted: list[tuple[bytes, bytes]] = []
 
     def write(self, write: Write) -> None:
@@ -55,11 +55,11 @@ class Maps:
                 self.arrays[name][place] = np.frombuffer(value, self.arrays[name].dtype).reshape(
                     self.arrays[name][place].shape
                 )
-            case PutKey("members", key, None):
-                del self.members[key]
-            case PutKey("members", key, value):
+            case PutKey(name, key, None):
+                del self.numbers[name][key]
+            case PutKey(name, key, value):
                 assert value is not None
-                self.members[key] = value
+                self.numbers[name][key] = value
             case Fill(first, targets):
                 self.slots[first : first + len(targets)] = targets
             case SetLoad(target, member, value):
@@ -74,8 +74,15 @@ class Maps:
 
     def as_found(self) -> Adopted:
         """Return them as a process finds them that knows nothing of what was written."""
-        members = {key: int.from_bytes(value, sys.byteorder) for key, value in self.members.items()}
-        return Adopted(self.sizes, lambda name: self.arrays[name].tobytes(), self.slots, members)
+        read = self.arrays.__getitem__
+        return Adopted(self.sizes, lambda name: read(name).tobytes(), self.slots, self._numbers)
+
+    @property
+    def members(self) -> dict[bytes, bytes]:
+        return self.numbers["members"]
+
+    def _numbers(self, name: str) -> dict[bytes, int]:
+        return {key: int.from_bytes(value, sys.byteorder) for key, value in self.numbers[name].items()}
 
     def race_now(self, number: int) -> int:
         return int(self.arrays["races"]["now"][number])

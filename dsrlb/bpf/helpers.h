@@ -19,6 +19,8 @@
 
 /* Whatever is in memory is read anew from there: neither compiler nor verifier goes by what was written. */
 #define FORGET() __asm__ volatile("" ::: "memory")
+/* The compiler shall not know a value: it would leave out checks that the verifier wants to see. */
+#define UNKNOWN(value) __asm__ volatile("" : "+r"(value))
 
 /* Map definitions, section ".maps": libbpf reads the types of the members, never their values. */
 #define MAP_NUMBER(name, number) int(*name)[number]

@@ -8,6 +8,7 @@
  * reads and remembers in xdp/layout.h.
  */
 #include "helpers.h"
+#include "xdp/about.h"
 #include "xdp/begin.h"
 #include "xdp/classify.h"
 #include "xdp/forward.h"
@@ -50,6 +51,8 @@ STEP(tell, tell)
 STEP(l2dsr, send_l2dsr)
 STEP(l3dsr, send_l3dsr)
 STEP(inline, send_inline)
+STEP(about_request, about_request)
+STEP(about_reply, about_reply)
 
 /* Not a step: run by the control path, bucket by bucket.  Of another kind, since the kernel patches its code for
  * each XDP program that is tried (kernel/bpf/dispatcher.c). */

@@ -13,34 +13,7 @@ import pytest
 
 MayFail = Callable[[str], AbstractContextManager[None]]
 
-OPEN = frozenset(
-    [
-        "fuzz_inline",
-        "fuzz_mixed",
-        "inline_fragments_v4",
-        "inline_fragments_v6",
-        "inline_icmp_about_a_reply",
-        "inline_icmp_about_a_request",
-        "inline_icmp_snat",
-        "inline_icmp_v6",
-        "inline_one_armed",
-        "inline_own_traffic",
-        "inline_refused",
-        "inline_refused_v6",
-        "inline_reply_too_big",
-        "inline_same_name_twice",
-        "inline_snat",
-        "inline_snat_v6",
-        "inline_tcp_v4",
-        "inline_tcp_v6",
-        "inline_too_big",
-        "inline_traceroute_v4",
-        "inline_traceroute_v6",
-        "inline_udp",
-        "inline_udp_v6",
-        "inline_way_back",
-    ]
-)
+OPEN: frozenset[str] = frozenset()
 
 
 @contextmanager

@@ -57,9 +57,11 @@ static ALWAYS_INLINE int is_extension(__u8 protocol)
 /* Walk over one extension header; returns whether it makes sense. */
 static ALWAYS_INLINE int skip_extension(struct xdp_md *ctx, struct chain *chain)
 {
-    const struct extension *header = part_of(ctx, chain->at, sizeof(*header));
-    __u32 bytes = sizeof(*header);
+    const struct extension *header;
+    __u32 at = chain->at, bytes = sizeof(*header);
 
+    UNKNOWN(at); /* else the end that is checked below is taken for a bound here */
+    header = part_of(ctx, at, sizeof(*header));
     if (!header || chain->at + bytes > chain->end)
         return 0;
     if (chain->protocol == ROUTING && header->left)

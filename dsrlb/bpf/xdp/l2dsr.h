@@ -20,7 +20,12 @@ static ALWAYS_INLINE void readdress_link(struct ethhdr *link, const struct hop *
 /* The way to a target; 0: there is none now. */
 static ALWAYS_INLINE const struct hop *hop_to(const struct target *target)
 {
-    return target->hop_in_use > 1 ? 0 : &target->hop[target->hop_in_use & 1];
+    __u32 place = target->hop_in_use;
+
+    if (place > 1)
+        return 0;
+    UNKNOWN(place);
+    return &target->hop[place & 1];
 }
 
 static ALWAYS_INLINE int send_l2dsr(struct xdp_md *ctx)

@@ -219,12 +219,14 @@ static ALWAYS_INLINE void clamp(struct xdp_md *ctx, const struct wrapping *how, 
 static ALWAYS_INLINE int wrap(struct xdp_md *ctx, const struct wrapping *how)
 {
     struct ethhdr *link = (void *)(long)ctx->data;
+    void *end = (void *)(long)ctx->data_end;
     int ip_bytes = is_v4(how->target) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
     int payload_bytes = how->overhead - ip_bytes + how->inner_bytes;
     __u8 protocol = how->encap == IPIP ? how->inner_protocol : IPPROTO_UDP;
     struct udphdr *udp = (void *)(link + 1) + ip_bytes;
 
-    if ((void *)(udp + 1) + GUE_BYTES > (void *)(long)ctx->data_end)
+    /* The second is for the verifier, for which either version may follow: a packet has a header of its own. */
+    if ((void *)(udp + 1) + GUE_BYTES > end || (void *)(link + 1) + sizeof(struct ipv6hdr) > end)
         return 0;
     if (how->encap != IPIP)
         wrap_in_udp(udp, how, payload_bytes);

@@ -195,10 +195,10 @@ struct race { /* of a service, by id: what the counter and least cursors remembe
  * Flows: a line is a flow.  A bucket of eight lines is one map value; a flow is in one of two buckets, whose
  * numbers are two parts of its hash, at the first free line from a place that the hash says (flows.h).
  *
- *     0          40        44       46        48      49     50     52        54    56      64
- *     +----------+---------+--------+---------+-------+------+------+---------+-----+-------+
- *     | key      | until_s | target | edition | state | bits | port | service |     | spare |
- *     +----------+---------+--------+---------+-------+------+------+---------+-----+-------+
+ *     0          40        44       46        48      49     50     52        54         56     64
+ *     +----------+---------+--------+---------+-------+------+------+---------+----------+------+
+ *     | key      | until_s | target | edition | state | bits | port | service | stand_in | back |
+ *     +----------+---------+--------+---------+-------+------+------+---------+----------+------+
  *
  * target 0: the line is free.  It is over when now > until_s: then its line may be taken.
  */
@@ -214,13 +214,54 @@ struct flow {
     __u8 bits;
     __be16 nat_port; /* inline: the client's port as the server sees it */
     __u16 service;   /* id of the service that recorded it: its target's own */
-    __u16 pad1;
-    __u64 spare;
+    __u16 stand_in;  /* HAS_PORT: who stands in for the client, by place in stand_ins */
+    __u64 back;      /* HAS_NAME: digest of the way that the client's last packet came by */
 };
 
 #define FLOWS_A_BUCKET 8
 struct flow_bucket {
     struct flow flow[FLOWS_A_BUCKET];
+};
+
+/* Inline: the two names of a flow, and the way back to its client (flows.Translation).  It stands in `replies`
+ * under the second name, that of the server's packets; the first one is in it.  The second can be told from the
+ * flow's line as well: the target's address and port, the client's or its stand-in's, nat_port. */
+#define BACK_LINK_BYTES 22 /* MAC addresses, two VLAN tags, type */
+struct translation {
+    struct flow_key key; /* the first name */
+    __u32 hash;          /* flow_hash of it */
+    __u32 back_ifindex;
+    __u8 back_link[BACK_LINK_BYTES]; /* the link header towards the client */
+    __u8 link_bytes;                 /* so much of it */
+    __u8 pad;
+};
+
+/* fragments.py, of a server: both names of the flow that a datagram belongs to. */
+struct reply_owner {
+    __u32 until_s;
+    __u32 is_ours; /* 0: the server sends it on its own account */
+    struct flow_key key;
+    struct flow_key name;
+};
+
+/* ports.py: towards one server's address and port, from one source, in one protocol.  The ring's bits stand in
+ * ARCS arcs, each of which is there only while a port in it is in use. */
+#define FIRST_PORT 1024
+#define RING_PORTS 64512
+#define ARC_WORDS 48
+#define ARC_PORTS 3072 /* 64 * ARC_WORDS */
+#define ARCS 21        /* RING_PORTS / ARC_PORTS */
+
+struct ring { /* by a second name whose port is 0 */
+    __u32 head; /* the port looked at next, counted from FIRST_PORT */
+    __u32 pad;
+    __s64 used; /* ports in use, about */
+};
+struct arc { /* by the ring's key, with the number of the arc in zero[0] */
+    struct bpf_spin_lock lock;
+    __u32 used;
+    __u64 full; /* a bit for each word without a free port */
+    __u64 word[ARC_WORDS]; /* a bit for each port in use */
 };
 
 /* What a template keeps: persistence.Template, keyed by service key (20) and client network (16). */

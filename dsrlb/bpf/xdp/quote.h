@@ -74,6 +74,7 @@ static ALWAYS_INLINE int read_quote(struct xdp_md *ctx, const struct job *job, s
                                 : read_quoted_ipv6(ctx, job->end, quote);
     if (!is_read)
         return 0;
+    FORGET(); /* where the frame begins: a pointer that was narrowed meanwhile is none for older kernels */
     ports = part_of(ctx, quote->l4_at, 2 * sizeof(*ports));
     if (!ports || quote->l4_at + 2 * sizeof(*ports) > job->end)
         return 0;

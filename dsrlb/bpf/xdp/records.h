@@ -9,6 +9,7 @@
 #define DSRLB_XDP_RECORDS_H
 
 #include "flows.h"
+#include "names.h"
 #include "states.h"
 #include "steps.h"
 
@@ -28,6 +29,7 @@ static ALWAYS_INLINE void tally(__u32 target, __u8 state, __s64 change)
 /* Give back what a flow held beside its line; `ended` is what stood there. */
 static ALWAYS_INLINE void end_flow(const struct flow *ended)
 {
+    forget_name(ended);
     tally(ended->target, ended->state, -1);
 }
 
@@ -121,7 +123,8 @@ static ALWAYS_INLINE void write_line(struct flow *line, const struct flow *recor
     line->bits = 0;
     line->nat_port = 0;
     line->service = record->service;
-    line->spare = 0;
+    line->stand_in = 0;
+    line->back = 0;
     KEEP_ORDER();
     *(volatile __u16 *)&line->target = record->target;
 }

@@ -10,6 +10,7 @@
  *       piece     a later fragment: where its first piece went     -> the same
  *       message   ICMP to a VIP: echo, errors about a flow         -> the same
  *       reply     what inline servers send
+ *         about_request, about_reply                               errors about translated packets
  *       tell      an answer of the balancer's own to the sender: too big, time exceeded, refused
  *
  * Each step is a program of its own, reached by a tail call: it has the verifier's full budget and a stack of
@@ -35,6 +36,8 @@ enum step {
     MODE_L2DSR,
     MODE_L3DSR,
     MODE_INLINE,
+    ABOUT_REQUEST,
+    ABOUT_REPLY,
     STEPS
 };
 

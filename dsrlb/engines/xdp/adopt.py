@@ -29,12 +29,17 @@ _FILTERS = struct.Struct("=16x4Q16x")
 
 
 class Found:
-    """Maps as they were found: arrays whole, and the keys of ``members``."""
+    """Maps as they were found: arrays whole, and others as numbers by key."""
 
     def __init__(
-        self, sizes: Sizes, read: Callable[[str], bytes], slots: NDArray[np.uint16], members: dict[bytes, int]
+        self,
+        sizes: Sizes,
+        read: Callable[[str], bytes],
+        slots: NDArray[np.uint16],
+        numbers: Callable[[str], dict[bytes, int]],
     ) -> None:
-        self.sizes, self.slots, self.members = sizes, slots, members
+        self.sizes, self.slots = sizes, slots
+        self.members, self.servers, self.answering = map(numbers, ("members", "servers", "answering"))
         self.front = np.frombuffer(read("front"), layout.FRONT_BUCKET).copy()
         self.vips = np.frombuffer(read("vips"), layout.VIP_BUCKET).copy()
         self.services = np.frombuffer(read("services"), layout.SERVICE)
@@ -61,6 +66,7 @@ class _Adoption:
         self._vips()
         self._interfaces()
         self._sources()
+        self._servers()
         standing = (held.standing for held in self.allocation.services.values())
         self.allocation.room = Room(found.sizes.slots, [one for it in standing for one in it if one.slots])
 
@@ -202,6 +208,11 @@ class _Adoption:
             allocation.sources.setdefault(self.found.sources[place].tobytes(), place)
         used = set(allocation.sources.values())
         allocation.free_sources = [one for one in allocation.free_sources if one not in used]
+
+    def _servers(self) -> None:
+        found = self.found
+        self.allocation.servers = set(found.servers)
+        self.allocation.answering = {key[:_KEY_BYTES]: bool(yes) for key, yes in found.answering.items()}
 
 
 def extent(service: Any, first: str, count: str) -> Extent:

@@ -71,6 +71,8 @@ class Allocation:
         self.vip_lines = np.zeros(sizes.vips, layout.VIP_BUCKET)
         self.interfaces: dict[int, bytes] = {}  # by place
         self.filters = Filters()
+        self.servers: set[bytes] = set()  # ForwardingTable.servers, and .answering
+        self.answering: dict[bytes, bool] = {}
         self.sources: dict[bytes, int] = {}
         self.free_sources = list(range(SOURCES - 1, 0, -1))
 

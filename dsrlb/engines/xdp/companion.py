@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 
 from dsrlb.datapath import decide
 from dsrlb.engines.xdp.install import Tables
-from dsrlb.engines.xdp.recall import Datagrams, Flows, Templates
+from dsrlb.engines.xdp.recall import Datagrams, Flows, ReplyDatagrams, Templates
 from dsrlb.errors import DsrlbError
 from dsrlb.model import PASS_REASONS, Reason
 from dsrlb.state import Path, State, Verdict, expire, forget_others
@@ -52,7 +52,13 @@ class Companion:
     def __init__(self, tables: Tables, learn: Learn = lambda paths: None) -> None:
         self._tables = tables
         self._flows, self._datagrams = Flows(tables), Datagrams(tables)
-        self.state = State(flows=self._flows, templates=Templates(tables), fragments=self._datagrams)
+        self._replies = ReplyDatagrams(tables)
+        self.state = State(
+            flows=self._flows,
+            templates=Templates(tables),
+            fragments=self._datagrams,
+            reply_fragments=self._replies,
+        )
         self.program_on: frozenset[int] = frozenset()  # interfaces where the program has counted already
         self._learn, self._learned = learn, dict(self.state.paths)
 
@@ -76,13 +82,13 @@ class Companion:
     @property
     def holds(self) -> bool:
         """Whether pieces wait for a first one that may come at any time."""
-        return self._datagrams.held_bytes > 0
+        return self._datagrams.held_bytes + self._replies.held_bytes > 0
 
     def late(self, table: ForwardingTable, now_s: int) -> list[Verdict]:
         """Return the verdicts on held pieces whose first piece is on record by now."""
         self._flows.table = table
         verdicts: list[Verdict] = []
-        for arrival in self._datagrams.due(now_s):
+        for arrival in [*self._datagrams.due(now_s), *self._replies.due(now_s)]:
             self.state.reasons[_HELD] -= 1
             frame, ifindex, _, _, offload = arrival
             verdicts.append(decide(frame, ifindex, table, self.state, now_s, offload))

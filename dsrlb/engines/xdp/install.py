@@ -77,7 +77,7 @@ class Tables:
 
     def adopt(self) -> ForwardingTable:
         """Take over what stands in the maps; return it as a table, without what the program does not need."""
-        found = Found(self.loaded.sizes, self._read, self.slots, self._members())
+        found = Found(self.loaded.sizes, self._read, self.slots, self._numbers)
         self.allocation, repairs = adopt(found)
         self._carry_out(repairs)
         self.table = recovered(self.allocation, self.slots)
@@ -87,8 +87,8 @@ class Tables:
         table = self.loaded.maps[name]
         return bpf_maps.values(table, self.loaded.entries[name])
 
-    def _members(self) -> dict[bytes, int]:
-        table = self.loaded.maps["members"]
+    def _numbers(self, name: str) -> dict[bytes, int]:
+        table = self.loaded.maps[name]
         values = {key: bpf_maps.lookup(table, key) for key in bpf_maps.keys(table)}
         return {key: _INDEX.unpack(value)[0] for key, value in values.items() if value is not None}
 

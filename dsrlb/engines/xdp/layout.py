@@ -36,13 +36,17 @@ RUNS = (Cursor.LEAST,)  # cursors that go through a list of targets
 KEPT = (
     *("setup", "front", "vips", "services", "current", "slots", "targets", "loads", "races", "sources"),
     *("interfaces", "counts", "reasons", "flows", "flow_locks", "templates", "fragments", "members"),
+    *("servers", "answering", "replies", "stand_ins", "rings", "arcs", "reply_fragments"),
 )
-PASSING = ("steps", "jobs", "seens", "courses", "sweeps", "allowances", "budget", "told_networks")
+PASSING = (
+    *("steps", "jobs", "seens", "courses", "namings", "retellings"),
+    *("sweeps", "allowances", "budget", "told_networks"),
+)
 
 # enum step: the programs that are reached by tail calls, by place in the map `steps`.
 STEPS = (
     *("classify", "own", "forward", "begin", "piece", "message", "reply", "tell"),
-    *("l2dsr", "l3dsr", "inline"),
+    *("l2dsr", "l3dsr", "inline", "about_request", "about_reply"),
 )
 
 
@@ -174,8 +178,8 @@ FLOW = np.dtype(
         ("bits", "u1"),
         ("nat_port", ">u2"),
         ("service", "u2"),
-        ("pad1", "u2"),
-        ("spare", "u8"),
+        ("stand_in", "u2"),
+        ("back", "u8"),
     ]
 )
 FLOW_BUCKET = np.dtype([("flow", FLOW, FLOWS_A_BUCKET)])

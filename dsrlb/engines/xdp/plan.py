@@ -28,6 +28,7 @@ from dsrlb.engines.xdp.allocation import Allocation, Held
 from dsrlb.engines.xdp.layout import ServiceFlag
 from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Standing, TargetLine, flags_of, service_line
 from dsrlb.engines.xdp.plan_front import FrontPlan, check_interfaces
+from dsrlb.engines.xdp.plan_servers import ServerPlan
 from dsrlb.engines.xdp.plan_targets import INDEX, Memory, Stages, TargetPlan
 from dsrlb.engines.xdp.room import NOWHERE, Extent
 from dsrlb.engines.xdp.sizes import WAY_OUT, lines_for
@@ -77,6 +78,7 @@ class _Plan:
         self.stages = Stages()
         self.targets = TargetPlan(allocation, memory, paths, self.stages)
         self.front = FrontPlan(allocation)
+        self.servers = ServerPlan(allocation, table)
         self.switches: list[Held] = []
         self.given_back: list[Callable[[], None]] = []  # done behind `over`
         self.recorded = _recorded(allocation, memory)
@@ -84,6 +86,7 @@ class _Plan:
     def writes(self) -> Iterator[Write]:
         """Yield all of it."""
         yield from self._forget()
+        yield from self.servers.add()
         gone = [held for key, held in self.allocation.live.items() if key not in self.table.services]
         recording = {held.key for held in self.allocation.services.values() if self._may_record(held)}
         for service in self.table.services.values():
@@ -95,6 +98,7 @@ class _Plan:
         yield from self.front.set_interfaces(self.table, widely=True)
         yield from self._remove(gone)
         yield from self._finish()
+        yield from self.servers.remove()
         yield from self.front.set_interfaces(self.table, widely=False)
 
     # --- records of another time ------------------------------------------------------------------

@@ -14,6 +14,8 @@ from dsrlb.engines.xdp.program import Loaded
 from dsrlb.flows import BackendCount
 from dsrlb.wire.flowhash import flow_hash
 
+_NUMBERS = ("state", "until_s", "nat_port", "bits", "stand_in")
+
 
 class Record(NamedTuple):
     """A flow's record."""
@@ -24,6 +26,7 @@ class Record(NamedTuple):
     until_s: int
     nat_port: int  # 0: none
     bits: int
+    stand_in: int  # place in `stand_ins`
 
 
 def reasons(loaded: Loaded) -> list[int]:
@@ -67,5 +70,4 @@ def _record(tables: Tables, line: np.void) -> Record | None:
     names = tables.names(int(line["target"]))
     if names is None:
         return None
-    state, until_s, nat_port, bits = (int(line[name]) for name in ("state", "until_s", "nat_port", "bits"))
-    return Record(*names, state, until_s, nat_port, bits)
+    return Record(*names, *(int(line[name]) for name in _NUMBERS))

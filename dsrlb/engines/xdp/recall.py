@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from dsrlb.engines.xdp import reading
 from dsrlb.engines.xdp.install import Tables
+from dsrlb.engines.xdp.rings import Rings
+from dsrlb.engines.xdp.translations import reply_owner, translation_of_flow, translation_of_reply
 from dsrlb.flows import TIMEOUT_S, BackendCount, Flow, FlowTable
 from dsrlb.fragments import FragmentTable
 from dsrlb.host import bpf_maps
@@ -27,6 +29,8 @@ class Flows(FlowTable):
         self.table = EMPTY
         self._tables = tables
         self.get = self._read  # type: ignore[assignment]  # there a dictionary's own, for speed
+        self.replies = Replies(self)  # type: ignore[assignment]  # there a dictionary
+        self.ports = Rings(tables.loaded)  # type: ignore[assignment]  # ports are the program's to take
 
     def _read(self, key: bytes) -> Flow | None:
         record = reading.flow(self._tables, key)
@@ -35,7 +39,15 @@ class Flows(FlowTable):
         service = self.table.services.get(record.service)
         timeouts_s = service.timeouts_s if service is not None else TIMEOUT_S
         seen_s = record.until_s - timeouts_s[record.state]
-        return Flow(record.backend, record.state, seen_s, BackendCount(), timeouts_s)
+        flow = Flow(record.backend, record.state, seen_s, BackendCount(), timeouts_s)
+        flow.translation = translation_of_flow(self._tables.loaded, key, record)
+        return flow
+
+    def of_reply(self, reply_key: bytes) -> Flow | None:
+        """Return the flow that has this second name."""
+        translation = translation_of_reply(self._tables.loaded, reply_key)
+        flow = self._read(translation.key) if translation is not None else None
+        return flow if flow is not None and flow.translation == translation else None
 
     def has_room(self, key: bytes) -> bool:
         """Say no: records are the program's to make."""
@@ -43,6 +55,13 @@ class Flows(FlowTable):
 
     def forget(self, key: bytes) -> None:
         """Do nothing: the program has, or will."""
+
+
+class Replies:
+    """Flows on record by their second names."""
+
+    def __init__(self, flows: Flows) -> None:
+        self.get = flows.of_reply
 
 
 class Templates(TemplateTable):
@@ -86,3 +105,19 @@ class Datagrams(FragmentTable):
         for key in waiting:
             if self.owner(key, now_s) is not None:
                 yield from self._release(self._datagrams.pop(key))
+
+
+class ReplyDatagrams(Datagrams):
+    """The same of servers' datagrams."""
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__(tables)
+        self._map = tables.loaded.maps["reply_fragments"]
+
+    def owner(self, key: bytes, now_s: int) -> tuple[bytes, bytes] | None:
+        """Return both names of the flow of the datagram's first piece, if it has been seen."""
+        value = bpf_maps.lookup(self._map, key.ljust(_DATAGRAM_BYTES, b"\0"))
+        if value is None:
+            return FragmentTable.owner(self, key, now_s)
+        until_s, names = reply_owner(value)
+        return names if now_s <= until_s else None

@@ -88,6 +88,9 @@ def max_entries(sizes: Sizes) -> Mapping[str, int]:
         "sources": SOURCES,
         "interfaces": layout.INTERFACES,
         "flows": sizes.flows,
+        "replies": sizes.max_flows,
+        "servers": sizes.targets,
+        "answering": sizes.targets,
     }
 
 
