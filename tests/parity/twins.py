@@ -166,11 +166,10 @@ class Twins:
 
 
 def _forget_services(state: State, table: ForwardingTable) -> None:
-    """Forget services that are gone; the program keeps the counters of all backends that a service had."""
+    """Forget services that are gone; the program keeps what their backends counted while there is room."""
     counts = dict(state.backends)
     forget_others(state, table)
-    there = table.services.keys() | {names[0] for names in state.backends}
-    state.backends.update({names: count for names, count in counts.items() if names[0] in there})
+    state.backends.update(counts)
 
 
 def _change(after: list[int], before: list[int]) -> dict[int, int]:

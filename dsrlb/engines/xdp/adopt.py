@@ -95,6 +95,8 @@ class _Adoption:
         service = self.found.services[line]
         held = self.allocation.hold(key, int(service["id"]))
         held.line, held.value, held.is_live = line, service.tobytes(), is_live
+        if not is_live:
+            self.allocation.gone[key] = None
         if is_live:
             held.standing = Standing(
                 extent(service, "slots", "slot_count"),

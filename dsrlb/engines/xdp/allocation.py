@@ -30,7 +30,7 @@ class Start:
 
 @dataclass
 class Held:
-    """A service that has an id: it is in the table, or was, and flows of it are still on record."""
+    """A service that has an id: it is in the table, or was."""
 
     key: bytes
     id: int
@@ -56,6 +56,7 @@ class Allocation:
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes
         self.services: dict[bytes, Held] = {}
+        self.gone: dict[bytes, None] = {}  # those of them that are not in the front, in order
         self.key_of: dict[int, bytes] = {}  # by id
         self.free_lines = list(range(sizes.services - 1, 0, -1))
         self.free_ids = list(range(sizes.services - 1, 0, -1))
@@ -94,7 +95,7 @@ class Allocation:
 
     def release(self, held: Held) -> None:
         """Take a service's id back."""
-        del self.services[held.key], self.key_of[held.id]
+        del self.services[held.key], self.gone[held.key], self.key_of[held.id]
         self.free_ids.append(held.id)
 
     @property

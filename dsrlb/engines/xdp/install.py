@@ -23,6 +23,8 @@ from dsrlb.host import bpf_maps
 from dsrlb.table import EMPTY, ForwardingTable
 
 _INDEX = struct.Struct("=I")
+_TARGET_IN = {"templates": struct.Struct("=I"), "fragments": struct.Struct("=6xH")}  # as in layout.h
+_A_BATCH = 16_384
 
 
 class Tables:
@@ -66,7 +68,9 @@ class Tables:
         if not table.servers:
             set_setup(self.loaded, has_servers=False)
         self.table, self.paths = table, paths
-        self.before = {names: count for names, count in self.before.items() if names[0] in table.services}
+        self.before = {
+            names: count for names, count in self.before.items() if names[0] in self.allocation.services
+        }
 
     def tidy(self) -> None:
         """Forget what no record refers to any more: services that are gone, and to look for records at all.
@@ -111,6 +115,8 @@ class Tables:
                 bpf_maps.update_batch(self.loaded.maps[name], entries)
             elif kind is PutKey:
                 self._put_keys(name, [one for one in group if isinstance(one, PutKey)])
+            elif kind is Restart:
+                self._restart([one for one in group if isinstance(one, Restart)])
             else:
                 for one in group:
                     self._write(one)
@@ -122,18 +128,28 @@ class Tables:
             if one.value is None:
                 bpf_maps.delete(table, one.key)
 
+    def _restart(self, restarts: list[Restart]) -> None:
+        """Let targets begin anew: what they counted stays their former backends', whom nothing leads here."""
+        for target, names in restarts:
+            if names[0]:
+                count = counted(self.loaded, self.loads, target)
+                self.before[names] = added(self.before.get(names), count)
+            bpf_maps.update(self.loaded.maps["counts"], _INDEX.pack(target), zeroed(self.loaded))
+            self.loads[target] = np.zeros((), layout.LOAD)
+        indices = {one.target for one in restarts}
+        for name, at in _TARGET_IN.items():
+            table = self.loaded.maps[name]
+            for batch in bpf_maps.batches(table, _A_BATCH):
+                for key, value in batch:
+                    if at.unpack_from(value)[0] in indices:
+                        bpf_maps.delete(table, key)
+
     def _write(self, write: Write) -> None:
         match write:
             case Fill(first, targets):
                 self.slots[first : first + len(targets)] = targets
             case SetLoad(target, member, value):
                 self.loads[member][target] = value
-            case Restart(target, names):
-                if names[0]:
-                    count = counted(self.loaded, self.loads, target)
-                    self.before[names] = added(self.before.get(names), count)
-                bpf_maps.update(self.loaded.maps["counts"], _INDEX.pack(target), zeroed(self.loaded))
-                self.loads[target] = np.zeros((), layout.LOAD)
             case Settle():
                 self._settled()
 

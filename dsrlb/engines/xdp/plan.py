@@ -85,7 +85,6 @@ class _Plan:
 
     def writes(self) -> Iterator[Write]:
         """Yield all of it."""
-        yield from self._forget()
         yield from self.servers.add()
         gone = [held for key, held in self.allocation.live.items() if key not in self.table.services]
         recording = {held.key for held in self.allocation.services.values() if self._may_record(held)}
@@ -105,7 +104,7 @@ class _Plan:
 
     def _may_record(self, held: Held) -> bool:
         """Return whether a service has records, or may have begun one since that was looked at."""
-        return held.id in self.recorded or bool(held.flags & _MAKES_RECORDS)
+        return held.id in self.recorded or (held.is_live and bool(held.flags & _MAKES_RECORDS))
 
     def _looked_up_by(self, service: CompiledService) -> set[bytes]:
         """Return the keys of services whose records packets of this one may belong to.
@@ -120,22 +119,33 @@ class _Plan:
         gone = (key for key, held in self.allocation.services.items() if key not in self.table.services)
         return {service.key, *(key for key in gone if key[:16] == vip and key[18:] == tail)}
 
-    def _forget(self) -> Iterator[Write]:
-        """Yield what frees ids and targets of services that are gone, and of which no flow is on record."""
+    def _need_service(self) -> None:
+        """See to it that there is an id and a line for one more service, if there can be.
+
+        A service that is gone keeps its own, and what it has counted, for as long as nobody needs them.
+        """
         allocation = self.allocation
-        for held in [one for one in allocation.services.values() if not one.is_live]:
-            if held.key in self.table.services or held.id in self.recorded:
-                continue
-            for index in np.flatnonzero(allocation.id_of == held.id).tolist():
-                backend = allocation.lines.pop(index).key
-                del allocation.target_of[held.id, backend], allocation.retired[index]
-                allocation.id_of[index] = 0
-                allocation.free_targets.append(index)
-                yield Put("targets", index, TargetLine().pack())
-                yield Restart(index, (held.key, backend))
-            yield Put("services", held.line, _NO_SERVICE)
-            allocation.release(held)
-            allocation.free_lines.append(held.line)
+        if allocation.free_ids and allocation.free_lines:
+            return
+        for key in allocation.gone:
+            held = allocation.services[key]
+            if held.id not in self.recorded and key not in self.table.services:
+                self._forget(held)
+                return
+
+    def _forget(self, held: Held) -> None:
+        """Give back all that a service has that is gone, and of which no flow is on record."""
+        allocation, stages = self.allocation, self.stages
+        for index in np.flatnonzero(allocation.id_of == held.id).tolist():
+            backend = allocation.lines.pop(index).key
+            del allocation.target_of[held.id, backend], allocation.retired[index]
+            allocation.id_of[index] = 0
+            allocation.free_targets.append(index)
+            stages.restarts.append(Restart(index, (held.key, backend)))
+            stages.blanks.append(Put("targets", index, TargetLine().pack()))
+        stages.blanks.append(Put("services", held.line, _NO_SERVICE))
+        allocation.release(held)
+        allocation.free_lines.append(held.line)
 
     # --- one service ------------------------------------------------------------------------------
 
@@ -154,6 +164,7 @@ class _Plan:
 
     def _prepare(self, service: CompiledService, *, looks_up: bool) -> Iterator[Write]:
         """Fill in all that a service's new line refers to, and the line, if there is to be another one."""
+        self._need_service()
         held, over = self._held(service), len(self.stages.over)
         indices = self.targets.targets_of(held, service)
         self.targets.shares_of(held, service, indices)
@@ -183,7 +194,8 @@ class _Plan:
                 raise HostError(f"the program has no room for one more service: {WAY_OUT}.")
             held = allocation.hold(service.key, allocation.free_ids.pop())
         if not held.is_live:
-            held.start, held.running = None, ()
+            held.start = None
+            allocation.gone.pop(held.key, None)
             self.stages.loads.append(Put("races", held.id, _NEVER_SEEN))
         return held
 
@@ -253,8 +265,9 @@ class _Plan:
             self.stages.over.append(self.front.forget_service(held))
             left = set(held.standing) - {NOWHERE}
             self.given_back += [partial(self.allocation.room.give, extent) for extent in left]
-            held.members, held.running, held.compiled, held.is_live = (), (), None, False
-            held.standing = NOWHERE_AT_ALL
+            held.members, held.running, held.compiled, held.standing = (), (), None, NOWHERE_AT_ALL
+            held.is_live = False
+            self.allocation.gone[held.key] = None
 
     def _finish(self) -> Iterator[Write]:
         """Yield what waits for packets that are under way by old lines; give back what is over."""

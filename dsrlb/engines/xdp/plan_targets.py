@@ -45,6 +45,8 @@ class Stages:
     """Writes in the order in which they are safe: each stage after all of the one before."""
 
     def __init__(self) -> None:
+        self.restarts: list[Write] = []  # of targets that get another backend
+        self.blanks: list[Write] = []
         self.fills: list[Write] = []  # slots
         self.sources: list[Write] = []
         self.targets: list[Write] = []  # fresh ones, and hops into copies that are not in use
@@ -57,7 +59,8 @@ class Stages:
     def before_switch(self) -> Iterator[Write]:
         """Yield, and forget, all that is written before services go over to their new lines."""
         for stage in (
-            self.fills, self.sources, self.targets, self.flips, self.loads, self.members, self.lines,
+            self.restarts, self.blanks, self.fills, self.sources, self.targets, self.flips, self.loads,
+            self.members, self.lines,
         ):  # fmt: skip
             yield from stage
             stage.clear()
@@ -134,7 +137,7 @@ class TargetPlan:
             if loads["active"][index] + loads["inactive"][index] <= 0:
                 backend = allocation.lines[index].key
                 del allocation.retired[index], allocation.target_of[int(allocation.id_of[index]), backend]
-                self._stages.targets.append(Restart(index, (service, backend)))
+                self._stages.restarts.append(Restart(index, (service, backend)))
                 return index
         raise HostError(
             f"the program has room for {allocation.sizes.targets - 1} backends, removed ones that still have "
