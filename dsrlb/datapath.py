@@ -127,6 +127,8 @@ def _forward(arrival: Arrival, table: ForwardingTable, state: State, now_s: int)
     key = l4.flow_key(src, dst, frame[at : at + 4], protocol)
     target = pick_backend(service, key, flags, state, now_s)
     if target is None:
+        if service.refuses and (flags is None or flags & (l4.SYN | l4.ACK) == l4.SYN):
+            return refuse(arrival, Reason.REFUSED, state, now_s)
         return stop(state, _UNRESOLVED if service.slots else _NO_BACKEND)
     reply_key = b""
     if service.mode.sees_replies:

@@ -4,6 +4,9 @@ A flow on record keeps its backend.  One without is where the slots say, or, whi
 where the former ones say (``dsrlb/transition.py``); a new one is picked by the service's cursor.  It is
 recorded if the slots alone will not lead its next packet to the same backend.  Where clients are to stay
 with a server, a new flow goes to that of its client's template (``dsrlb/persistence.py``).
+
+A backend that is down takes the packets of TCP connections under way, while it can be reached: where it has
+died its host resets them, and clients know at once.  All else that was to go there is picked anew.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ def pick_backend(
         return _pick_unrecorded(service, key, flags, state, now_s)
     if not flow.is_over(now_s) and not (flags and begins_anew(flow.state, flags)):
         target = service.by_key.get(flow.backend)
-        if target is not None and target.hop is not None:
+        is_under_way = flags is not None and not flags & l4.SYN
+        if target is not None and target.hop is not None and (target.up or is_under_way):
             flow.seen_s, flow.timeouts_s = now_s, service.timeouts_s
             if flags is not None:
                 state_now = next_state(flow.state, flags)
@@ -43,7 +47,7 @@ def pick_backend(
             if is_told_by_slots(service, key) and target is pick_by_hash(service, key):
                 state.flows.forget(key)  # left over from when slots changed hands
             return target
-        if target is not None and flags is not None and not flags & l4.SYN:
+        if target is not None and is_under_way:
             return None
     target = _pick_unrecorded(service, key, flags, state, now_s)
     if is_told_by_slots(service, key):
@@ -62,10 +66,10 @@ def _pick_unrecorded(
         if opens and owner is not None:
             count_of(state, service, owner).flows += 1
         return owner
-    if owner is not None and owner.hop is None:
-        if flags is not None and not opens:
-            return None
+    if owner is not None and (opens or flags is None) and not (owner.hop and owner.up):
         owner = None
+    if owner is not None and owner.hop is None:
+        return None
     if not state.flows.has_room(key):  # what its next packet will get, this one gets
         target = owner or pick_by_hash(service, key)
         _persist(service, key, target, FlowState.SYN_RECEIVED, state, now_s)
@@ -150,7 +154,7 @@ def _hashed(prefixes: tuple[int, int] | None, key: bytes) -> int:
 def _pick_new(service: CompiledService, key: bytes, state: State, now_s: int) -> Target | None:
     """Pick for a new flow: its client's backend, whose turn it is, who has the least load, or by hash."""
     kept = _persisted(service, key, state, now_s)
-    if kept is not None and kept.hop is not None and kept.weight:
+    if kept is not None and kept.hop is not None and kept.up and kept.weight:
         return kept
     if not len(service.slots):
         return None

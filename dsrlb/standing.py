@@ -4,9 +4,9 @@
 
                  new flows    TCP under way    UDP under way
     up           its share    goes there       goes there
-    drained      none         goes there       goes there         as with weight 0
-    down         none         goes there       is picked anew     by health: a dead process resets, clients know
-    disabled     none         goes there       is picked anew     by the operator's word
+    drained      none         goes there       goes there       as with weight 0
+    down         none         goes there       is picked anew   by health; a dead process resets: clients know
+    disabled     none         goes there       is picked anew   by the operator's word
 
 Where no backend of a service takes new flows since all fail their checks, and the service says to keep
 sending (``Service.on_all_down``), those that are down count as up.

@@ -30,7 +30,7 @@ static ALWAYS_INLINE __u32 pick_new(const struct service *service, const struct 
 {
     __u32 kept = persisted(service, seen);
 
-    if (kept && has_hop(kept) && has_weight(kept))
+    if (kept && takes_new(kept))
         return kept;
     if (!service->slot_count)
         return 0;

@@ -102,6 +102,7 @@ enum encap { IPIP, GUE, GUE1 };
 #define PLAIN 0x40        /* IPv4 packets of it may take the short way of plain.h */
 #define HASHES_CLIENT 0x80 /* slots go by the client's network (prefix4, prefix6), else by the flow */
 #define FORMER_HASHES_CLIENT 0x100
+#define REFUSES 0x200     /* no backend can take new flows: who opens one is told so */
 
 #define FLOW_STATES 5 /* flows.FlowState: UDP, SYN_RECEIVED, ESTABLISHED, FIN_WAIT, CLOSED */
 enum flow_state { UDP_FLOW, SYN_RECEIVED, ESTABLISHED, FIN_WAIT, CLOSED };
@@ -153,6 +154,7 @@ struct hop { /* 16 bytes */
 #define MEMBER 0x02   /* is a backend of its service now; without: only records of flows refer to it */
 #define IS_V4 0x04    /* address is IPv4 */
 #define HAS_SOURCE 0x08 /* l3dsr: outer source known (source4, or source6 in `sources`) */
+#define UP 0x10       /* without: takes packets of TCP connections under way, and nothing else */
 
 struct target { /* one cache line */
     struct hop hop[2];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
  *
- * Targets as the backends of a service: CompiledService.by_key, and whether one can be reached.
+ * Targets as the backends of a service: CompiledService.by_key, and what may go to one.
  */
 #ifndef DSRLB_XDP_MEMBERS_H
 #define DSRLB_XDP_MEMBERS_H
@@ -31,11 +31,20 @@ static ALWAYS_INLINE int has_hop(__u32 number)
     return target && target->hop_in_use != NO_HOP;
 }
 
-static ALWAYS_INLINE int has_weight(__u32 number)
+/* Whether more than what is under way by TCP may go to a target. */
+static ALWAYS_INLINE int takes_all(__u32 number)
 {
     const struct target *target = bpf_map_lookup_elem(&targets, &number);
 
-    return target && target->flags & WEIGHTED;
+    return target && target->hop_in_use != NO_HOP && target->flags & UP;
+}
+
+/* Whether a template may lead new flows to a target. */
+static ALWAYS_INLINE int takes_new(__u32 number)
+{
+    const struct target *target = bpf_map_lookup_elem(&targets, &number);
+
+    return takes_all(number) && target && target->flags & WEIGHTED;
 }
 
 #endif

@@ -31,11 +31,10 @@ static ALWAYS_INLINE __u32 pick_unrecorded(const struct service *service, struct
             count_flow(owner);
         return owner;
     }
-    if (owner && !has_hop(owner)) {
-        if (seen->is_tcp && !seen->opens)
-            return 0;
+    if (owner && (seen->opens || !seen->is_tcp) && !takes_all(owner))
         owner = 0;
-    }
+    if (owner && !has_hop(owner))
+        return 0;
     seen->owner = owner;
     return BEGINS;
 }
@@ -61,15 +60,16 @@ static ALWAYS_INLINE void touch(const struct service *service, const struct seen
 static ALWAYS_INLINE __u32 pick_backend(const struct service *service, struct seen *seen)
 {
     struct flow *flow = service->flags & LOOKS_UP ? flow_of(&seen->key, seen->hash) : 0;
+    int is_under_way = seen->is_tcp && !(seen->tcp_flags & TH_SYN);
     __u32 target;
 
     if (flow && !is_over(flow, seen->now) && !begins_anew(flow->state, seen->tcp_flags)) {
         target = member_of(service, flow->target);
-        if (target && has_hop(target)) {
+        if (target && (is_under_way ? has_hop(target) : takes_all(target))) {
             touch(service, seen, flow, target);
             return target;
         }
-        if (target && seen->is_tcp && !(seen->tcp_flags & TH_SYN))
+        if (target && is_under_way)
             return 0;
     }
     target = pick_unrecorded(service, seen);

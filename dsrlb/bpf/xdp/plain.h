@@ -174,6 +174,8 @@ static ALWAYS_INLINE int send_plain(struct xdp_md *ctx, const struct plain *pack
 
     if (!target || target->hop_in_use > 1)
         return LONG_WAY;
+    if (found->flow && packet->protocol != IPPROTO_TCP && !(target->flags & UP))
+        return LONG_WAY; /* it is picked anew */
     hop = &target->hop[target->hop_in_use & 1];
     if (found->flow && found->flow->until_s != found->until_s)
         found->flow->until_s = found->until_s;

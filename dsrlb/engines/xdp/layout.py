@@ -62,6 +62,7 @@ class ServiceFlag(IntFlag):
     PLAIN = 0x40
     HASHES_CLIENT = 0x80
     FORMER_HASHES_CLIENT = 0x100
+    REFUSES = 0x200
 
 
 class TargetFlag(IntFlag):
@@ -71,6 +72,7 @@ class TargetFlag(IntFlag):
     MEMBER = 0x02
     IS_V4 = 0x04
     HAS_SOURCE = 0x08
+    UP = 0x10
 
 
 class FlowBit(IntFlag):

@@ -22,7 +22,7 @@ _TARGET = struct.Struct("=16s16s16s4sHHH2sBBH")
 _MEMBER = struct.Struct("=I2s2x16s")
 _INTERFACE = struct.Struct("=I6sH4x4Q16x")
 NO_PORT = bytes(2)
-_WEIGHTED, _MEMBER_FLAG, _IS_V4, _HAS_SOURCE = map(int, TargetFlag)
+_WEIGHTED, _MEMBER_FLAG, _IS_V4, _HAS_SOURCE, _UP = map(int, TargetFlag)
 
 
 class Filters(NamedTuple):
@@ -96,6 +96,7 @@ def flags_of(service: CompiledService, *, looks_up: bool) -> ServiceFlag:
         ServiceFlag.PLAIN: _is_plain(service),
         ServiceFlag.HASHES_CLIENT: service.prefixes is not None,
         ServiceFlag.FORMER_HASHES_CLIENT: former is not None and former.prefixes is not None,
+        ServiceFlag.REFUSES: service.refuses,
     }
     return ServiceFlag(sum(flag for flag, is_so in said.items() if is_so))
 
@@ -188,7 +189,7 @@ def described(
     ``number``: the service's id; ``path_bytes``: what routers said that the way to the backend takes.
     """
     is_v4, source = target.address.startswith(V4_MAPPED), source_of(service, target)
-    flags = _MEMBER_FLAG | (_WEIGHTED if target.weight else 0)
+    flags = _MEMBER_FLAG | (_WEIGHTED if target.weight else 0) | (_UP if target.up else 0)
     flags |= (_IS_V4 if is_v4 else 0) | (_HAS_SOURCE if source else 0)
     source4 = source[12:] if source and is_v4 else bytes(4)
     return before._replace(

@@ -59,7 +59,7 @@ def _service(
         prefixes=_prefixes(line, flags, ServiceFlag.HASHES_CLIENT, ""),
         slots=read(held.standing.slots),
         targets=targets,
-        shares=tuple(int(key in held.running or target.hop is not None) for key, target in _named(targets)),
+        shares=tuple(int(key in held.running or _takes_all(one)) for key, one in _named(targets)),
         by_key=dict(_named(targets)),
         mode=modes.BY_NAME[layout.MODES[int(line["mode"])]],
         options=ModeOptions(
@@ -74,11 +74,16 @@ def _service(
         records_all=ServiceFlag.RECORDS_ALL in flags,
         source=line["source"].tobytes() if ServiceFlag.SNAT in flags else None,
         former=_former(line, flags, read(held.standing.former)),
+        refuses=ServiceFlag.REFUSES in flags,
     )
 
 
 def _named(targets: tuple[Target, ...]) -> list[tuple[bytes, Target]]:
     return [(target.key, target) for target in targets]
+
+
+def _takes_all(target: Target) -> bool:
+    return target.hop is not None and target.up
 
 
 def _target(line: TargetLine, sources: Mapping[int, bytes]) -> Target:
@@ -91,7 +96,8 @@ def _target(line: TargetLine, sources: Mapping[int, bytes]) -> Target:
         ifindex, dst_mac, src_mac = hop_of(line.hop)
         hop = Hop(ifindex, src_mac, dst_mac, line.mtu_bytes, source)
     port = line.port if line.port != NO_PORT else b""
-    return Target(line.key, hop, line.address, port, int(bool(line.flags & TargetFlag.WEIGHTED)))
+    weight, up = int(bool(line.flags & TargetFlag.WEIGHTED)), bool(line.flags & TargetFlag.UP)
+    return Target(line.key, hop, line.address, port, weight, up)
 
 
 def _name(key: bytes) -> str:
