@@ -20,6 +20,7 @@ from dsrlb.model import (
     person_mac,
     wire_address,
 )
+from dsrlb.standing import AS_CONFIGURED, Names, Standing, effective, named
 from dsrlb.table import ForwardingTable, compile_table
 
 SCHEDULERS = "rr", "wrr", "lc", "wlc", "hash", "maglev", "maglev"
@@ -39,6 +40,7 @@ INNER += [(f"2001:db8:2::1{n}", p.mac_bytes(f"02:00:c6:12:02:1{n}")) for n in ra
 OWN = {4: wire_address(ip_address(p.BALANCER_IP)), 6: wire_address(ip_address(p.BALANCER_IP6))}
 PLACES = {"l2dsr": NEAR, "l3dsr": FAR, "inline": INNER}
 VIPS = p.VIP, p.VIP6, p.OTHER_VIP
+FATES = "keep", "reject", "drop"
 PORTS = (80, "tcp"), (53, "udp"), (0, "tcp"), (0, "udp"), (8080, "tcp")
 
 
@@ -49,10 +51,12 @@ class Setting:
     services: tuple[Service, ...]
     hops: Mapping[Address, Hop | None]
     mtus: Mapping[int, int] = field(default_factory=dict)
+    standings: Mapping[Names, Standing] = field(default_factory=dict)
 
     def compiled(self) -> ForwardingTable:
         """Return the forwarding table."""
-        return compile_table(self.services, self.hops, INTERFACES, self.mtus)
+        said = effective(self.services, self.standings)
+        return compile_table(self.services, self.hops, INTERFACES, self.mtus, said)
 
     def without(self, name: str) -> Setting:
         """Return the same without one of its services."""
@@ -60,19 +64,22 @@ class Setting:
 
     def person(self) -> str:
         """Return it as a person reads it: a line for each service."""
-        lines = [_person_service(one, self.hops) for one in self.services]
+        lines = [_person_service(one, self.hops, self.standings) for one in self.services]
         return "\n".join([*lines, f"mtus {dict(self.mtus)}"])
 
 
-def _person_service(service: Service, hops: Mapping[Address, Hop | None]) -> str:
+def _person_service(
+    service: Service, hops: Mapping[Address, Hop | None], standings: Mapping[Names, Standing]
+) -> str:
     behind = []
-    for one in service.backends:
+    for names, one in named(service):
         hop = hops[one.address]
         port = f":{one.port}" if one.port else ""
         way = f"by {hop.ifindex} to {person_mac(hop.dst_mac)}, mtu {hop.mtu_bytes}" if hop else "no hop"
         source = "" if hop is None or hop.source is not None else ", no source"
-        behind.append(f"{one.address}{port} weight {one.weight} ({way}{source})")
-    words = [service.name, service.mode, service.scheduler]
+        stands = f", {standings[names]}" if names in standings else ""
+        behind.append(f"{one.address}{port} weight {one.weight} ({way}{source}{stands})")
+    words = [service.name, service.mode, service.scheduler, service.on_all_down]
     words += [_person_changes(one) for one in (service.options, service.persist, service.timeouts) if one]
     return " ".join((*words, "->", "; ".join(behind)))
 
@@ -102,6 +109,7 @@ def _service(rng: Random, vip: str, port: int, protocol: str, mode: str) -> Serv
         options=_options(rng, mode),
         persist=_persist(rng),
         timeouts=rng.choice((BRIEF, Timeouts())),
+        on_all_down=rng.choice(FATES),  # type: ignore[arg-type]  # they are its words
     )
 
 
@@ -151,10 +159,12 @@ def _hops(
 
 
 def changed(rng: Random, old: Setting, modes: Sequence[str]) -> Setting:
-    """Return a balancer after one more reload, or after a neighbour that was lost or found."""
+    """Return a balancer after one more reload, a neighbour that was lost or found, or a word of health."""
     kind, services = rng.random(), list(old.services)
     which = rng.randrange(len(services))
     one, hops, mtus = services[which], dict(old.hops), old.mtus
+    if rng.random() < 0.4:
+        return replace(old, standings=_standings(rng, one, old.standings))
     if kind < 0.35:  # neighbours
         address = rng.choice(list(hops))
         forgotten = {each: hop for each, hop in hops.items() if each != address}
@@ -173,4 +183,22 @@ def changed(rng: Random, old: Setting, modes: Sequence[str]) -> Setting:
         del services[which]
     else:
         mtus = {p.IFINDEX: rng.choice((576, 1280, 1500))}
-    return Setting(tuple(services), _hops(rng, services, hops), mtus)
+    return Setting(tuple(services), _hops(rng, services, hops), mtus, old.standings)
+
+
+def _standings(rng: Random, service: Service, before: Mapping[Names, Standing]) -> dict[Names, Standing]:
+    """Return standings after something was heard of a backend of a service, or of all."""
+    behind = [names for names, _ in named(service)]
+    heard = behind if rng.random() < 0.3 else [rng.choice(behind)]
+    change = rng.choice(
+        (
+            *({"up": False},) * 3,
+            *({"up": True},) * 2,
+            *({"enabled": False}, {"drained": True}, {"weight": rng.choice(WEIGHTS)}),
+            *(
+                {"share_percent": rng.choice((20, 50))},
+                {"share_percent": 100, "drained": False, "enabled": True},
+            ),
+        )
+    )
+    return {**before, **{names: replace(before.get(names, AS_CONFIGURED), **change) for names in heard}}
