@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from dsrlb.bpf.compile import CompileError, compile_all
+from dsrlb.engines.choice import XDP_MODES
 
 # The same examples on every run; how long one takes is no law, on a machine that others load.
 settings.register_profile(
@@ -21,6 +22,7 @@ settings.register_profile(
 settings.load_profile("dsrlb")
 
 TESTS = Path(__file__).parent
+ENGINES = ("packet", "xdp")
 NEED_ROOT = ("lab", "parity")
 PROMISED = os.environ.get("DSRLB_REQUIRE_LAB") == "1"  # scripts/test sets it
 
@@ -30,6 +32,12 @@ if (
     and threading.current_thread() is threading.main_thread()
 ):
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the engine of the lab's balancers be chosen."""
+    parser.addoption("--engine", choices=ENGINES, help="the engine of the lab's balancers")
+    parser.addoption("--xdp-mode", choices=XDP_MODES, default="auto", help="where its program is")
 
 
 def pytest_configure(config: pytest.Config) -> None:

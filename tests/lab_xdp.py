@@ -11,11 +11,9 @@ from dsrlb.host import bpf, bpf_attach
 from dsrlb.lab.balancer import dsrlb
 from dsrlb.lab.commands import inside as command_inside
 from dsrlb.lab.topology import Lab, run
+from dsrlb.lab.xdp import flags as xdp
 
-
-def xdp(lab: Lab, *more: str) -> list[str]:
-    """Return the flags that choose the engine, and where it keeps what it pins."""
-    return ["--engine", "xdp", "--bpffs", str(lab.bpf_fs), *more]
+__all__ = ["There", "detach", "instances", "is_bare", "there", "xdp"]
 
 
 class There(NamedTuple):
@@ -44,7 +42,7 @@ def there(lab: Lab, instance: str = "default") -> There | None:
 def is_bare(lab: Lab) -> bool:
     """Return whether no program is on the balancer's interface, and nothing is pinned."""
     shown = run(["ip", "-n", lab.namespace("lb"), "link", "show", "e0"])
-    return "xdp" not in shown and not (lab.bpf_fs / "dsrlb").exists()
+    return "prog/xdp" not in shown and not (lab.bpf_fs / "dsrlb").exists()
 
 
 def instances(lab: Lab) -> list[str]:

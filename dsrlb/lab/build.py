@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from dsrlb.bpf.objects import object_path
+from dsrlb.lab import xdp
 from dsrlb.lab.commands import inside, run
 from dsrlb.lab.topologies.base import End
 from dsrlb.lab.topology import NAMESPACES, Lab
@@ -37,7 +37,7 @@ def build(lab: Lab) -> None:
     if not lab.offloads:
         _plain_wires(lab)
     if lab.xdp:
-        _make_ready_for_xdp(lab)
+        xdp.make_ready(lab)
 
 
 def remove(prefix: str) -> None:
@@ -94,28 +94,6 @@ def _lines(lab: Lab, role: str) -> Iterable[str]:
         if route.role == role and (lab.ipv6 or route.gateway.version == 4):
             source = f" src {route.source}" if route.source else ""
             yield f"route add {route.network} via {route.gateway}{source}"
-
-
-def _make_ready_for_xdp(lab: Lab) -> None:
-    """Let the balancer's devices have native XDP, and give it a BPF file system.
-
-    A veth device sends from XDP only while its peer has an XDP program too; and what the peer sends must
-    have finished checksums, since a frame in XDP cannot say that its own is not.
-    """
-    program = object_path("pass")
-    for end in lab.network.peers("lb"):
-        there = lab.namespace(end.role)
-        run(inside(there, "ethtool", "-K", end.device, "tx", "off", "txvlan", "off"))
-        attach = ["xdpdrv", "obj", str(program), "sec", "xdp"]
-        run(["ip", "-n", there, "link", "set", "dev", end.device, *attach])
-    lab.bpf_fs.mkdir()
-    run(["mount", "-t", "bpf", "bpf", str(lab.bpf_fs)])
-
-
-def unmount(lab: Lab) -> None:
-    """Take the BPF file system away again; harmless when there is none."""
-    if lab.bpf_fs.is_mount():
-        run(["umount", str(lab.bpf_fs)])
 
 
 def _plain_wires(lab: Lab) -> None:

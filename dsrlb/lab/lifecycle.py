@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from dsrlb.lab import build, processes, servers
+from dsrlb.lab import build, processes, servers, xdp
 from dsrlb.lab.commands import require_root
 from dsrlb.lab.topology import DEFAULT_PREFIX, RUN_ROOT, Lab
 
@@ -32,7 +32,7 @@ def down(prefix: str = DEFAULT_PREFIX) -> None:
     processes.stop_all(prefix)
     servers.forget(prefix)
     build.remove(prefix)
-    build.unmount(Lab(prefix))
+    xdp.unmount(Lab(prefix))
     shutil.rmtree(directory, ignore_errors=True)
     with contextlib.suppress(OSError):  # another lab still stands, and may be about to note something
         RUN_ROOT.rmdir()

@@ -6,6 +6,7 @@
              Whatever a test leaves running is stopped at its end.
 ``client``   what a client does: requests, upload, download, echo; each in one process in the namespace
 ``dsrlb``    ``dsrlb("serve", "--mode", …)`` runs a command in the balancer's node to its end
+``engine``   the engine that ``serve`` and ``dsrlb`` choose, see tests/lab_engine.py; the lab is ready for it
 ``l3_lab``, ``inline_lab``  standing labs of the other modes, for the tests of one file; one that says
              ``lab = l3_lab`` as a fixture of its own has ``serve`` and ``client`` there
 ``guest``    one more machine on the switch, for the tests of one file: the name of its namespace
@@ -21,10 +22,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from lab_engine import PACKET, Engine, engines_of
 from lab_wire import GUEST_MAC, TEST_PREFIX, Inject, Tap, eventually, socket_in
 
 from dsrlb.host.steps_state import BASE
-from dsrlb.lab import balancer
+from dsrlb.lab import balancer, xdp
 from dsrlb.lab.balancer import Balancer
 from dsrlb.lab.client import Result, ask, begin, result
 from dsrlb.lab.lifecycle import standing
@@ -73,13 +75,41 @@ def inline_lab(shared_directories: None) -> Iterator[Lab]:
         yield it
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once on each of its engines."""
+    if "engine" in metafunc.fixturenames:
+        engines = engines_of(metafunc.definition, metafunc.config)
+        if engines not in ([], [PACKET]):
+            metafunc.parametrize("engine", engines, ids=str, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that are about another engine than the chosen one."""
+    others = [one for one in items if isinstance(one, pytest.Function) and not engines_of(one, config)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [one for one in items if one not in others]
+
+
 @pytest.fixture
-def serve(lab: Lab) -> Iterator[Callable[..., Balancer]]:
+def engine(request: pytest.FixtureRequest) -> Engine:
+    engine: Engine = getattr(request, "param", PACKET)
+    return engine
+
+
+@pytest.fixture
+def engine_flags(lab: Lab, engine: Engine) -> Iterator[list[str]]:
+    """What ``dsrlb serve`` is to be told of its engine; the lab is ready for that."""
+    with engine.at_hand(lab):
+        yield engine.flags(lab)
+
+
+@pytest.fixture
+def serve(lab: Lab, engine_flags: list[str]) -> Iterator[Callable[..., Balancer]]:
     started: list[Balancer] = []
 
     def start(*more: str, flags: list[str] | None = None, ready: bool = True, **shape: Any) -> Balancer:
         line = balancer.serve_flags(lab, *more, **shape) if flags is None else [*flags, *more]
-        started.append(balancer.serve(lab, line, ready=ready))
+        started.append(balancer.serve(lab, [*engine_flags, *line], ready=ready))
         return started[-1]
 
     yield start
@@ -88,8 +118,12 @@ def serve(lab: Lab) -> Iterator[Callable[..., Balancer]]:
 
 
 @pytest.fixture
-def dsrlb(lab: Lab) -> Callable[..., subprocess.CompletedProcess[str]]:
-    return lambda *arguments, role="lb", **more: balancer.run_dsrlb(lab, role, *arguments, **more)
+def dsrlb(lab: Lab, engine_flags: list[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def call(command: str, *words: str, role: str = "lb", **more: Any) -> subprocess.CompletedProcess[str]:
+        chosen = engine_flags if command == "serve" else []
+        return balancer.run_dsrlb(lab, role, command, *chosen, *words, **more)
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +143,7 @@ def guest(lab: Lab) -> Iterator[str]:
 
 
 @pytest.fixture
-def second(lab: Lab) -> Iterator[Callable[[str, str, str], None]]:
+def second(lab: Lab, engine: Engine) -> Iterator[Callable[[str, str, str], None]]:
     """``second(role, own, other)``: an interface x0 of the balancer, and one of another node, on a wire."""
     lb = lab.namespace("lb")
 
@@ -120,6 +154,8 @@ def second(lab: Lab) -> Iterator[Callable[[str, str, str], None]]:
             run(["ip", "-n", namespace, "link", "set", device, "up"])
             if address:
                 run(["ip", "-n", namespace, "addr", "add", address, "dev", device])
+        if engine != PACKET:
+            xdp.receive_from_xdp(there, "x1")
 
     yield add
     subprocess.run(["ip", "-n", lb, "link", "del", "x0"], capture_output=True, check=False)
