@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from dsrlb import modes
+from dsrlb.lab import xdp
 from dsrlb.lab.balancer import serve_flags
 from dsrlb.lab.commands import require_root
 from dsrlb.lab.demo import demo as run_demo
@@ -53,6 +54,13 @@ LAYOUT = (
         is_flag=True,
         help="The balancer's own kernel is a router too: for what the servers send beside the service.",
     ),
+    click.option(
+        "--engine",
+        default="packet",
+        show_default=True,
+        type=click.Choice(["packet", "xdp"]),
+        help="Which engine the balancer is to have; xdp needs more of the links.",
+    ),
     click.option("--mtu", "mtu_bytes", default=1500, show_default=True, type=click.IntRange(1280, 9000)),
 )
 
@@ -64,6 +72,11 @@ def layout(function: Function) -> Function:
     return function
 
 
+def lab_of(mtu_bytes: int, engine: str, **shape: Any) -> Lab:
+    """Return the lab that the options describe."""
+    return Lab(mtu_bytes=mtu_bytes, client_mtu_bytes=mtu_bytes, xdp=engine == "xdp", **shape)
+
+
 @click.group()
 def lab() -> None:
     """Client, router, switch, balancer and real servers in network namespaces."""
@@ -71,9 +84,9 @@ def lab() -> None:
 
 @lab.command()
 @layout
-def up(mtu_bytes: int, **shape: Any) -> None:
+def up(**shape: Any) -> None:
     """Build the lab, leave it standing, and print lines to paste."""
-    wanted = Lab(mtu_bytes=mtu_bytes, client_mtu_bytes=mtu_bytes, **shape)
+    wanted = lab_of(**shape)
     require_root()
     put_up(wanted)
     for line in (*picture(wanted), "", *lines_to_paste(wanted)):
@@ -82,9 +95,9 @@ def up(mtu_bytes: int, **shape: Any) -> None:
 
 @lab.command()
 @layout
-def demo(mtu_bytes: int, **shape: Any) -> None:
+def demo(**shape: Any) -> None:
     """Build the lab, balance 300 real requests, print what happened, and clean up."""
-    wanted = Lab(mtu_bytes=mtu_bytes, client_mtu_bytes=mtu_bytes, **shape)
+    wanted = lab_of(**shape)
     require_root()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it cleans up then, too
     run_demo(wanted, click.echo)
@@ -101,8 +114,9 @@ def lines_to_paste(lab: Lab) -> list[str]:
     """Return what to do next, as commands for a shell."""
     client, balancer = (f"sudo ip netns exec {lab.namespace(role)}" for role in ("client", "lb"))
     me = this_command()
+    more = ["--scheduler", "rr", *(xdp.flags(lab) if lab.xdp else [])]
     serve = [
-        f"{balancer} {me} serve {shlex.join(serve_flags(lab, '--scheduler', 'rr', version=vip.version))}"
+        f"{balancer} {me} serve {shlex.join(serve_flags(lab, *more, version=vip.version))}"
         for vip in lab.vips
     ]
     hosts = [f"[{vip}]" if vip.version == 6 else str(vip) for vip in lab.vips]
@@ -113,10 +127,19 @@ def lines_to_paste(lab: Lab) -> list[str]:
         *(f"{client} curl {shlex.quote(f'http://{host}/')}" for host in hosts),
         f"{client} curl -o /dev/null http://{hosts[0]}/file/20m",
         f"# what crosses the balancer: {lab.topology.crosses}",
-        f"{balancer} tcpdump -nei {lab.topology.watch.format(vip=lab.vips[0])}",
+        watching(lab),
         "# remove it all",
         f"sudo {me} lab down" + ("" if lab.prefix == DEFAULT_PREFIX else f" --prefix {lab.prefix}"),
     ]
+
+
+def watching(lab: Lab) -> str:
+    """Return the line that shows what crosses the balancer; it does not see itself what XDP takes."""
+    role, words = "lb", lab.topology.watch.format(vip=lab.vips[0])
+    if lab.xdp:
+        there = lab.network.peers("lb")[0]
+        role, words = there.role, f"{there.device} {words.partition(' ')[2]}"
+    return f"sudo ip netns exec {lab.namespace(role)} tcpdump -nei {words}"
 
 
 def this_command() -> str:

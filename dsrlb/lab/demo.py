@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dsrlb.errors import DsrlbError
+from dsrlb.lab import xdp
 from dsrlb.lab.balancer import serve, serve_flags
 from dsrlb.lab.client import ask
 from dsrlb.lab.counters import LinkBytes, link_bytes
@@ -37,7 +38,7 @@ def demo(lab: Lab, say: Say, scheduler: str = "rr") -> None:
     """Build the lab, balance 300 requests, say what happened, clean up; DsrlbError if one was lost."""
     say(f"building the lab for {lab.mode}: client, router, balancer and {lab.servers} servers in namespaces")
     with standing(lab):
-        flags = serve_flags(lab, "--scheduler", scheduler)
+        flags = serve_flags(lab, "--scheduler", scheduler, *(xdp.flags(lab) if lab.xdp else []))
         say(f"starting the balancer:  dsrlb serve {' '.join(flags)}")
         balancer = serve(lab, flags)
         say(f"sending {SMALL + BIG} HTTP requests from the client to {lab.vips[0]}, {BIG} for 1 MiB each")

@@ -15,9 +15,10 @@ from dsrlb.lab.topology import Lab, run
 
 
 @pytest.fixture
-def refused(lab: Lab) -> Run:
+def refused(lab: Lab, engine_flags: list[str]) -> Run:
     def command(*arguments: str, role: str = "lb", uid: int = 0) -> Refused:
-        done = run_forked(lab.namespace(role), *arguments, uid=uid)
+        chosen = engine_flags if arguments[0] == "serve" else []
+        done = run_forked(lab.namespace(role), *arguments, *chosen, uid=uid)
         return Refused(done.returncode, done.stdout, done.stderr)
 
     return command
