@@ -21,6 +21,7 @@ from dsrlb.bench.xdp.loop import Loop
 from dsrlb.bench.xdp.scenarios import BACKENDS, Scenario, table
 from dsrlb.engines.xdp import layout, reading
 from dsrlb.engines.xdp.install import Tables
+from dsrlb.engines.xdp.memory import mapped
 from dsrlb.model import Action, Reason, wire_address
 from dsrlb.wire.l4 import SYN, TCP
 
@@ -81,7 +82,8 @@ class Stand:
     """A loaded program and the loop around it."""
 
     def __init__(self, tables: Tables, loop: Loop) -> None:
-        self._tables, self._loop = tables, loop
+        self._tables, self._loop, loaded = tables, loop, tables.loaded
+        self._marks = mapped(loaded.maps["flow_marks"], loaded.sizes.flows, layout.FLOW_MARKS)
 
     def measure(self, scenario: Scenario, flows: int, repetitions: int) -> Row:
         """Measure a scenario with so many flows (a power of two)."""
@@ -104,7 +106,7 @@ class Stand:
     def _prepare(self, scenario: Scenario, flows: int) -> None:
         """Install the table, fill in the frames, and have every flow recorded that is to be."""
         if np.any(self._tables.flows["target"]):
-            self._tables.flows[:] = 0
+            self._tables.flows[:] = self._marks[:] = 0
         self._tables.loads["active"] = self._tables.loads["inactive"] = 0
         self._tables.install(table(scenario))
         made = frames(scenario.kind, wire_address(scenario.vip), flows)

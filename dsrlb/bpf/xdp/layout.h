@@ -225,6 +225,15 @@ struct flow_bucket {
     struct flow flow[FLOWS_A_BUCKET];
 };
 
+/* Of a bucket, in a map of its own: a byte of each of its flows' hashes, 0 where the line is free.  So a flow
+ * that has no record is found to have none without reading the lines. */
+struct flow_marks {
+    union {
+        __u8 of[FLOWS_A_BUCKET];
+        __u64 all;
+    };
+};
+
 /* Inline: the two names of a flow, and the way back to its client (flows.Translation).  It stands in `replies`
  * under the second name, that of the server's packets; the first one is in it.  The second can be told from the
  * flow's line as well: the target's address and port, the client's or its stand-in's, nat_port. */
@@ -276,7 +285,7 @@ struct template {
     __u32 until_s;
 };
 
-/* A backend of a service by its name, where a record was made by another service of the same VIP: its target. */
+/* A backend of a service by its name, where another service of the same VIP made the record: its target. */
 struct member_key {
     __u32 service; /* id */
     __be16 port;   /* as in target */

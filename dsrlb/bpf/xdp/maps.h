@@ -55,6 +55,7 @@ SHARED_ARRAY(slots, struct slot_line);
 ARRAY(targets, struct target);
 SHARED_ARRAY(loads, struct load);
 SHARED_ARRAY(flows, struct flow_bucket);
+SHARED_ARRAY(flow_marks, struct flow_marks);
 ARRAY(races, struct race);
 ARRAY(sources, struct address); /* outer sources for IPv6 outside */
 PER_CPU(counts, struct count);

@@ -211,7 +211,7 @@ static ALWAYS_INLINE int tell_name(struct xdp_md *ctx, struct job *job, const st
     if (!(flow->bits & HAS_NAME)) {
         why = is_group ? MALFORMED : give_name(flow, job, service, target, naming, now);
         if (why)
-            end_record(flow, &job->key, job->hash, ALWAYS_OVER);
+            end_record(&job->key, job->hash, ALWAYS_OVER);
         return why;
     }
     if (!name_of(flow, &job->name) || !is_at(&job->name, job, target))

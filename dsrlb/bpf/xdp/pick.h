@@ -53,7 +53,7 @@ static ALWAYS_INLINE void touch(const struct service *service, const struct seen
         flow->until_s = seen->now + timeout_of(service, state);
     /* Is it left over from when slots changed hands? */
     if (is_told_by_slots(service, seen) && target == pick_by_hash(service, seen))
-        end_record(flow, &seen->key, seen->hash, ALWAYS_OVER);
+        end_record(&seen->key, seen->hash, ALWAYS_OVER);
 }
 
 /* The target that a flow belongs to; 0: it has none that can take its packet; or BEGINS. */
@@ -74,7 +74,7 @@ static ALWAYS_INLINE __u32 pick_backend(const struct service *service, struct se
     }
     target = pick_unrecorded(service, seen);
     if (flow && is_told_by_slots(service, seen))
-        end_record(flow, &seen->key, seen->hash, ALWAYS_OVER);
+        end_record(&seen->key, seen->hash, ALWAYS_OVER);
     return target;
 }
 

@@ -70,45 +70,64 @@ static ALWAYS_INLINE void enter(struct flow *flow, const struct flow_key *key, _
     }
 }
 
-/* End a record if the line is still this flow's, and over at this time. */
-#define ALWAYS_OVER (~0U)
-static ALWAYS_INLINE void end_record(struct flow *flow, const struct flow_key *key, __u32 hash, __u32 now)
-{
-    struct lock *lock = flow_lock(hash);
-    struct flow ended = {};
+/* Where the records of a hash may stand, and the lock of both buckets. */
+struct places {
+    struct lock *lock;
+    struct flow_bucket *bucket[2];
+    struct flow_marks *marks[2];
+};
 
-    if (!lock)
-        return;
-    bpf_spin_lock(&lock->lock);
-    if (flow->target && is_key(&flow->key, key) && is_over(flow, now)) {
-        ended = *flow;
-        flow->target = 0;
-    }
-    bpf_spin_unlock(&lock->lock);
-    if (ended.target)
-        end_flow(&ended);
+static ALWAYS_INLINE int find_places(struct places *places, __u32 hash)
+{
+    __u32 first = FIRST_FLOW_BUCKET(hash), second = SECOND_FLOW_BUCKET(hash);
+
+    places->lock = flow_lock(hash);
+    places->bucket[0] = bpf_map_lookup_elem(&flows, &first);
+    places->marks[0] = bpf_map_lookup_elem(&flow_marks, &first);
+    places->bucket[1] = bpf_map_lookup_elem(&flows, &second);
+    places->marks[1] = bpf_map_lookup_elem(&flow_marks, &second);
+    return places->lock && places->bucket[0] && places->marks[0] && places->bucket[1] && places->marks[1];
 }
 
-/* The line of a bucket that a flow is to have: its own, else a free one, else one that is over.  `so_far`: a
- * line of the other bucket, which comes before all but its own. */
-static ALWAYS_INLINE struct flow *line_in(struct flow_bucket *bucket, const struct flow_key *key, __u32 begin,
-                                          __u32 now, struct flow *so_far)
+struct line { /* of a bucket */
+    struct flow *flow; /* 0: there is none */
+    __u8 *mark;
+};
+
+static ALWAYS_INLINE struct line line_at(const struct places *places, int which, __u32 place)
 {
-    struct flow *free = 0, *over = 0;
+    place %= FLOWS_A_BUCKET;
+    return (struct line){&places->bucket[which]->flow[place], &places->marks[which]->of[place]};
+}
 
-    for (__u32 i = 0; i < FLOWS_A_BUCKET; i++) {
-        struct flow *flow = line_of(bucket, begin + i);
+/* A flow's own line. */
+static ALWAYS_INLINE struct line own_line(const struct places *places, int which, const struct flow_key *key,
+                                          __u32 hash)
+{
+    __u64 lines = lines_marked(places->marks[which], FLOW_MARK(hash));
 
-        if (!flow->target)
-            free = free ? free : flow;
-        else if (is_key(&flow->key, key))
-            return flow;
-        else if (is_over(flow, now))
-            over = over ? over : flow;
+    for (__u32 place = 0; lines && place < FLOWS_A_BUCKET; place++) {
+        struct line line = line_at(places, which, place);
+
+        if (IS_LINE(lines, place) && line.flow->target && is_key(&line.flow->key, key))
+            return line;
     }
-    if (so_far)
-        return so_far;
-    return free ? free : over;
+    return (struct line){};
+}
+
+/* A line for a new record: a free one, else one that is over. */
+static ALWAYS_INLINE struct line spare_line(const struct places *places, int which, __u32 hash, __u32 now)
+{
+    __u64 lines = lines_marked(places->marks[which], 0);
+
+    for (__u32 n = 0; n < FLOWS_A_BUCKET; n++) {
+        __u32 place = nth_place(hash, n);
+        struct line line = line_at(places, which, place);
+
+        if (lines ? IS_LINE(lines, place) : !line.flow->target || is_over(line.flow, now))
+            return line;
+    }
+    return (struct line){};
 }
 
 /* Write a record into a line, for those who read it at the same time. */
@@ -132,28 +151,56 @@ static ALWAYS_INLINE void write_line(struct flow *line, const struct flow *recor
 /* Begin a record, in place of another of its key; returns whether there was room for it. */
 static ALWAYS_INLINE int begin_record(const struct flow *record, __u32 hash, __u32 now)
 {
-    __u32 number = FIRST_FLOW_BUCKET(hash), other = SECOND_FLOW_BUCKET(hash);
-    struct flow_bucket *first = bpf_map_lookup_elem(&flows, &number);
-    struct flow_bucket *second = bpf_map_lookup_elem(&flows, &other);
-    struct lock *lock = flow_lock(hash);
-    struct flow ended = {}, *line;
+    struct flow ended = {};
+    struct places places;
+    struct line line;
 
-    if (!first || !second || !lock)
+    if (!find_places(&places, hash))
         return 0;
-    bpf_spin_lock(&lock->lock);
-    line = line_in(first, &record->key, FIRST_LINE(hash), now, 0);
-    line = line_in(second, &record->key, FIRST_LINE(hash), now, line);
-    if (line) {
-        ended = *line;
-        write_line(line, record);
+    bpf_spin_lock(&places.lock->lock);
+    line = own_line(&places, 0, &record->key, hash);
+    if (!line.flow)
+        line = own_line(&places, 1, &record->key, hash);
+    if (!line.flow)
+        line = spare_line(&places, 0, hash, now);
+    if (!line.flow)
+        line = spare_line(&places, 1, hash, now);
+    if (line.flow) {
+        ended = *line.flow;
+        write_line(line.flow, record);
+        *line.mark = FLOW_MARK(hash);
     }
-    bpf_spin_unlock(&lock->lock);
-    if (!line)
+    bpf_spin_unlock(&places.lock->lock);
+    if (!line.flow)
         return 0;
     if (ended.target)
         end_flow(&ended);
     tally(record->target, record->state, 1);
     return 1;
+}
+
+/* End the record of a flow, if there is one that is over at this time. */
+#define ALWAYS_OVER (~0U)
+static ALWAYS_INLINE void end_record(const struct flow_key *key, __u32 hash, __u32 now)
+{
+    struct flow ended = {};
+    struct places places;
+    struct line line;
+
+    if (!find_places(&places, hash))
+        return;
+    bpf_spin_lock(&places.lock->lock);
+    line = own_line(&places, 0, key, hash);
+    if (!line.flow)
+        line = own_line(&places, 1, key, hash);
+    if (line.flow && is_over(line.flow, now)) {
+        ended = *line.flow;
+        line.flow->target = 0;
+        *line.mark = 0;
+    }
+    bpf_spin_unlock(&places.lock->lock);
+    if (ended.target)
+        end_flow(&ended);
 }
 
 /* Whether this CPU may begin a record yet in this second (setup.inserts_a_second). */

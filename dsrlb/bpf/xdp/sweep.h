@@ -29,12 +29,12 @@ static ALWAYS_INLINE int sweep(void)
     if (!bucket)
         return 0;
     for (__u32 place = 0; place < FLOWS_A_BUCKET; place++) {
-        struct flow *flow = line_of(bucket, place);
+        struct flow *flow = &bucket->flow[place];
 
         if (flow->target && is_over(flow, now)) {
             struct flow_key key = flow->key;
 
-            end_record(flow, &key, number, now); /* the number has the bits of the hash that tell the lock */
+            end_record(&key, hash_of_flow(&key), now);
         }
     }
     return 0;

@@ -35,8 +35,8 @@ RUNS = (Cursor.LEAST,)  # cursors that go through a list of targets
 # Maps that outlive the process, pinned under their names.  What is in others is of no use a second later.
 KEPT = (
     *("setup", "front", "vips", "services", "current", "slots", "targets", "loads", "races", "sources"),
-    *("interfaces", "counts", "reasons", "flows", "flow_locks", "templates", "fragments", "members"),
-    *("servers", "answering", "replies", "stand_ins", "rings", "arcs", "reply_fragments"),
+    *("interfaces", "counts", "reasons", "flows", "flow_marks", "flow_locks", "templates", "fragments"),
+    *("members", "servers", "answering", "replies", "stand_ins", "rings", "arcs", "reply_fragments"),
 )
 PASSING = (
     *("steps", "jobs", "seens", "courses", "namings", "retellings"),
@@ -184,6 +184,7 @@ FLOW = np.dtype(
         ("back", "u8"),
     ]
 )
+FLOW_MARKS = np.dtype([("of", "u1", FLOWS_A_BUCKET)])
 FLOW_BUCKET = np.dtype([("flow", FLOW, FLOWS_A_BUCKET)])
 TEMPLATE_KEY = np.dtype([("service", "u1", 20), ("network", *_ADDRESS)])
 TEMPLATE = np.dtype([("target", "u4"), ("until_s", "u4")])

@@ -88,6 +88,7 @@ def max_entries(sizes: Sizes) -> Mapping[str, int]:
         "sources": SOURCES,
         "interfaces": layout.INTERFACES,
         "flows": sizes.flows,
+        "flow_marks": sizes.flows,
         "replies": sizes.max_flows,
         "servers": sizes.targets,
         "answering": sizes.targets,
@@ -111,6 +112,7 @@ def memory_bytes(sizes: Sizes, cpus: int) -> int:
         "targets": layout.TARGET,
         "loads": layout.LOAD,
         "flows": layout.FLOW_BUCKET,
+        "flow_marks": layout.FLOW_MARKS,
     }
     entries = max_entries(sizes)
     fixed = sum(entries[name] * one.itemsize for name, one in by_map.items())
