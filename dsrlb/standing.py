@@ -17,7 +17,7 @@ Pure: nothing here looks at a clock.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from dsrlb.model import PROTOCOL_NUMBERS, Backend, Service, backend_key, service_key, wire_address
@@ -37,16 +37,42 @@ class Standing:
     since_s: float = 0  # monotonic: when it last began, or ceased, to take new flows
     share_percent: int = 100  # of its weight: less while it starts slowly
 
-    @property
-    def takes_flows(self) -> bool:
-        """Whether it takes new flows, if it has a weight."""
-        return self.up and self.is_wanted
+    def weight_of(self, backend: Backend) -> int:
+        """Return the weight that holds: none while it is drained, the operator's, or the configured one."""
+        if self.drained:
+            return 0
+        return backend.weight if self.weight is None else self.weight
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether the operator wants it to take new flows."""
-        return self.enabled and not self.drained and self.weight != 0
+    def is_wanted(self, backend: Backend) -> bool:
+        """Return whether it is meant to take new flows."""
+        return self.enabled and self.weight_of(backend) > 0
 
+    def takes_new(self, backend: Backend) -> bool:
+        """Return whether it takes new flows, as far as standings go."""
+        return self.up and self.is_wanted(backend)
+
+
+@dataclass(frozen=True)
+class Health:
+    """What health says of a backend."""
+
+    up: bool
+    why: str = ""  # it is down
+
+
+CONFIGURED = -1  # of a wish: the weight that is in the configuration
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the operator says of a backend; None: that stays as it is."""
+
+    enabled: bool | None = None
+    drained: bool | None = None
+    weight: int | None = None
+
+
+Change = Health | Wish
 
 AS_CONFIGURED = Standing()
 Standings = Mapping[Names, Standing]
@@ -71,11 +97,11 @@ def effective(services: Sequence[Service], standings: Standings) -> Effective:
     percents: dict[Names, int] = {}
     down: set[Names] = set()
     for service in services:
-        known = [(names, one, standings[names]) for names, one in named(service) if names in standings]
+        known = ((names, one, standings[names]) for names, one in named(service) if names in standings)
         is_kept = service.on_all_down == "keep" and not takes_new(service, standings)
-        for names, _, standing in known:
-            if standing.drained or standing.weight is not None:
-                weights[names] = 0 if standing.drained else standing.weight or 0
+        for names, backend, standing in known:
+            if standing.weight_of(backend) != backend.weight:
+                weights[names] = standing.weight_of(backend)
             if standing.share_percent < 100:
                 percents[names] = standing.share_percent
             if not standing.enabled or not (standing.up or is_kept):
@@ -85,18 +111,35 @@ def effective(services: Sequence[Service], standings: Standings) -> Effective:
 
 def takes_new(service: Service, standings: Standings) -> bool:
     """Return whether some backend of a service may take new flows, as far as standings go."""
-    return any(
-        standing.takes_flows and weight_of(backend, standing)
-        for names, backend in named(service)
-        for standing in (standings.get(names, AS_CONFIGURED),)
+    return any(standings.get(names, AS_CONFIGURED).takes_new(one) for names, one in named(service))
+
+
+def after(standing: Standing, change: Change) -> Standing:
+    """Return a standing after what was said of the backend."""
+    if isinstance(change, Health):
+        return replace(standing, up=change.up, why="" if change.up else change.why)
+    weight = standing.weight if change.weight is None else change.weight
+    return replace(
+        standing,
+        enabled=standing.enabled if change.enabled is None else change.enabled,
+        drained=standing.drained if change.drained is None else change.drained,
+        weight=None if weight == CONFIGURED else weight,
     )
 
 
-def weight_of(backend: Backend, standing: Standing) -> int:
-    """Return the weight that holds: none while it is drained, the operator's, or the configured one."""
-    if standing.drained:
-        return 0
-    return backend.weight if standing.weight is None else standing.weight
+def grown_percent(age_s: float, slow_start_s: int, steps: int) -> int:
+    """Return how much of its weight a backend has that began to take new flows so long ago.
+
+    It grows in even steps, at most one for each second, and never begins with nothing::
+
+        steps = 4       20      40      60      80      100 per cent
+                        +-------+-------+-------+-------+-----
+                        0                     slow_start_s
+    """
+    steps = min(steps, slow_start_s)
+    if age_s >= slow_start_s:
+        return 100
+    return 100 * (int(max(age_s, 0) * steps / slow_start_s) + 1) // (steps + 1)
 
 
 def named(service: Service) -> Iterator[tuple[Names, Backend]]:

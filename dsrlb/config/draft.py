@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from dsrlb.config.words import PersistWord, Vip
 from dsrlb.model import SAME_PORT, Backend, ModeOptions, Persist, Service, Timeouts
@@ -29,6 +29,8 @@ class Draft:
     persist: PersistWord | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     label: str = ""
+    on_all_down: Literal["keep", "reject", "drop"] = "keep"
+    slow_start_s: int = 0
 
     @property
     def name(self) -> str:
@@ -55,6 +57,8 @@ def service_of(draft: Draft) -> Service:
         _persist(draft.persist, draft.vip[0].version),
         draft.timeouts,
         draft.label,
+        on_all_down=draft.on_all_down,
+        slow_start_s=draft.slow_start_s,
     )
 
 

@@ -18,6 +18,7 @@ from dsrlb.errors import ConfigError, UsageError
 from dsrlb.model import SAME_PORT, Backend, Timeouts
 
 ENGINE_KEYS = ("engine", "max_flows", "xdp_mode", "instance", "on_exit")  # at the head of the file
+DRAFT_FIELDS = {"scheduler": "scheduler", "on_all_down": "on_all_down", "slow_start": "slow_start_s"}
 Read = dict[str, Any]  # what is in a table: None where the value is malformed, nothing where there is none
 
 
@@ -69,7 +70,7 @@ def _draft(service: Read | None) -> Draft:
         persist=service.get("persist"),
         timeouts=Timeouts(**times),
         label=service.get("name") or "",
-        **({"scheduler": service["scheduler"]} if "scheduler" in service else {}),
+        **{field: service[name] for name, field in DRAFT_FIELDS.items() if name in service},
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from dsrlb import modes, schedulers
 from dsrlb.config.draft import DEFAULT_SCHEDULER
 from dsrlb.config.words import (
+    MAX_SLOW_START_S,
     MAX_TIMEOUT_S,
     MAX_WEIGHT,
     parse_address,
@@ -200,6 +201,19 @@ SERVICE = Table(
         ),
         Key("clamp_mss", FLAG, "`l3dsr`: lower a client's TCP MSS to what fits.", "false"),
         Key("snat", FLAG, "`inline`: replace the client's address too.", "false"),
+        Key(
+            "on_all_down",
+            _one_of(("keep", "reject", "drop")),
+            "When no server can take new flows: `keep` sends to those whose checks fail, `reject` refuses "
+            "clients (reset, port unreachable), `drop` does not answer.",
+            "keep",
+        ),
+        Key(
+            "slow_start",
+            _number(1, MAX_SLOW_START_S, 30),
+            "Seconds in which the share of a server grows that joins, or takes new flows again.",
+            "off",
+        ),
         Key("timeouts", TIMEOUTS, "When a silent flow is forgotten."),
         Key("backend", BACKEND, "The servers.", is_needed=True),
     ),

@@ -15,6 +15,7 @@ from dsrlb.model import ANY_PORT, SAME_PORT, Address, Backend
 BROADCAST = ip_address("255.255.255.255")
 MAX_WEIGHT = 65_535
 MAX_TIMEOUT_S = 31 * 86_400  # as ipvsadm's
+MAX_SLOW_START_S = 3600
 Vip = tuple[Address, int, Literal["tcp", "udp"]]
 PersistWord = tuple[int, int | None]  # seconds, prefix length; None: the whole address
 

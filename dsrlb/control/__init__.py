@@ -6,6 +6,7 @@
     loop      events and clock ticks; nearly all of them have one reaction: look again
     front     the VIPs on the interfaces where clients' frames come in
     backends  the way to each backend, and the MAC at its end
+    standings what health and operators say of each backend
     reload    from a file that changed to a configuration that can take over at once
 """
 

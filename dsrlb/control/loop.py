@@ -19,6 +19,7 @@ from dsrlb.control.backends import Backends, refuse_if_none_answers
 from dsrlb.control.engine import open_engine
 from dsrlb.control.front import Front
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
+from dsrlb.control.standings import Standings
 from dsrlb.control.takeover import finish, stage
 from dsrlb.engines.base import Engine, Hears
 from dsrlb.engines.choice import EngineChoice
@@ -30,6 +31,7 @@ from dsrlb.host.output import print_lines
 from dsrlb.host.resolver import NextHop
 from dsrlb.host.watch import Event, Watch
 from dsrlb.preflight import Ground, links_of_answers, other_owners
+from dsrlb.standing import Health, Wish
 from dsrlb.transition import carry
 
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
@@ -59,6 +61,7 @@ class Loop:
         self.config, self.events, self.force, self.choice = config, events, force, choice
         self.front = Front(ground, claim, events)
         self.backends = Backends(config, ground, events)
+        self.standings = Standings(config.services)
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reload: Reload | None = None
         self.reload_again = False
@@ -162,6 +165,10 @@ class Loop:
                 )
             case ("neighbour",):
                 self.reconcile(self.backends.resolver.known(time.monotonic()))
+            case ("standing", bytes(service), bytes(backend), Health() | Wish() as change):
+                self.standings.hear((service, backend), change, time.monotonic())
+                if self.events.empty():  # many may come at once; the next look serves them all
+                    self.reconcile(self.backends.resolver.known(time.monotonic()))
             case ("rule",):
                 self.front.keep_guard()
             case ("route",):  # a routing daemon may send many: the next look at the routes serves them all
@@ -195,7 +202,8 @@ class Loop:
         front = {ifindex: one.mac for ifindex, one in self.front.links.items()}
         interfaces = self.backends.links_to_hear() | front
         mtus = {ifindex: one.mtu_bytes for ifindex, one in self.front.links.items()}
-        table = tables.compile_table(self.config.services, self.backends.hops(macs), interfaces, mtus)
+        hops, said = self.backends.hops(macs), self.standings.effective(time.monotonic())
+        table = tables.compile_table(self.config.services, hops, interfaces, mtus, said)
         table = carry(self.engine.table, table, int(time.monotonic()))
         if tables.diff(self.engine.table, table):
             self.engine.install(table)
@@ -251,6 +259,7 @@ class Loop:
         old, self.config = self.config, new.config
         fresh = [vip for vip in new.ground.vips if vip not in self.front.vips]
         self.backends.change_to(new.config, new.ground, new.lost)
+        self.standings.change_to(new.config.services, time.monotonic())
         gone = self.front.change_to(new.ground, new.claim)
         self.attempt(lambda: self.reconcile(self.backends.resolver.known(time.monotonic())))
         finish(gone, self.front, self.backends, self.engine)

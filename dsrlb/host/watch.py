@@ -19,7 +19,7 @@ from dsrlb.host.neighbours import netlink_messages
 
 # ("neighbour",) | ("link",) | ("route",): routes or addresses | ("rule",): policy rules |
 # ("resync",): look at everything
-Event = tuple[str, ...]
+Event = tuple[object, ...]
 
 # linux/rtnetlink.h: RTMGRP_* bits and RTM_* types
 GROUP_LINK, GROUP_NEIGH, GROUP_IPV4_ADDR, GROUP_IPV4_ROUTE = 0x1, 0x4, 0x10, 0x40

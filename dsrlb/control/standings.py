@@ -1,0 +1,164 @@
+"""What health and operators say of each backend, told in the log, for as long as the process runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from dsrlb import schedulers
+from dsrlb.host.watch import Event
+from dsrlb.model import Backend, Service, person_backend
+from dsrlb.schedulers.base import Cursor
+from dsrlb.standing import (
+    AS_CONFIGURED,
+    Change,
+    Effective,
+    Names,
+    Standing,
+    after,
+    effective,
+    grown_percent,
+    key_of,
+    named,
+    takes_new,
+)
+
+# Each step of a server that starts slowly costs slots of a hash that change hands, so these take few.
+HASH_STEPS, MOST_STEPS = 4, 99
+
+log = logging.getLogger("dsrlb")
+
+
+def standing_event(names: Names, change: Change) -> Event:
+    """Return the event that tells the control loop what is said of a backend; any thread may put it."""
+    return "standing", *names, change
+
+
+class Standings:
+    """The standing of every backend of a configuration.  The main thread's."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        """Begin with all up and as configured."""
+        self.of: dict[Names, Standing] = {}
+        self._services: dict[bytes, Service] = {}
+        self._growing: set[Names] = set()  # those that start slowly
+        self._left: set[bytes] = set()  # services of which no backend takes new flows
+        self._said: Effective | None = None
+        self.change_to(services, 0)
+
+    def hear(self, names: Names, change: Change, now_s: float) -> None:
+        """Take over what is said of a backend, and log what that changes; of one that is gone, nothing."""
+        before, service = self.of.get(names), self._services.get(names[0])
+        if before is None or service is None:
+            return
+        backend = dict(named(service))[names]
+        standing = after(before, change)
+        if standing.takes_new(backend) != before.takes_new(backend):
+            standing = replace(standing, since_s=now_s)
+            self._follow(names, service, is_new=standing.takes_new(backend))
+        self.of[names], self._said = standing, None
+        for level, words in _told(before, standing, backend):
+            log.log(level, "backend %s of %s %s", _person(backend, names), service.name, words)
+        self._tell_service(service)
+
+    def effective(self, now_s: float) -> Effective:
+        """Return what all of it comes to now."""
+        for names in sorted(self._growing):
+            self._grow(names, now_s)
+        if self._said is None:
+            self._said = effective(tuple(self._services.values()), self.of)
+        return self._said
+
+    def change_to(self, services: Sequence[Service], now_s: float) -> None:
+        """Go over to another configuration; what is known of backends that stay is kept."""
+        before, self._services = self._services, {key_of(one): one for one in services}
+        known, self.of, self._said = self.of, {}, None
+        for key, service in self._services.items():
+            took = {names for names, one in _named(before.get(key)) if known[names].takes_new(one)}
+            for names, backend in named(service):
+                standing = _unchecked(
+                    known.get(names, replace(AS_CONFIGURED, since_s=now_s)), service, backend
+                )
+                if standing.takes_new(backend) and names not in took:
+                    standing = replace(standing, since_s=now_s)
+                    self._follow(names, service, is_new=key in before)
+                self.of[names] = standing
+            self._tell_service(service)
+        self._growing &= self.of.keys()
+        self._left &= self._services.keys()
+
+    def _follow(self, names: Names, service: Service, *, is_new: bool) -> None:
+        """Let a backend that is new among those that take new flows start slowly, if its service says so."""
+        if is_new and service.slow_start_s:
+            self._growing.add(names)
+        else:
+            self._growing.discard(names)
+
+    def _grow(self, names: Names, now_s: float) -> None:
+        """Give a backend that starts slowly its share of now."""
+        service, standing = self._services[names[0]], self.of[names]
+        cursor = schedulers.BY_NAME[service.scheduler].cursor
+        steps = HASH_STEPS if cursor in (Cursor.FLOW_HASH, Cursor.CLIENT_HASH) else MOST_STEPS
+        percent = 100
+        if names in self._growing and service.slow_start_s:
+            percent = grown_percent(now_s - standing.since_s, service.slow_start_s, steps)
+        if percent == 100:
+            self._growing.discard(names)
+        if percent != standing.share_percent:
+            self.of[names], self._said = replace(standing, share_percent=percent), None
+
+    def _tell_service(self, service: Service) -> None:
+        """Log that a service has no backend for new flows any more, or has one again."""
+        key = key_of(service)
+        if takes_new(service, self.of):
+            if key in self._left:
+                log.info("%s has a backend for new flows again", service.name)
+            self._left.discard(key)
+        elif key not in self._left:
+            self._left.add(key)
+            log.warning("%s has no backend for new flows: %s", service.name, self._fate(service))
+
+    def _fate(self, service: Service) -> str:
+        """Return what becomes of new flows of a service that has no backend for them."""
+        is_kept = any(self.of[names].is_wanted(one) for names, one in named(service))
+        if service.on_all_down == "keep" and is_kept:
+            return "those that are down get them"
+        return "they are refused" if service.on_all_down == "reject" else "they are dropped"
+
+
+def _named(service: Service | None) -> Iterator[tuple[Names, Backend]]:
+    return iter(()) if service is None else named(service)
+
+
+def _unchecked(standing: Standing, service: Service, backend: Backend) -> Standing:
+    """Return a standing without what health said, where there is no check any more."""
+    if service.check is None and backend.check is None:
+        return replace(standing, up=True, why="")
+    return standing
+
+
+def _person(backend: Backend, names: Names) -> str:
+    label = f" ({backend.label})" if backend.label else ""
+    return f"{person_backend(names[1])}{label}"
+
+
+def _told(before: Standing, now: Standing, backend: Backend) -> Iterator[tuple[int, str]]:
+    """Yield what to log of a change of a standing: levels and words."""
+    why = f": {now.why}" if now.why else ""
+    if now.up and not before.up:
+        yield logging.INFO, "is up again"
+    elif before.up and not now.up:
+        yield logging.WARNING, f"is down{why}"
+    elif now.why != before.why:
+        yield logging.INFO, f"is still down{why}"
+    if now.enabled != before.enabled:
+        yield logging.INFO, "is enabled" if now.enabled else "is disabled: it gets no new flows, and no UDP"
+    if now.drained != before.drained:
+        yield (
+            logging.INFO,
+            "is drained: it keeps its flows, gets no new ones" if now.drained else "is drained no more",
+        )
+    if now.weight != before.weight:
+        by = "as configured" if now.weight is None else f"in place of the configured {backend.weight}"
+        yield logging.INFO, f"has weight {backend.weight if now.weight is None else now.weight}, {by}"
