@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.allocation import Allocation, Held
 from dsrlb.engines.xdp.layout import TargetFlag
-from dsrlb.engines.xdp.lines import Filters, Standing, TargetLine, member_of
+from dsrlb.engines.xdp.lines import Filters, Extents, TargetLine, member_of
 from dsrlb.engines.xdp.placing import Place
 from dsrlb.engines.xdp.plan_targets import INDEX
 from dsrlb.engines.xdp.room import NOWHERE, Extent, Room
@@ -67,8 +67,8 @@ class _Adoption:
         self._interfaces()
         self._sources()
         self._servers()
-        standing = (held.standing for held in self.allocation.services.values())
-        self.allocation.room = Room(found.sizes.slots, [one for it in standing for one in it if one.slots])
+        extents = (held.extents for held in self.allocation.services.values())
+        self.allocation.room = Room(found.sizes.slots, [one for it in extents for one in it if one.slots])
 
     # --- services ---------------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class _Adoption:
         if not is_live:
             self.allocation.gone[key] = None
         if is_live:
-            held.standing = Standing(
+            held.extents = Extents(
                 extent(service, "slots", "slot_count"),
                 extent(service, "former", "former_count"),
                 extent(service, "running", "running_count"),
@@ -152,7 +152,7 @@ class _Adoption:
         for held in allocation.services.values():
             members = [one for one in self._lines_of(held) if one.flags & TargetFlag.MEMBER]
             held.members = tuple(sorted(one.key for one in members))
-            held.running = tuple(self._key(index) for index in self._slots_in(held.standing.running))
+            held.running = tuple(self._key(index) for index in self._slots_in(held.extents.running))
 
     def _lines_of(self, held: Held) -> list[TargetLine]:
         indices = np.flatnonzero(self.allocation.id_of == held.id).tolist()

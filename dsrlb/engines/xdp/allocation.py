@@ -9,7 +9,7 @@ import numpy as np
 
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.layout import ServiceFlag
-from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Filters, Standing, TargetLine, flags_in
+from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Filters, Extents, TargetLine, flags_in
 from dsrlb.engines.xdp.placing import Places
 from dsrlb.engines.xdp.room import Room
 from dsrlb.engines.xdp.sizes import SOURCES, Sizes
@@ -36,7 +36,7 @@ class Held:
     id: int
     line: int = 0  # its place in `services`; 0: none yet
     value: bytes = b""  # what stands there
-    standing: Standing = NOWHERE_AT_ALL
+    extents: Extents = NOWHERE_AT_ALL
     members: tuple[bytes, ...] = ()  # backend keys, in order
     running: tuple[bytes, ...] = ()  # of those with a share of a least cursor
     start: Start | None = None

@@ -46,7 +46,7 @@ def interface_line(ifindex: int, mac: bytes | None, mtu_bytes: int, filters: Fil
 # --- services -----------------------------------------------------------------------------------
 
 
-class Standing(NamedTuple):
+class Extents(NamedTuple):
     """Where what a service's line refers to stands."""
 
     slots: Extent = NOWHERE
@@ -54,13 +54,13 @@ class Standing(NamedTuple):
     running: Extent = NOWHERE
 
 
-NOWHERE_AT_ALL = Standing()
+NOWHERE_AT_ALL = Extents()
 
 
-def service_line(service: CompiledService, number: int, standing: Standing, flags: ServiceFlag) -> bytes:
+def service_line(service: CompiledService, number: int, extents: Extents, flags: ServiceFlag) -> bytes:
     """Return a service as the program reads it; ``number`` is its id."""
     line = np.zeros((), layout.SERVICE)
-    slots, former, running = standing
+    slots, former, running = extents
     line["slots"], line["slot_count"] = slots.first, slots.slots
     line["former"], line["former_count"] = former.first, former.slots
     line["running"], line["running_count"] = running.first, running.slots

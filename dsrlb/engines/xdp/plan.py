@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.allocation import Allocation, Held
 from dsrlb.engines.xdp.layout import ServiceFlag
-from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Standing, TargetLine, flags_of, service_line
+from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Extents, TargetLine, flags_of, service_line
 from dsrlb.engines.xdp.plan_front import FrontPlan, check_interfaces
 from dsrlb.engines.xdp.plan_servers import ServerPlan
 from dsrlb.engines.xdp.plan_targets import INDEX, Memory, Stages, TargetPlan
@@ -168,22 +168,22 @@ class _Plan:
         held, over = self._held(service), len(self.stages.over)
         indices = self.targets.targets_of(held, service)
         self.targets.shares_of(held, service, indices)
-        standing = self._stand(held, service, indices)
-        if standing is None:  # give back what is over of other services, and try again
+        extents = self._stand(held, service, indices)
+        if extents is None:  # give back what is over of other services, and try again
             mine = self.stages.over[over:]
             del self.stages.over[over:]
             yield from self._switch()
             yield from self._finish()
             self.stages.over += mine
-            standing = self._stand(held, service, indices)
-            if standing is None:
+            extents = self._stand(held, service, indices)
+            if extents is None:
                 raise HostError(f"the program has no room for the slots of one more service: {WAY_OUT}.")
-        value = service_line(service, held.id, standing, flags_of(service, looks_up=looks_up))
+        value = service_line(service, held.id, extents, flags_of(service, looks_up=looks_up))
         held.members = tuple(target.key for target in service.targets)
         held.running = _running(service)
         held.compiled, held.paths = service, self._paths_of(service)
         if value != held.value or not held.is_live:
-            self._go_over(held, value, standing)
+            self._go_over(held, value, extents)
 
     def _held(self, service: CompiledService) -> Held:
         """Return what a service holds; what a race remembers of a service that is new is nothing."""
@@ -199,12 +199,12 @@ class _Plan:
             self.stages.loads.append(Put("races", held.id, _NEVER_SEEN))
         return held
 
-    def _go_over(self, held: Held, value: bytes, standing: Standing) -> None:
+    def _go_over(self, held: Held, value: bytes, extents: Extents) -> None:
         """Write another line for a service, which is to be switched to; the old one is over then."""
         allocation = self.allocation
         before, line = held.line, allocation.free_lines.pop()
-        left = set(held.standing) - set(standing) - {NOWHERE}
-        held.line, held.value, held.standing, held.is_live = line, value, standing, True
+        left = set(held.extents) - set(extents) - {NOWHERE}
+        held.line, held.value, held.extents, held.is_live = line, value, extents, True
         self.stages.lines.append(Put("services", line, value))
         self.switches.append(held)
         if before:
@@ -212,23 +212,23 @@ class _Plan:
             self.given_back.append(partial(allocation.free_lines.append, before))
         self.given_back += [partial(allocation.room.give, extent) for extent in left]
 
-    def _stand(self, held: Held, service: CompiledService, indices: NDArray[np.uint16]) -> Standing | None:
+    def _stand(self, held: Held, service: CompiledService, indices: NDArray[np.uint16]) -> Extents | None:
         """Return where a service's slots, its former ones and its running targets stand; None: no room."""
         if not self.allocation.free_lines:
             return None
-        standing: list[Extent] = []
+        extents: list[Extent] = []
         fills: list[Fill] = []
         for slots in _slots_of(service, indices):
-            extent = self._extent(slots, held.standing, fills)
+            extent = self._extent(slots, held.extents, fills)
             if extent is None:
                 for fill in fills:
                     self.allocation.room.give(Extent(fill.first, len(fill.targets)))
                 return None
-            standing.append(extent)
+            extents.append(extent)
         self.stages.fills += fills
-        return Standing(*standing)
+        return Extents(*extents)
 
-    def _extent(self, slots: NDArray[np.uint16], held: Standing, fills: list[Fill]) -> Extent | None:
+    def _extent(self, slots: NDArray[np.uint16], held: Extents, fills: list[Fill]) -> Extent | None:
         """Return where these slots stand, or are to: what is there already stays."""
         if not len(slots):
             return NOWHERE
@@ -263,9 +263,9 @@ class _Plan:
             yield Put("current", held.id, INDEX.pack(0))
             self.stages.over.append(self.targets.leave(held, held.members))
             self.stages.over.append(self.front.forget_service(held))
-            left = set(held.standing) - {NOWHERE}
+            left = set(held.extents) - {NOWHERE}
             self.given_back += [partial(self.allocation.room.give, extent) for extent in left]
-            held.members, held.running, held.compiled, held.standing = (), (), None, NOWHERE_AT_ALL
+            held.members, held.running, held.compiled, held.extents = (), (), None, NOWHERE_AT_ALL
             held.is_live = False
             self.allocation.gone[held.key] = None
 

@@ -57,7 +57,7 @@ def _service(
         name=_name(held.key),
         cursor=_CURSORS[int(line["cursor"])],
         prefixes=_prefixes(line, flags, ServiceFlag.HASHES_CLIENT, ""),
-        slots=read(held.standing.slots),
+        slots=read(held.extents.slots),
         targets=targets,
         shares=tuple(int(key in held.running or _takes_all(one)) for key, one in _named(targets)),
         by_key=dict(_named(targets)),
@@ -70,10 +70,10 @@ def _service(
         ),
         persist=_persist(line) if ServiceFlag.PERSISTS in flags else None,
         timeouts_s=tuple(int(one) for one in line["timeout_s"]),
-        intended=read(held.standing.slots),
+        intended=read(held.extents.slots),
         records_all=ServiceFlag.RECORDS_ALL in flags,
         source=line["source"].tobytes() if ServiceFlag.SNAT in flags else None,
-        former=_former(line, flags, read(held.standing.former)),
+        former=_former(line, flags, read(held.extents.former)),
         refuses=ServiceFlag.REFUSES in flags,
     )
 
