@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 
 import pytest
 from parity import open_cases
-from parity.ground import interfaces
+from parity.ground import SIZES, interfaces
 from parity.open_cases import MayFail
 from parity.twins import Twins
 
 from dsrlb.engines.xdp.program import loaded
-from dsrlb.engines.xdp.sizes import sizes_for
-from dsrlb.table import EMPTY
 
 FRAMES = 10_000  # of each file of generated ones
 
@@ -37,6 +34,5 @@ def may_fail(request: pytest.FixtureRequest) -> MayFail:
 
 @pytest.fixture(scope="module")
 def twins() -> Iterator[Twins]:
-    sizes = replace(sizes_for(EMPTY, max_flows=512), targets=2048, slots=1 << 15)
-    with interfaces(), loaded(sizes, test_clock=True) as program:
+    with interfaces(), loaded(SIZES, test_clock=True) as program:
         yield Twins(program)

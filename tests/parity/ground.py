@@ -10,6 +10,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,12 @@ import packets as p
 from lab_wire import enter
 
 from dsrlb.engines.xdp.program import Loaded
+from dsrlb.engines.xdp.sizes import sizes_for
 from dsrlb.host import bpf, bpf_maps, libbpf
 from dsrlb.lab.topology import run
+from dsrlb.table import EMPTY
 
+SIZES = replace(sizes_for(EMPTY, max_flows=512), targets=2048, slots=1 << 15)
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 LEAST_BYTES = 14  # of a frame that can be run
 MOST_BYTES = 3500  # of one that lies in one page, as a driver has it

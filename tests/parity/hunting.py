@@ -41,13 +41,16 @@ def few_slots() -> Iterator[None]:
         table._slots.cache_clear()
 
 
-def hunt(twins: Twins, modes: Sequence[str], frames: int) -> Counter[str]:
-    """Tell stories of so many frames in all; return what became of them, by Reason."""
+def hunt(twins: Twins, modes: Sequence[str], frames: int, swept: float = 0.7) -> Counter[str]:
+    """Tell stories of so many frames in all; return what became of them, by Reason.
+
+    ``swept``: how often what is over is forgotten when time passes.
+    """
     name, met, number = " ".join(modes), Counter[str](), 0
     while met.total() < frames:
         steps: list[Step] = []
         try:
-            improvise(twins, Random(f"{SEED} {name} {number}"), modes, steps, met)
+            improvise(twins, Random(f"{SEED} {name} {number}"), modes, steps, met, swept)
         except Differ as difference:
             kept, why = shortest(twins, steps)
             told = "\n".join(f"{place:4} {step.person()}" for place, step in enumerate(kept))
@@ -59,7 +62,9 @@ def hunt(twins: Twins, modes: Sequence[str], frames: int) -> Counter[str]:
     return met
 
 
-def improvise(twins: Twins, rng: Random, modes: Sequence[str], steps: list[Step], met: Counter[str]) -> None:
+def improvise(
+    twins: Twins, rng: Random, modes: Sequence[str], steps: list[Step], met: Counter[str], swept: float
+) -> None:
     """Tell one story as it comes; its steps are noted before they are taken."""
     twins.begin()
     setting = draw(rng, modes)
@@ -73,7 +78,7 @@ def improvise(twins: Twins, rng: Random, modes: Sequence[str], steps: list[Step]
             _go(twins, Install(setting), steps)
         elif chance < 0.03:
             _go(twins, Wait(rng.choice(SECONDS)), steps)
-            if rng.random() < 0.7:
+            if rng.random() < swept:
                 _go(twins, Sweep(), steps)
         frame = Frame(*traffic.next())
         steps.append(frame)

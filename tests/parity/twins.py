@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import add
 
@@ -16,6 +16,7 @@ from dsrlb.engines.xdp.companion import Companion
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.layout import RECORDS_REFUSED
 from dsrlb.engines.xdp.program import Loaded, set_clock, set_setup
+from dsrlb.flows import FlowTable
 from dsrlb.host import bpf
 from dsrlb.model import Action, Reason
 from dsrlb.state import Path, State, Verdict, expire, forget_others
@@ -55,8 +56,11 @@ class Outcome:
 class Twins:
     """A loaded program and the specification, with one table, one clock and one past."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self._loaded = loaded
+    def __init__(
+        self, loaded: Loaded, flows: Callable[[], FlowTable] = FlowTable, inserts_a_second: int = 0
+    ) -> None:
+        """``flows`` makes the specification's flow table."""
+        self._loaded, self._flows, self._inserts_a_second = loaded, flows, inserts_a_second
         self._run = Runner(loaded.entry)
         self._counters = Counters(loaded.maps["reasons"])
         self.begin()
@@ -64,9 +68,9 @@ class Twins:
     def begin(self) -> None:
         """Forget everything on both sides."""
         forget_all(self._loaded)
-        set_setup(self._loaded, inserts_a_second=0)
+        set_setup(self._loaded, inserts_a_second=self._inserts_a_second)
         self._counters.moved()
-        self.state, self.table, self.now_s = State(), EMPTY, 0
+        self.state, self.table, self.now_s = State(flows=self._flows()), EMPTY, 0
         self._tables = Tables(self._loaded)
         self.wait(0)
         self._companion = Companion(self._tables, self._learn)
@@ -178,7 +182,7 @@ def _change(after: list[int], before: list[int]) -> dict[int, int]:
 
 
 def _sent(released: list[Verdict]) -> list[Freed]:
-    """Return, and take away, what held pieces and others behind the first became."""
-    freed = [(int(action), out) for action, _, _, out in released]
+    """Return, and take away, what held pieces and others behind the first became, if anything is sent."""
+    freed = [(int(action), out) for action, _, _, out in released if action >= Action.TX]
     released.clear()
     return freed
