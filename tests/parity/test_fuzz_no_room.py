@@ -16,7 +16,7 @@ from dsrlb.engines.xdp.layout import FLOWS_A_BUCKET
 from dsrlb.engines.xdp.program import loaded
 from dsrlb.flows import Flow, FlowTable
 
-DSR = "l2dsr", "l3dsr"
+MODES = "l2dsr", "l3dsr", "inline"
 INSERTS_A_SECOND = 3
 
 
@@ -28,6 +28,8 @@ class RationedTable(FlowTable):
         self._clock, self._second_s, self._begun = clock, -1, 0
 
     def has_room(self, key: bytes) -> bool:
+        if key in self._flows:  # takes the place of its own one
+            return True
         now_s = self._clock[0].now_s
         if now_s != self._second_s:
             self._second_s, self._begun = now_s, 0
@@ -60,12 +62,13 @@ def test_the_table_is_full(frames: int, may_fail: MayFail) -> None:
     one_bucket = replace(SIZES, flows=1)
     with interfaces(), loaded(one_bucket, test_clock=True) as program, few_slots(), may_fail("fuzz_no_room"):
         twins = Twins(program, lambda: FlowTable(FLOWS_A_BUCKET))
-        print(hunt(twins, (*DSR, "inline"), frames, swept=1))
+        print(hunt(twins, MODES, frames, swept=1))
 
 
-def test_so_many_flows_may_begin_in_a_second(frames: int) -> None:
+def test_so_many_flows_may_begin_in_a_second(frames: int, may_fail: MayFail) -> None:
     print(f"DSRLB_PARITY_SEED={SEED} --parity-frames={frames}")
     clock: list[Twins] = []
     with interfaces(), one_cpu(), loaded(SIZES, test_clock=True) as program, few_slots():
         clock.append(Twins(program, lambda: RationedTable(clock), INSERTS_A_SECOND))
-        print(hunt(clock[0], DSR, frames, swept=1))
+        with may_fail("fuzz_no_room"):
+            print(hunt(clock[0], MODES, frames, swept=1))
