@@ -151,7 +151,7 @@ def _let_go(key: bytes, table: ForwardingTable, state: State, now_s: int) -> Non
 
 
 def _reply(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -> Verdict | None:
-    """Send a server's TCP or UDP packet to the client of its flow, while there is the flow's service."""
+    """Send a server's TCP or UDP packet to its flow's client, while it is a backend of the service."""
     frame, _, _, packet, _ = arrival
     src, dst, protocol, at, end, fragment = packet
     if at + 4 > end:
@@ -161,7 +161,7 @@ def _reply(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -
     if flow is None or translation is None or flow.is_over(now_s):
         return _unmatched(arrival, table, state)
     service = find_service(table, translation.key[16:32], translation.key[34:36], protocol)
-    if service is None or not service.mode.sees_replies:
+    if service is None or not service.mode.sees_replies or flow.backend not in service.by_key:
         return _unmatched(arrival, table, state)
     is_sound = l4.tcp_is_sound if protocol == l4.TCP else l4.udp_is_sound
     if not is_sound(frame, packet):

@@ -19,11 +19,6 @@
 #include "ipv4.h"
 #include "ipv6.h"
 
-struct long_link { /* a link header with all the tags there may be */
-    struct ethhdr link;
-    __u8 tags[MAX_TAGS * TAG_BYTES];
-};
-
 /* Cut what is behind the packet, and begin so late that there is just room for an IP header without options.
  * Returns whether the link header stands there, sent back. */
 static ALWAYS_INLINE int fit_echo(struct xdp_md *ctx, const struct job *job, __u32 header_bytes)

@@ -21,6 +21,11 @@
 #define MAX_TAGS 2
 #define TAG_BYTES 4
 
+struct long_link { /* a link header with all the tags there may be */
+    struct ethhdr link;
+    __u8 tags[MAX_TAGS * TAG_BYTES];
+};
+
 /* The `bytes` of a frame from an offset on; 0: the frame ends before. */
 static ALWAYS_INLINE void *part_of(struct xdp_md *ctx, __u32 at, __u32 bytes)
 {

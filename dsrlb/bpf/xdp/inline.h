@@ -53,8 +53,6 @@ static ALWAYS_INLINE int send_inline(struct xdp_md *ctx)
 
     if (!target || !service)
         return hand_over();
-    if (job->reason == ICMP_STEERED)
-        return go_on(ctx, ABOUT_REPLY);
     if (job->is_fragment && !job->is_first)
         name_piece(job, service, target);
     else

@@ -25,31 +25,44 @@ struct naming { /* of one packet's flow; in a map: it is larger than a stack has
 };
 PER_CPU(namings, struct naming);
 
-/* Note where the frame came from: the translation's way back, and a digest of it. */
-static ALWAYS_INLINE int note_way_back(struct xdp_md *ctx, const struct job *job, struct naming *naming)
+/* A digest of the way that a frame came by: link header without tags, interface. */
+static ALWAYS_INLINE __u64 way_of(const struct ethhdr *link, __u32 ifindex)
 {
-    const struct ethhdr *link = part_of(ctx, 0, sizeof(*link));
-    struct translation *fresh = &naming->fresh;
-    __u32 *words = (__u32 *)fresh->back_link;
+    const __u32 *word = (const __u32 *)link;
+
+    return mixed(K1 * word[0] + K2 * word[1] + K3 * word[2] + K4 * link->h_proto + K5 * ifindex);
+}
+
+/* The same where there may be tags; 0: it cannot be told. */
+static ALWAYS_INLINE __u64 way_of_tagged(struct xdp_md *ctx, const struct job *job)
+{
+    const struct long_link *link = part_of(ctx, 0, sizeof(*link));
+    const __u32 *tag;
+    __u64 way;
 
     if (!link)
         return 0;
-    __builtin_memset(fresh->back_link, 0, BACK_LINK_BYTES + 2); /* and behind it, the length */
-    __builtin_memcpy(fresh->back_link, link->h_source, ETH_ALEN);
-    __builtin_memcpy(&fresh->back_link[ETH_ALEN], link->h_dest, ETH_ALEN);
-    __builtin_memcpy(&fresh->back_link[2 * ETH_ALEN], &link->h_proto, sizeof(link->h_proto));
-#pragma unroll
-    for (__u32 at = ETH_HLEN; at < BACK_LINK_BYTES; at += TAG_BYTES) {
-        const __u32 *tag = at < job->l3_at ? part_of(ctx, at, sizeof(*tag)) : 0;
+    tag = (const __u32 *)link->tags;
+    way = way_of(&link->link, ctx->ingress_ifindex);
+    if (job->l3_at > ETH_HLEN)
+        way += K6 * tag[0];
+    if (job->l3_at > ETH_HLEN + TAG_BYTES)
+        way += K7 * tag[1];
+    return way;
+}
 
-        if (tag)
-            __builtin_memcpy(&fresh->back_link[at], tag, sizeof(*tag));
-    }
+/* Note the way back, tags and all: the link header of the frame, turned. */
+static ALWAYS_INLINE void note_way_back(struct xdp_md *ctx, const struct job *job, struct translation *fresh)
+{
+    const struct long_link *link = part_of(ctx, 0, sizeof(*link));
+    struct long_link *back = (struct long_link *)fresh->back_link;
+
+    if (!link)
+        return; /* cannot be: its digest was told */
+    *back = *link; /* and some of what is behind it */
+    turn_back(&back->link);
     fresh->link_bytes = job->l3_at;
     fresh->back_ifindex = ctx->ingress_ifindex;
-    naming->back = mixed(K1 * words[0] + K2 * words[1] + K3 * words[2] + K4 * words[3] + K5 * words[4] +
-                         K6 * words[5] + K7 * fresh->back_ifindex);
-    return 1;
 }
 
 /* Whether a name was put into `replies`: no other flow has it. */
@@ -160,11 +173,13 @@ static ALWAYS_INLINE int write_name(struct flow *flow, const struct job *job, co
 }
 
 /* Give a flow on record a second name.  Returns 0, or the Reason why that cannot be. */
-static ALWAYS_INLINE int give_name(struct flow *flow, struct job *job, const struct service *service,
-                                   const struct target *target, struct naming *naming, __u32 now)
+static ALWAYS_INLINE int give_name(struct xdp_md *ctx, struct flow *flow, struct job *job,
+                                   const struct service *service, const struct target *target,
+                                   struct naming *naming, __u32 now)
 {
     int why, is_named;
 
+    note_way_back(ctx, job, &naming->fresh);
     naming->fresh.key = job->key;
     naming->fresh.hash = job->hash;
     why = find_name(job, service, target, naming, now);
@@ -178,8 +193,10 @@ static ALWAYS_INLINE int give_name(struct flow *flow, struct job *job, const str
 }
 
 /* Note that the client's packets come by another router now. */
-static ALWAYS_INLINE void change_way_back(struct flow *flow, const struct job *job, struct naming *naming)
+static ALWAYS_INLINE void change_way_back(struct xdp_md *ctx, struct flow *flow, const struct job *job,
+                                          struct naming *naming)
 {
+    note_way_back(ctx, job, &naming->fresh);
     naming->fresh.key = job->key;
     naming->fresh.hash = job->hash;
     if (is_mine(&job->name, &naming->fresh, BPF_EXIST))
@@ -203,13 +220,15 @@ static ALWAYS_INLINE int tell_name(struct xdp_md *ctx, struct job *job, const st
     struct flow *flow = flow_of(&job->key, job->hash);
     __u32 zero = 0, now = now_s();
     struct naming *naming = bpf_map_lookup_elem(&namings, &zero);
+    const struct ethhdr *link = part_of(ctx, 0, sizeof(*link));
     int is_group, why;
 
-    if (!flow || is_over(flow, now) || !naming || !note_way_back(ctx, job, naming))
+    if (!flow || is_over(flow, now) || !naming || !link)
         return REFUSED; /* the table is full */
-    is_group = naming->fresh.back_link[0] & 1; /* no machine sends from such an address */
+    is_group = link->h_source[0] & 1; /* no machine sends from such an address */
+    naming->back = way_of_tagged(ctx, job);
     if (!(flow->bits & HAS_NAME)) {
-        why = is_group ? MALFORMED : give_name(flow, job, service, target, naming, now);
+        why = is_group ? MALFORMED : give_name(ctx, flow, job, service, target, naming, now);
         if (why)
             end_record(&job->key, job->hash, ALWAYS_OVER);
         return why;
@@ -217,7 +236,7 @@ static ALWAYS_INLINE int tell_name(struct xdp_md *ctx, struct job *job, const st
     if (!name_of(flow, &job->name) || !is_at(&job->name, job, target))
         return REFUSED; /* an old record, in whose place none was begun */
     if (flow->back != naming->back && !is_group)
-        change_way_back(flow, job, naming);
+        change_way_back(ctx, flow, job, naming);
     return 0;
 }
 

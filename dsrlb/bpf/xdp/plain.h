@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
  *
- * The short way (shortcut.py): a plain IPv4 packet, TCP or UDP, of a service whose mode is l2dsr or l3dsr, that
- * needs no record or has one that it does not change.  What is looked at, once each, mostly a cache line:
- * interface, front, service, slot or flow, target, counts.  What goes into more than an IPv4 header is left to
- * l3dsr.h; whatever is not as plain as that goes the long way with nothing changed.
+ * The short way (shortcut.py): a plain IPv4 packet, TCP or UDP, of a service, that needs no record or has one
+ * that it does not change.  What is looked at, once each, mostly a cache line: interface, front, service,
+ * slot or flow, target, counts.  What goes into more than an IPv4 header is left to l3dsr.h, what is not
+ * translated plainly to inline.h, what inline servers answer to reply.h; whatever is not as plain as that goes
+ * the long way with nothing changed.
  *
  * Headers are read as six words of eight bytes, and the fields are cut out of these: less to load, and a
  * frame that was just written by words is not waited for.
@@ -30,8 +31,10 @@
 #include "slots.h"
 #include "states.h"
 #include "steps.h"
+#include "translate.h"
 
 #define LONG_WAY -1
+#define PLAIN_BYTES 40 /* of headers, behind the link header: of IPv4 and TCP */
 
 /* `count` bytes of a word of eight, from byte `at` on, as the number that the same bytes make in memory; such a
  * number of two halves of 16 bits; and bytes 12 to 14 of a frame. */
@@ -49,6 +52,7 @@ struct plain { /* what was read of it; numbers in the order of the wire unless s
     __u64 word[6];
     __be32 src, dst, ports;
     __u8 protocol, tcp_flags, tos;
+    __u8 is_from_server; /* perhaps */
     __u16 frame_bytes, ip_bytes; /* host order */
 };
 
@@ -62,19 +66,14 @@ static ALWAYS_INLINE int sums_up(const __u64 *word)
     return (sum & 0xffff) + (sum >> 16) == 0xffff; /* < 2^17 after the first */
 }
 
-/* Martian, a VIP's own, or perhaps an inline server's: not plain. */
-static ALWAYS_INLINE int is_odd_source(const struct interface *here, __be32 src)
+/* Whether a source, whose hash_of_place this is, is martian or a VIP: not plain. */
+static ALWAYS_INLINE int is_odd_source(const struct interface *here, const struct address *src, __u64 hash)
 {
-    struct address address = {.word = {0, 0, MAPPED, src}};
-    __u64 hash = hash_of_place(&address, 0);
-    __u8 first = *(__u8 *)&src;
-    __u32 bit = FILTER_BIT(hash);
+    __u8 first = src->byte[12];
 
     if ((__u8)(first - 1) >= 223 || first == 127)
         return 1;
-    if (LIKELY(!((here->vip_filter[bit >> 6] | here->server_filter[bit >> 6]) >> (bit & 63) & 1)))
-        return 0;
-    return is_in_filter(here->server_filter, bit) || is_vip_at(&address, hash);
+    return UNLIKELY(is_in_filter(here->vip_filter, FILTER_BIT(hash))) && is_vip_at(src, hash);
 }
 
 struct found { /* where a packet goes */
@@ -139,20 +138,14 @@ static ALWAYS_INLINE int begins_unrecorded(const struct plain *packet, const str
     return !(service->flags & RECORDS_ALL) && (packet->tcp_flags & (TH_SYN | TH_ACK)) == TH_SYN;
 }
 
-/* Leave a packet whose target is known to the step of l3dsr. */
-static ALWAYS_INLINE int go_on_wrapping(struct xdp_md *ctx, const struct plain *packet,
-                                        const struct service *service, __u32 number, __u32 target)
+/* Tell another step what was read, as classify would. */
+static ALWAYS_INLINE void fill_job(struct job *job, const struct plain *packet)
 {
-    struct count *count = bpf_map_lookup_elem(&counts, &target);
-    struct job *job = this_job();
-
-    if (!job || !count)
-        return LONG_WAY;
     job->key.src = (struct address){.word = {0, 0, MAPPED, packet->src}};
     job->key.dst = (struct address){.word = {0, 0, MAPPED, packet->dst}};
+    *(__be32 *)&job->key.sport = packet->ports;
+    *(__u32 *)&job->key.protocol = bpf_htonl((__u32)packet->protocol << 24); /* and zeros */
     job->hash = hash_of_flow4(packet->src, packet->dst, packet->ports, packet->protocol);
-    job->service = number;
-    job->target = target;
     job->l3_at = sizeof(struct ethhdr);
     job->l4_at = sizeof(struct ethhdr) + sizeof(struct iphdr);
     job->end = sizeof(struct ethhdr) + packet->ip_bytes;
@@ -160,9 +153,40 @@ static ALWAYS_INLINE int go_on_wrapping(struct xdp_md *ctx, const struct plain *
     job->protocol = packet->protocol;
     job->tcp_flags = packet->tcp_flags;
     job->is_fragment = job->is_first = 0;
+}
+
+/* Leave a packet whose target is known to the step of its service's mode. */
+static ALWAYS_INLINE int go_on_rewriting(struct xdp_md *ctx, const struct plain *packet,
+                                         const struct service *service, __u32 number, __u32 target)
+{
+    struct count *count = bpf_map_lookup_elem(&counts, &target);
+    struct job *job = this_job();
+
+    if (!job || !count)
+        return LONG_WAY;
+    fill_job(job, packet);
+    job->service = number;
+    job->target = target;
     job->reason = FORWARDED;
     count->flows += begins_unrecorded(packet, service);
-    return go_on(ctx, MODE_L3DSR);
+    return service->mode == INLINE ? go_on(ctx, MODE_INLINE) : go_on(ctx, MODE_L3DSR);
+}
+
+/* Send a packet of a translated flow to its target. */
+static ALWAYS_INLINE int send_translated(struct xdp_md *ctx, const struct plain *packet,
+                                         const struct service *service, __u32 number,
+                                         const struct found *found, const struct target *target,
+                                         const struct hop *hop)
+{
+    struct ethhdr *link = (void *)(long)ctx->data;
+
+    if ((void *)link + sizeof(struct ethhdr) + PLAIN_BYTES > (void *)(long)ctx->data_end || !found->flow ||
+        !is_translated_plainly(link, ctx->ingress_ifindex, found->flow, target))
+        return go_on_rewriting(ctx, packet, service, number, found->target);
+    translate(link, found->flow, target);
+    readdress_link(link, hop);
+    count_sent(found->target, packet->frame_bytes, FORWARDED);
+    return send_by(ctx, hop->ifindex);
 }
 
 /* Send a plain packet to its target; LONG_WAY: it cannot be done here. */
@@ -179,9 +203,11 @@ static ALWAYS_INLINE int send_plain(struct xdp_md *ctx, const struct plain *pack
     hop = &target->hop[target->hop_in_use & 1];
     if (found->flow && found->flow->until_s != found->until_s)
         found->flow->until_s = found->until_s;
+    if (service->mode == INLINE)
+        return send_translated(ctx, packet, service, number, found, target, hop);
     if (service->mode == L3DSR) {
         if (!is_wrapped_plainly(packet, service, target))
-            return go_on_wrapping(ctx, packet, service, number, found->target);
+            return go_on_rewriting(ctx, packet, service, number, found->target);
         if (bpf_xdp_adjust_head(ctx, -(int)sizeof(struct iphdr)))
             return LONG_WAY;
     }
@@ -212,7 +238,7 @@ static ALWAYS_INLINE int read_plain(struct xdp_md *ctx, struct plain *packet)
     struct interface *here = interface_of(ctx->ingress_ifindex);
     __u64 *word = packet->word;
 
-    if (!here || (void *)at + 54 > end)
+    if (!here || (void *)at + sizeof(struct ethhdr) + PLAIN_BYTES > end)
         return 0;
 #pragma unroll
     for (int i = 0; i < 6; i++)
@@ -225,8 +251,14 @@ static ALWAYS_INLINE int read_plain(struct xdp_md *ctx, struct plain *packet)
     packet->tos = BYTES(word[1], 7, 1);
     packet->src = BYTES(word[3], 2, 4);
     if (packet->ip_bytes + sizeof(struct ethhdr) > packet->frame_bytes ||
-        (here->mtu_bytes && packet->ip_bytes > here->mtu_bytes) || is_odd_source(here, packet->src))
+        (here->mtu_bytes && packet->ip_bytes > here->mtu_bytes))
         return 0;
+    struct address src = {.word = {0, 0, MAPPED, packet->src}};
+    __u64 hash = hash_of_place(&src, 0);
+
+    if (is_odd_source(here, &src, hash))
+        return 0;
+    packet->is_from_server = is_in_filter(here->server_filter, FILTER_BIT(hash));
     packet->dst = JOINED(BYTES(word[3], 6, 2), BYTES(word[4], 0, 2));
     packet->ports = BYTES(word[4], 2, 4);
     packet->protocol = BYTES(word[2], 7, 1);
@@ -243,10 +275,21 @@ static ALWAYS_INLINE int read_plain(struct xdp_md *ctx, struct plain *packet)
            udp_bytes + sizeof(struct iphdr) <= packet->ip_bytes;
 }
 
+/* Leave a packet to the step that knows what inline servers answer. */
+static ALWAYS_INLINE int go_on_answering(struct xdp_md *ctx, const struct plain *packet)
+{
+    struct job *job = this_job();
+
+    if (!job)
+        return LONG_WAY;
+    fill_job(job, packet);
+    return go_on(ctx, REPLY);
+}
+
 static ALWAYS_INLINE int plain(struct xdp_md *ctx)
 {
     struct plain packet;
-    struct found found;
+    struct found found = {};
     __u32 index;
 
     if (!read_plain(ctx, &packet))
@@ -256,11 +299,11 @@ static ALWAYS_INLINE int plain(struct xdp_md *ctx)
     index = service_at(&vip, BYTES(packet.word[4], 4, 2), packet.protocol);
     struct service *service = index ? bpf_map_lookup_elem(&services, &index) : 0;
 
-    if (!service || !(service->flags & PLAIN) ||
-        (service->flags & CLAMPS_MSS && packet.tcp_flags & TH_SYN))
-        return LONG_WAY;
-    found = plain_target(service, &packet);
-    return found.target ? send_plain(ctx, &packet, service, index, &found) : LONG_WAY;
+    if (service && service->flags & PLAIN && !(service->flags & CLAMPS_MSS && packet.tcp_flags & TH_SYN))
+        found = plain_target(service, &packet);
+    if (!found.flow && UNLIKELY(packet.is_from_server))
+        return go_on_answering(ctx, &packet);
+    return service && found.target ? send_plain(ctx, &packet, service, index, &found) : LONG_WAY;
 }
 
 #endif

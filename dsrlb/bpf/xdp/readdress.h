@@ -75,14 +75,17 @@ static ALWAYS_INLINE int may_cut(struct xdp_md *ctx, const struct job *job)
 /* Let the frame begin with another link header before the packet at l3_at. */
 static ALWAYS_INLINE int put_link(struct xdp_md *ctx, __u32 l3_at, const __u8 *link, __u32 link_bytes)
 {
-    void *head, *tag;
+    struct ethhdr *head;
+    void *tag;
 
     if (l3_at != link_bytes && bpf_xdp_adjust_head(ctx, (int)l3_at - (int)link_bytes))
         return 0;
-    head = part_of(ctx, 0, ETH_HLEN);
+    head = part_of(ctx, 0, sizeof(*head));
     if (!head)
         return 0;
-    __builtin_memcpy(head, link, ETH_HLEN);
+    for (int i = 0; i < 3; i++)
+        ((__u32 *)head)[i] = ((const __u32 *)link)[i];
+    head->h_proto = ((const struct ethhdr *)link)->h_proto;
 #pragma unroll
     for (__u32 at = ETH_HLEN; at < BACK_LINK_BYTES; at += TAG_BYTES) {
         tag = at < link_bytes ? part_of(ctx, at, TAG_BYTES) : 0;

@@ -37,7 +37,14 @@ struct {
     MAP_TYPE(value, struct reply_owner);
 } reply_fragments SEC(".maps");
 
-/* Whether an address is in table.servers. */
+/* Whether an address may be in table.servers: most others are told by the interface's filter. */
+static ALWAYS_INLINE int is_perhaps_server(const struct xdp_md *ctx, const struct address *address)
+{
+    const struct interface *here = interface_of(ctx->ingress_ifindex);
+
+    return here && is_in_filter(here->server_filter, FILTER_BIT(hash_of_place(address, 0)));
+}
+
 static ALWAYS_INLINE int is_server(const struct address *address)
 {
     return bpf_map_lookup_elem(&servers, address) != 0;
@@ -51,23 +58,13 @@ static ALWAYS_INLINE int is_whole_error(struct xdp_md *ctx, const struct job *jo
     return !job->is_fragment && head && job->l4_at + ICMP_BYTES <= job->end && is_error(job, head->type);
 }
 
-/* The same of a packet's source: most are told by the interface's filter. */
-static ALWAYS_INLINE int is_from_server(const struct xdp_md *ctx, const struct job *job)
-{
-    const struct interface *here = interface_of(ctx->ingress_ifindex);
-
-    if (!here || !is_in_filter(here->server_filter, FILTER_BIT(hash_of_place(&job->key.src, 0))))
-        return 0;
-    return is_server(&job->key.src);
-}
-
-/* The inline service that a flow is of, by its first name; 0: it is no more. */
-static ALWAYS_INLINE const struct service *service_of(const struct flow_key *key)
+/* The inline service that a flow is of, by its first name, if its target is a backend of it; else 0. */
+static ALWAYS_INLINE const struct service *service_of(const struct flow_key *key, const struct flow *flow)
 {
     __u32 index = find_service(&key->dst, key->dport, key->protocol);
     const struct service *service = bpf_map_lookup_elem(&services, &index);
 
-    return index && service && service->mode == INLINE ? service : 0;
+    return index && service && service->mode == INLINE && member_of(service, flow->target) ? service : 0;
 }
 
 /* Note a server's packet of a flow on record. */
@@ -159,9 +156,11 @@ static ALWAYS_INLINE int send_later_piece(struct xdp_md *ctx, struct job *job)
     return send_back(ctx, job, translation);
 }
 
-/* What belongs to no flow: dropped, or not our business, and neither are its later pieces. */
+/* What belongs to no flow, if it is a server's: dropped, or not our business, nor are its later pieces. */
 static ALWAYS_INLINE int send_unmatched(const struct job *job, int has_ports, __u32 now)
 {
+    if (!is_server(&job->key.src))
+        return NO_REPLY;
     if (has_ports && is_unmatched(job))
         return stop(REPLY_UNMATCHED);
     if (job->is_fragment)
@@ -186,7 +185,7 @@ static ALWAYS_INLINE int send_reply(struct xdp_md *ctx, struct job *job)
         flow = flow_of(&translation->key, translation->hash);
     if (!translation || !flow || is_over(flow, now))
         return send_unmatched(job, 1, now);
-    service = service_of(&translation->key);
+    service = service_of(&translation->key, flow);
     if (!service)
         return send_unmatched(job, 1, now);
     if (!(job->protocol == IPPROTO_TCP ? read_tcp(ctx, job) : read_udp(ctx, job)))
@@ -204,10 +203,10 @@ static ALWAYS_INLINE int answer(struct xdp_md *ctx, struct job *job)
         return NO_REPLY;
     if (is_icmp(job))
         return is_whole_error(ctx, job) ? go_on(ctx, ABOUT_REQUEST) : NO_REPLY;
-    if (!is_from_server(ctx, job))
+    if (!is_perhaps_server(ctx, &job->key.src))
         return NO_REPLY;
     if (job->is_fragment && !job->is_first)
-        return send_later_piece(ctx, job);
+        return is_server(&job->key.src) ? send_later_piece(ctx, job) : NO_REPLY;
     if (job->protocol != IPPROTO_TCP && job->protocol != IPPROTO_UDP)
         return NO_REPLY;
     return send_reply(ctx, job);

@@ -28,7 +28,7 @@ static ALWAYS_INLINE int steer_translated(struct xdp_md *ctx, struct job *job, c
         return stop(ICMP_UNMATCHED);
     job->name = seen->key;
     job->hash = seen->hash;
-    return go_on(ctx, MODE_INLINE);
+    return go_on(ctx, ABOUT_REPLY);
 }
 
 /* Steer an error that is sound. */

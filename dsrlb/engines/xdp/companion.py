@@ -30,7 +30,7 @@ from dsrlb.datapath import decide
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.recall import Datagrams, Flows, ReplyDatagrams, Templates
 from dsrlb.errors import DsrlbError
-from dsrlb.model import PASS_REASONS, Reason
+from dsrlb.model import PASS_REASONS, Action, Reason
 from dsrlb.state import Path, State, Verdict, expire, forget_others
 from dsrlb.table import ForwardingTable
 from dsrlb.wire.destination import destination
@@ -91,7 +91,11 @@ class Companion:
         for arrival in [*self._datagrams.due(now_s), *self._replies.due(now_s)]:
             self.state.reasons[_HELD] -= 1
             frame, ifindex, _, _, offload = arrival
-            verdicts.append(decide(frame, ifindex, table, self.state, now_s, offload))
+            verdict = decide(frame, ifindex, table, self.state, now_s, offload)
+            if (
+                verdict[1] is not _HELD and verdict[0] is not Action.PASS
+            ):  # a server's: waits on, or is its own
+                verdicts.append(verdict)
             verdicts += self.state.released
             self.state.released.clear()
         return verdicts

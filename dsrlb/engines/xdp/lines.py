@@ -93,7 +93,7 @@ def flags_of(service: CompiledService, *, looks_up: bool) -> ServiceFlag:
         ServiceFlag.PERSISTS: service.persist is not None,
         ServiceFlag.CLAMPS_MSS: service.options.clamp_mss and "clamp_mss" in service.mode.options,
         ServiceFlag.SNAT: service.source is not None,
-        ServiceFlag.PLAIN: _is_plain(service),
+        ServiceFlag.PLAIN: True,
         ServiceFlag.HASHES_CLIENT: service.prefixes is not None,
         ServiceFlag.FORMER_HASHES_CLIENT: former is not None and former.prefixes is not None,
         ServiceFlag.REFUSES: service.refuses,
@@ -104,11 +104,6 @@ def flags_of(service: CompiledService, *, looks_up: bool) -> ServiceFlag:
 def flags_in(line: bytes) -> ServiceFlag:
     """Return the flags that stand in a service's line."""
     return ServiceFlag(int(np.frombuffer(line, layout.SERVICE)["flags"][0]))
-
-
-def _is_plain(service: CompiledService) -> bool:
-    """Return whether plain packets of a service may take the short way (``bpf/xdp/plain.h``)."""
-    return service.mode.name in ("l2dsr", "l3dsr")
 
 
 # --- targets ------------------------------------------------------------------------------------
