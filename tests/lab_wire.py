@@ -45,6 +45,8 @@ TO_BALANCER = Ether(src=mac("router"), dst=mac("lb"))
 LB_MAC = bytes.fromhex(mac("lb").replace(":", ""))
 SERVERS = {bytes.fromhex(mac(name).replace(":", "")): name for name in ("rs1", "rs2", "rs3")}
 SOURCES = {VIP: (CLIENT, *MORE_CLIENTS), VIP6: (CLIENT6, *MORE_CLIENTS6)}
+# The reasons for which frames are left to the host: a program at XDP counts all of them, not only a VIP's.
+HOSTS_OWN = frozenset(("not_vip", "not_ip", "not_for_us", "arp_other", "nd_other"))
 Inject = Callable[..., list[bytes]]  # puts frames on the wire and returns their bytes
 
 
@@ -109,6 +111,11 @@ def counters(balancer: Balancer) -> Counter[str]:
     return Counter({word: int(frames) for word, frames in re.findall(r"^(\w+) +(\d+)$", reasons, re.M)})
 
 
+def about_vips(counted: Counter[str]) -> set[str]:
+    """The words that were counted, without those of the host's own traffic."""
+    return set(counted) - HOSTS_OWN
+
+
 @contextmanager
 def forwarding(lab: Lab, value: int) -> Iterator[None]:
     """Turn the routing of the balancer's own kernel on or off; off again afterwards."""
@@ -162,15 +169,22 @@ def socket_in(lab: Lab, role: str) -> socket.socket:
 
 
 class Tap:
-    """All frames that a node's ``e0`` receives and sends, whole, with their VLAN tags."""
+    """All frames that a node's ``e0`` receives and sends, whole, with their VLAN tags.
 
-    def __init__(self, lab: Lab, role: str) -> None:
-        self.socket = socket_in(lab, role)
+    ``beyond``: heard at the other end of its cable, since what XDP takes no socket of the node hears.
+    """
+
+    def __init__(self, lab: Lab, role: str, beyond: bool = False) -> None:
+        end = next(one for one in lab.network.ends(role) if one.device == "e0")
+        if beyond:
+            end = lab.network.beyond(end)
+        self.socket = socket_in(lab, end.role)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, TAP_BYTES)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-        self.socket.bind(("e0", ETH_P_ALL))
+        self.socket.bind((end.device, ETH_P_ALL))
         self.received: list[bytes] = []
         self.sent: list[bytes] = []
+        self._out, self._in = (self.received, self.sent) if beyond else (self.sent, self.received)
 
     def read(self, wait_s: float) -> bool:
         """Take all that is there, waiting for the first; False if nothing came."""
@@ -181,7 +195,7 @@ class Tap:
                 frame, ancillary, _, where = self.socket.recvmsg(1 << 17, 256, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
-            (self.sent if where[2] == PACKET_OUTGOING else self.received).append(with_tag(frame, ancillary))
+            (self._out if where[2] == PACKET_OUTGOING else self._in).append(with_tag(frame, ancillary))
         return True
 
     def until(self, true: Callable[[], object], deadline_s: float = 60) -> None:

@@ -1,8 +1,8 @@
 """XDP in the lab: what a balancer needs there to be served by the program, and the flags that say so.
 
 A veth device sends from XDP only while its peer has an XDP program too; and what the peer sends must have
-finished checksums, since a frame in XDP cannot say that its own is not.  ``ip netns exec`` hides the BPF
-file system in /sys, so the lab has one of its own.
+finished checksums, and its VLAN tags inside, since a frame in XDP cannot say otherwise.  ``ip netns exec``
+hides the BPF file system in /sys, so the lab has one of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dsrlb.bpf.objects import object_path
 from dsrlb.lab.commands import inside, run
 from dsrlb.lab.topology import Lab
 
-FEATURES = ("tx", "txvlan")
+FEATURES = ("tx", "txvlan", "tx-vlan-stag-hw-insert")
 
 
 def flags(lab: Lab, *more: str) -> list[str]:
@@ -34,6 +34,7 @@ def receive_from_xdp(namespace: str, device: str) -> None:
     """Let a veth device take what its peer sends from XDP, and send it what XDP can read."""
     _features(namespace, device, "off")
     run([*_program(namespace, device), "obj", str(object_path("pass")), "sec", "xdp"])
+    run(inside(namespace, "ethtool", "-K", device, "gro", "off"))  # on by a program: would join frames
 
 
 def make_plain(lab: Lab) -> None:

@@ -197,12 +197,12 @@ def client(lab: Lab) -> Client:
 
 
 @pytest.fixture
-def tap(lab: Lab) -> Iterator[Callable[[str], Tap]]:
+def tap(lab: Lab, engine: Engine) -> Iterator[Callable[[str], Tap]]:
     """``tap("lb")`` hears all that a node's e0 receives and sends."""
     with contextlib.ExitStack() as opened:
 
         def at(role: str) -> Tap:
-            one = Tap(lab, role)
+            one = Tap(lab, role, beyond=role == "lb" and engine != PACKET)
             opened.callback(one.socket.close)
             return one
 

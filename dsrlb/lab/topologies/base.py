@@ -69,10 +69,14 @@ class Network:
         ends = (end for cable in self.cables for end in (cable.one, cable.other))
         return tuple(end for end in ends if end.role == role)
 
+    def beyond(self, end: End) -> End:
+        """Return the other end of an interface's cable."""
+        both = ((cable.one, cable.other) for cable in self.cables)
+        return next(there for pair in both for here, there in (pair, pair[::-1]) if here == end)
+
     def peers(self, role: str) -> tuple[End, ...]:
         """Return the other ends of a node's cables."""
-        both = ((cable.one, cable.other) for cable in self.cables)
-        return tuple(there for pair in both for here, there in (pair, pair[::-1]) if here.role == role)
+        return tuple(self.beyond(end) for end in self.ends(role))
 
 
 @dataclass(frozen=True)
