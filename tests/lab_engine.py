@@ -3,6 +3,7 @@
 ``pytest tests/lab`` runs every test on the packet engine, and those marked ``both_engines`` on the XDP
 engine as well, in the driver and behind it.  ``pytest tests/lab --engine xdp --xdp-mode native`` runs all
 of them on that one alone, but for those that speak of the other: ``only_engine("packet", reason="…")``.
+``both_engines(version=[4], xdp_mode=["native"])`` is a choice of the parameters, for XDP.
 """
 
 from __future__ import annotations
@@ -62,3 +63,16 @@ def engines_of(item: pytest.Function | pytest.FunctionDefinition, config: pytest
     only, one = item.get_closest_marker(ONLY), chosen(config)
     wanted = [one] if one else list(EACH) if item.get_closest_marker(BOTH) else [PACKET]
     return [engine for engine in wanted if only is None or engine.name == only.args[0]]
+
+
+def is_wanted(item: pytest.Item, config: pytest.Config) -> bool:
+    """Return whether a test is to run with its parameters: on XDP a choice of them, if it is on both."""
+    if not isinstance(item, pytest.Function):
+        return True
+    marker = item.get_closest_marker(BOTH)
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    engine = parameters.get("engine", PACKET)
+    if marker is None or engine == PACKET or chosen(config):
+        return bool(engines_of(item, config))
+    given = {**parameters, "xdp_mode": engine.xdp_mode}
+    return all(given[name] in among for name, among in marker.kwargs.items())

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lab_engine import PACKET, Engine, engines_of
+from lab_engine import PACKET, Engine, engines_of, is_wanted
 from lab_wire import GUEST_MAC, TEST_PREFIX, Inject, Tap, eventually, socket_in
 
 from dsrlb.host.steps_state import BASE
@@ -85,9 +85,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that are about another engine than the chosen one."""
-    others = [one for one in items if isinstance(one, pytest.Function) and not engines_of(one, config)]
-    config.hook.pytest_deselected(items=others)
-    items[:] = [one for one in items if one not in others]
+    wanted = [is_wanted(one, config) for one in items]
+    config.hook.pytest_deselected(items=[one for one, keep in zip(items, wanted, strict=True) if not keep])
+    items[:] = [one for one, keep in zip(items, wanted, strict=True) if keep]
 
 
 @pytest.fixture

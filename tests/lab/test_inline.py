@@ -48,6 +48,7 @@ def vip_of(version: int) -> object:
     return VIP6 if version == 6 else VIP
 
 
+@pytest.mark.both_engines(lab=[{}])
 @pytest.mark.parametrize("version", [4, 6])
 def test_500_connections_up_and_down_with_their_port_translated(lab, serve, client, version) -> None:
     balancer = serve(flags=flags(lab, "80", 8080, version))
@@ -72,6 +73,7 @@ def test_a_client_that_has_no_more_to_say_still_hears_the_whole_answer(lab, serv
             assert (done["bytes"], done["intact"], done["error"]) == (1_000_000, True, "")
 
 
+@pytest.mark.both_engines(lab=[{}])
 @pytest.mark.parametrize("version", [4, 6])
 def test_datagrams_are_answered_from_where_they_were_sent_to_cut_ones_too(
     lab, serve, client, version
@@ -175,6 +177,7 @@ def test_the_sender_believes_what_it_is_told_of_a_port_where_nobody_listens(lab,
     assert ask(lab, "knock", host=VIP, port=9, size_bytes=1200)["said"] == "ConnectionRefusedError"
 
 
+@pytest.mark.both_engines(lab=[{}], version=[4])
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("role", ["rs1", "router"])
 def test_a_narrow_link_on_either_side_is_found_by_path_mtu_discovery(
@@ -190,6 +193,7 @@ def test_a_narrow_link_on_either_side_is_found_by_path_mtu_discovery(
         counters(balancer)
 
 
+@pytest.mark.both_engines(lab=[{}], xdp_mode=["native"])
 def test_nothing_is_left_behind_and_after_a_crash_the_next_run_cleans_up(lab, serve, client) -> None:
     def rules() -> str:
         return subprocess.run(

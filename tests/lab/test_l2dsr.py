@@ -18,6 +18,7 @@ from dsrlb.lab.topology import MORE_CLIENTS, MORE_CLIENTS6, VIP, VIP6, Lab, insi
 MEGABYTE = 1_000_000
 
 
+@pytest.mark.both_engines(routing=[0])
 @pytest.mark.parametrize("routing", [0, 1])
 def test_of_1000_requests_none_is_lost_and_rr_is_even_whether_or_not_the_host_forwards(
     lab, serve, client, routing
@@ -34,6 +35,7 @@ def test_of_1000_requests_none_is_lost_and_rr_is_even_whether_or_not_the_host_fo
     assert about_vips(counted) <= {"forwarded", "arp_reply", "nd_reply"}
 
 
+@pytest.mark.both_engines(routing=[1])
 @pytest.mark.parametrize("routing", [0, 1])
 def test_20_mb_uploads_with_offloads_on_arrive_intact(lab, serve, client, routing) -> None:
     with forwarding(lab, routing):
@@ -79,6 +81,7 @@ def narrow_way_to_the_client(lab: Lab) -> Iterator[None]:
             run(command)
 
 
+@pytest.mark.both_engines(scheduler=["maglev"])
 @pytest.mark.parametrize("scheduler", ["rr", "maglev"])
 def test_downloads_over_a_narrow_path_complete_since_icmp_errors_reach_the_right_server(
     lab, serve, client, scheduler
@@ -113,6 +116,7 @@ def test_the_balancer_answers_pings_of_the_vip_whether_or_not_the_host_forwards(
     assert counters(balancer)["echo_reply"] == 36
 
 
+@pytest.mark.both_engines(scheduler=["rr"])
 @pytest.mark.parametrize("scheduler", ["rr", "maglev"])
 def test_every_datagram_is_answered_from_the_vip_whole_or_in_pieces(lab, serve, client, scheduler) -> None:
     balancer = serve(flags=flags(lab, *both("5353/udp"), scheduler=scheduler))

@@ -240,12 +240,14 @@ def mixed(lines: Sequence[Sequence[bytes]]) -> Iterator[bytes]:
     return (next(ways[number]) for number in turns)
 
 
+@pytest.mark.both_engines(order=["first piece in the middle"])
 @pytest.mark.parametrize("order", ORDERS)
 def test_pieces_in_any_order_reach_one_server(lab, serve, tap, inject, order) -> None:
     balancer = serve(flags=flags(lab, *both("9/udp"), scheduler="rr"))
     wire = tap("lb")
     lines = [[bytes(piece) for piece in ORDERS[order](pieces)] for pieces in datagrams_in_pieces()]
     sent = inject(*mixed(lines))
+    wire.until(lambda: len(forwarded(wire)) >= len(sent))  # on XDP held ones wait for a moment more
     settle(wire, inject)
     went = forwarded(wire)
     assert Counter(frame[12:] for frame in went) == Counter(frame[12:] for frame in sent)

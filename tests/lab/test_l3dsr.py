@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from lab_engine import PACKET, Engine
 from lab_wire import TEST_PREFIX, counters, eventually, inside, narrow, no_wrong_checksums
 
 from dsrlb.host import decap
+from dsrlb.lab import xdp
 from dsrlb.lab.balancer import Balancer
 from dsrlb.lab.lifecycle import standing
 from dsrlb.lab.servers import prepare
@@ -43,6 +45,7 @@ PAIRS = [(inside_, outside) for inside_ in (4, 6) for outside in (4, 6)]
 ENCAPS = [*((*pair, "ipip") for pair in PAIRS), (4, 4, "gue"), (6, 6, "gue"), (4, 6, "gue1"), (6, 4, "gue1")]
 
 
+@pytest.mark.both_engines(encap=["ipip"])
 @pytest.mark.parametrize(("vip_version", "server_version", "encap"), ENCAPS)
 def test_clients_are_served_by_every_server_with_nothing_lost_and_no_wrong_checksum(
     lab: Lab, serve: Callable[..., Balancer], client: Any, vip_version: int, server_version: int, encap: str
@@ -81,6 +84,7 @@ def test_20_mb_up_and_down_arrive_whole(
         assert client.download(BYTES, vip(lab, version), timeout_s=60)["intact"]
 
 
+@pytest.mark.both_engines(vip_version=[4])
 @pytest.mark.parametrize(("vip_version", "server_version"), PAIRS)
 def test_a_link_of_1400_bytes_in_the_tunnel_loses_nothing(
     lab: Lab, serve: Callable[..., Balancer], client: Any, vip_version: int, server_version: int
@@ -102,7 +106,7 @@ def rx_packets(lab: Lab, role: str, device: str) -> int:
 
 
 @contextlib.contextmanager
-def second_way(lab: Lab) -> Iterator[Callable[[], None]]:
+def second_way(lab: Lab, engine: Engine) -> Iterator[Callable[[], None]]:
     """Another wire between balancer and router, x0 to x1; the value makes the ways to rs1 lead over it."""
     lb, router = lab.namespace("lb"), lab.namespace("router")
     run(["ip", "link", "add", "x0", "netns", lb, "type", "veth", "peer", "name", "x1", "netns", router])
@@ -111,6 +115,8 @@ def second_way(lab: Lab) -> Iterator[Callable[[], None]]:
             run(["ip", "-n", namespace, "link", "set", device, "up"])
             run(["ip", "-n", namespace, "addr", "add", f"198.18.2.{host}/24", "dev", device])
             run(["ip", "-n", namespace, "addr", "add", f"2001:db8:2::{host}/64", "nodad", "dev", device])
+        if engine != PACKET:
+            xdp.receive_from_xdp(router, "x1")
 
         def use() -> None:
             for version, gateway in ((4, "198.18.2.1"), (6, "2001:db8:2::1")):
@@ -125,12 +131,12 @@ def second_way(lab: Lab) -> Iterator[Callable[[], None]]:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_change_of_the_route_to_a_server_is_followed_and_errors_are_heard_there(
-    lab: Lab, serve: Callable[..., Balancer], client: Any, version: int
+    lab: Lab, engine: Engine, serve: Callable[..., Balancer], client: Any, version: int
 ) -> None:
     balancer = serve(flags=flags(lab, version, version, only="rs1"))
     there = vip(lab, version)
     assert client.requests(2, there)["errors"] == []
-    with second_way(lab) as use:
+    with second_way(lab, engine) as use:
         use()
 
         def goes_over_it() -> bool:

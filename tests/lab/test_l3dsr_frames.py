@@ -88,6 +88,7 @@ def test_the_stripped_outer_header_leaves_the_very_packet(
     assert got == [packet_in(frame) for frame in came]
 
 
+@pytest.mark.both_engines
 def test_a_packet_that_may_be_cut_comes_in_pieces(
     lab: Lab, balancer: Balancer, tap: Callable[[str], Tap], inject: Inject
 ) -> None:

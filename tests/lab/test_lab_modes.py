@@ -85,11 +85,11 @@ def test_the_router_brings_a_routed_vip_to_the_balancer_whose_own_address_it_ask
             assert known == ""
 
 
-@pytest.mark.parametrize(("mode", "engine"), [*((mode, "packet") for mode in MODES), ("l2dsr", "xdp")])
+@pytest.mark.parametrize(("mode", "served_by"), [*((mode, "packet") for mode in MODES), ("l2dsr", "xdp")])
 def test_the_demonstration_loses_nothing_and_says_by_which_way_the_answers_went(
-    mode: str, engine: str
+    mode: str, served_by: str
 ) -> None:
-    done = dsrlb("demo", "--mode", mode, "--engine", engine)
+    done = dsrlb("demo", "--mode", mode, "--engine", served_by)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "requests answered        300 of 300" in done.stdout
     assert "rs1 100 (33.3%)   rs2 100 (33.3%)   rs3 100 (33.3%)" in done.stdout
@@ -103,9 +103,11 @@ def test_the_demonstration_loses_nothing_and_says_by_which_way_the_answers_went(
     assert build.present(PREFIX) == []
 
 
-@pytest.mark.parametrize(("mode", "engine"), [*((mode, "packet") for mode in MODES), ("l3dsr", "xdp")])
-def test_up_prints_lines_that_balance_and_down_removes_it_whatever_its_mode(mode: str, engine: str) -> None:
-    done = dsrlb("up", "--mode", mode, "--servers", "2", "--engine", engine)
+@pytest.mark.parametrize(("mode", "served_by"), [*((mode, "packet") for mode in MODES), ("l3dsr", "xdp")])
+def test_up_prints_lines_that_balance_and_down_removes_it_whatever_its_mode(
+    mode: str, served_by: str
+) -> None:
+    done = dsrlb("up", "--mode", mode, "--servers", "2", "--engine", served_by)
     assert done.returncode == 0, done.stderr
     lab = Lab(prefix=PREFIX, servers=2, mode=mode)
     vip = lab.vips[0]

@@ -19,6 +19,7 @@ def lab(request: pytest.FixtureRequest) -> Lab:
     return standing
 
 
+@pytest.mark.both_engines(xdp_mode=["native"])
 def test_servers_that_come_and_go_break_no_connection_of_others(
     lab: Lab, start: Start, write: Write, client: Any
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_new_vip_that_another_machine_has_is_refused_and_nothing_of_it_stays(
     assert other in ours(lab) and is_claimed(lab, other)
 
 
+@pytest.mark.only_engine("packet", reason="an interface has one program: the first line is refused")
 def test_a_vip_of_another_dsrlb_on_this_host_is_refused(
     lab: Lab, serve: Serve, start: Start, write: Write
 ) -> None:
