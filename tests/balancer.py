@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Literal
 
 from packets import (
     BACKEND_MACS,
@@ -23,6 +24,7 @@ from packets import (
 from dsrlb.config import parse_backend, parse_vip
 from dsrlb.datapath import process
 from dsrlb.model import Action, Backend, Hop, ModeOptions, Persist, Reason, Service, wire_address
+from dsrlb.standing import Names, Standing, effective, named
 from dsrlb.state import State, Verdict
 from dsrlb.table import NO_MTUS, ForwardingTable, compile_table
 
@@ -71,13 +73,25 @@ def table(
     mtu_bytes: int = 1500,
     mtus: Mapping[int, int] = NO_MTUS,
     persist: Persist | None = None,
+    down: Iterable[str] = (),
+    on_all_down: Literal["keep", "reject", "drop"] = "keep",
 ) -> ForwardingTable:
     """Return the forwarding table of a balancer with one interface, or with two if a backend needs it."""
     made = services(vips, backends, scheduler, mode, options, persist)
+    made = tuple(replace(service, on_all_down=on_all_down) for service in made)
     behind = [backend for service in made for backend in service.backends]
     here = {IFINDEX: BALANCER, **({OTHER_IFINDEX: INNER} if any(map(is_inner, behind)) else {})}
     here = here if interfaces is None else dict(interfaces)
-    return compile_table(made, hops(behind, mtu_bytes=mtu_bytes), here, mtus)
+    said = effective(made, standings(made, down))
+    return compile_table(made, hops(behind, mtu_bytes=mtu_bytes), here, mtus, said)
+
+
+def standings(of: Iterable[Service], down: Iterable[str]) -> dict[Names, Standing]:
+    """Return the standings of services' backends of which those at these addresses are down."""
+    addresses = {ip_address(one) for one in down}
+    return {
+        names: Standing(up=backend.address not in addresses) for one in of for names, backend in named(one)
+    }
 
 
 def feed(

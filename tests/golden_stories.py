@@ -37,4 +37,12 @@ def table_of(story: dict[str, Any]) -> ForwardingTable:
         mtu_bytes=story.get("mtu_bytes", 1500),
         mtus={packets.IFINDEX: story["client_mtu_bytes"]} if "client_mtu_bytes" in story else {},
         persist=Persist(**story["persist"]) if "persist" in story else None,
+        down=story.get("down", ()),
+        on_all_down=story.get("on_all_down", "keep"),
     )
+
+
+def changed_by(story: dict[str, Any], frame: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a story's balancer as it is from a frame on; None: nothing changes."""
+    changes = {name: frame[name] for name in ("backends", "down") if name in frame}
+    return {**story, **changes} if changes else None

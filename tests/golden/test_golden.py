@@ -2,7 +2,7 @@
 
 Each TOML file tells one story: a balancer, frames that come in (as a scapy expression over the names
 of ``tests/packets.py``, and as hex), what leaves, why, and the counters at the end.  A frame may come with
-the backends that there are from then on.
+the backends that there are from then on, or those of them that are down.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import balancer
 import packets
 import pytest
-from golden_stories import STORIES, table_of
+from golden_stories import STORIES, changed_by, table_of
 
 from dsrlb.datapath import process
 from dsrlb.model import Action, Reason, person_backend
@@ -61,8 +61,9 @@ def test_the_story_comes_true(name: str) -> None:
     story, state = STORIES[name], State()
     table = carry(EMPTY, table_of(story), 0)
     for frame in story["frames"]:
-        if "backends" in frame:  # from here on
-            table = carry(table, table_of({**story, "backends": frame["backends"]}), frame.get("at_s", 0))
+        changed = changed_by(story, frame)
+        if changed is not None:
+            story, table = changed, carry(table, table_of(changed), frame.get("at_s", 0))
         step(frame, state, table)
     assert balancer.counted(state) == story["counters"]
     totals = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import packets
 import pytest
-from golden_stories import STORIES, table_of
+from golden_stories import STORIES, changed_by, table_of
 from parity.ground import LEAST_BYTES
 from parity.open_cases import MayFail
 from parity.twins import Differ, Twins
@@ -20,8 +20,10 @@ def tell(twins: Twins, name: str) -> None:
         if at_s:
             twins.wait(at_s - twins.now_s)
             twins.sweep()
-        if "backends" in frame:  # from here on
-            twins.install(table_of({**story, "backends": frame["backends"]}))
+        changed = changed_by(story, frame)
+        if changed is not None:
+            story = changed
+            twins.install(table_of(story))
         raw, came_by = bytes.fromhex(frame["hex"]), getattr(packets, frame.get("came_by", "IFINDEX"))
         if len(raw) < LEAST_BYTES:
             continue

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.allocation import Allocation, Held
 from dsrlb.engines.xdp.layout import TargetFlag
-from dsrlb.engines.xdp.lines import Filters, Extents, TargetLine, member_of
+from dsrlb.engines.xdp.lines import Extents, Filters, TargetLine, member_of
 from dsrlb.engines.xdp.placing import Place
 from dsrlb.engines.xdp.plan_targets import INDEX
 from dsrlb.engines.xdp.room import NOWHERE, Extent, Room

@@ -9,7 +9,7 @@ import numpy as np
 
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.layout import ServiceFlag
-from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Filters, Extents, TargetLine, flags_in
+from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Extents, Filters, TargetLine, flags_in
 from dsrlb.engines.xdp.placing import Places
 from dsrlb.engines.xdp.room import Room
 from dsrlb.engines.xdp.sizes import SOURCES, Sizes
