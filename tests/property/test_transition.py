@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from dsrlb.config import parse_vip
 from dsrlb.flows import TIMEOUT_S, FlowState, FlowTable
 from dsrlb.model import Address, Backend, Hop, Persist, Reason, Service
+from dsrlb.standing import effective
 from dsrlb.state import State, expire
 from dsrlb.table import EMPTY, CompiledService, ForwardingTable, compile_table
 from dsrlb.transition import carry, window_s
@@ -27,7 +28,8 @@ from dsrlb.transition import carry, window_s
 LAW = settings(max_examples=80, deadline=None, derandomize=True)
 SERVERS = range(5)
 SILENCE_S = TIMEOUT_S[FlowState.ESTABLISHED]
-UNREACHABLE = -1  # in place of a weight
+UNREACHABLE, DOWN = -1, -2  # in place of a weight
+NOT_FOR_NEW = (None, 0, UNREACHABLE, DOWN)
 
 
 def address(server: int) -> Address:
@@ -55,8 +57,10 @@ def compiled(setting: Setting) -> ForwardingTable:
     vips = (parse_vip(f"{p.VIP}:{port}") for port in ("80", "53/udp"))
     name, _, prefix = scheduler.partition("/")
     persist = Persist(300, int(prefix)) if prefix else None
-    services = [Service(*vip, "l2dsr", name, backends, persist=persist) for vip in vips]
-    return compile_table(services, hops, {p.IFINDEX: balancer.BALANCER})
+    services = [Service(*vip, "l2dsr", name, backends, persist=persist, on_all_down="drop") for vip in vips]
+    down = [str(address(number)) for number, weight in there.items() if weight == DOWN]
+    said = effective(services, balancer.standings(services, down))
+    return compile_table(services, hops, {p.IFINDEX: balancer.BALANCER}, effective=said)
 
 
 @dataclass
@@ -101,9 +105,9 @@ class World:
         if client not in self.living:
             server = self.send(client, "S")
             if isinstance(server, Reason):
-                assert all(not weight or weight == UNREACHABLE for weight in self.setting[1])
+                assert all(weight in NOT_FOR_NEW for weight in self.setting[1])
                 return
-            assert self.setting[1][server] not in (None, 0, UNREACHABLE)
+            assert self.setting[1][server] not in NOT_FOR_NEW
             self.living[client] = server, self.now_s
             self.talk(client)
 
@@ -129,7 +133,10 @@ class World:
 
 CLIENTS = st.integers(0, 11)
 CHOICE = Random(1)
-SETTINGS = [tuple(CHOICE.choice([1, 1, 1, 2, 7, 0, None, UNREACHABLE]) for _ in SERVERS) for _ in range(50)]
+SETTINGS = [
+    tuple(CHOICE.choice([1, 1, 1, 2, 7, 0, None, UNREACHABLE, DOWN, DOWN]) for _ in SERVERS)
+    for _ in range(50)
+]
 WEIGHTS = st.sampled_from([(1,) * 5, *SETTINGS])  # few, so that a table is compiled but once
 HASHES = st.sampled_from(["maglev", "maglev", "hash"])
 ANY = st.sampled_from(["maglev", "hash", "rr", "wrr", "lc", "wlc", "maglev/32", "hash/24", "rr/30", "wlc/32"])
@@ -245,6 +252,29 @@ def test_a_server_that_is_away_for_a_moment_gets_its_connections_back_and_nothin
     assert 0 < len(world.state.flows) < 60  # those that began elsewhere when it was away
 
 
+@pytest.mark.parametrize("scheduler", ["maglev", "hash", "rr", "wlc", "rr/32"])
+def test_a_server_that_is_down_keeps_its_connections_and_one_that_only_began_goes_elsewhere(
+    scheduler: str,
+) -> None:
+    world = World((scheduler, (1, 1, 1, None, None)))
+    world.change(world.setting)
+    for client in range(60):
+        world.open(client)
+    began = {client: world.send(client, "S") for client in range(60, 120)}
+    assert 1 in began.values()
+    world.change((scheduler, (1, DOWN, 1, None, None)))
+    for client, server in began.items():
+        again = world.send(client, "S")
+        assert again in (0, 2)
+        assert again == server or server == 1
+        assert world.send(client, "A") == again
+    for client in range(60):
+        world.talk(client)
+    world.change((scheduler, (1, 1, 1, None, None)))
+    for client in range(60):
+        world.talk(client)
+
+
 def test_a_drained_server_keeps_its_connections_and_gets_no_new_ones() -> None:
     world = World(("maglev", (1, 1, 1, None, None)))
     world.change(world.setting)
@@ -335,11 +365,12 @@ def test_udp_stays_where_it_was_until_it_has_been_silent_and_new_flows_of_a_tran
     assert fresh.count(3) > 40
 
 
-def test_udp_has_no_connection_to_lose_so_it_does_not_wait_for_its_server() -> None:
+@pytest.mark.parametrize("away", [UNREACHABLE, DOWN])
+def test_udp_has_no_connection_to_lose_so_it_does_not_wait_for_its_server(away: int) -> None:
     world = World(("maglev", (1, 1, 1, None, None)))
     world.change(world.setting)
     owners = {client: asked(world, client) for client in range(40)}
-    world.change(("maglev", (UNREACHABLE, 1, 1, None, None)))
+    world.change(("maglev", (away, 1, 1, None, None)))
     moved = {client: asked(world, client) for client in range(40)}
     assert 0 not in moved.values()
     assert all(moved[client] == owner for client, owner in owners.items() if owner != 0)
