@@ -13,7 +13,7 @@ from parity.twins import Twins
 
 from dsrlb.engines.xdp.program import loaded
 
-FRAMES = 10_000  # of each file of generated ones
+FRAMES = 40_000  # of each file of generated ones
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -131,7 +131,7 @@ class Twins:
         if REFUSED_AT in moved:
             moved[RECORDS_REFUSED] = moved.pop(REFUSED_AT)
         action, _, _, out = verdict
-        freed = _sent(state.released)
+        freed = sorted(_sent(state.released))
         return verdict, Outcome(action, frame if action == Action.PASS else out, moved, freed)
 
     def _by_pair(self, frame: bytes, ifindex: int) -> tuple[Outcome, bool]:
@@ -155,7 +155,7 @@ class Twins:
             moved[number] = moved.get(number, 0) + change
         was_left = bool(moved.pop(Reason.HANDED_OVER, 0))
         moved = {number: change for number, change in moved.items() if change}
-        return Outcome(action, out, moved, freed), was_left
+        return Outcome(action, out, moved, sorted(freed)), was_left
 
     def compare(self) -> None:
         """Compare everything that the two remember.  Raises ``Differ``."""
@@ -182,7 +182,7 @@ def _change(after: list[int], before: list[int]) -> dict[int, int]:
 
 
 def _sent(released: list[Verdict]) -> list[Freed]:
-    """Return, and take away, what held pieces and others behind the first became, if anything is sent."""
+    """Return, and take away, what is sent of held pieces and of others behind the first; in no order."""
     freed = [(int(action), out) for action, _, _, out in released if action >= Action.TX]
     released.clear()
     return freed

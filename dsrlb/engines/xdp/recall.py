@@ -9,7 +9,7 @@ from dsrlb.engines.xdp import reading
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.rings import Rings
 from dsrlb.engines.xdp.translations import reply_owner, translation_of_flow, translation_of_reply
-from dsrlb.flows import TIMEOUT_S, BackendCount, Flow, FlowTable
+from dsrlb.flows import TIMEOUT_S, BackendCount, Flow, FlowState, FlowTable
 from dsrlb.fragments import FragmentTable
 from dsrlb.host import bpf_maps
 from dsrlb.persistence import TemplateTable
@@ -38,8 +38,9 @@ class Flows(FlowTable):
             return None
         service = self.table.services.get(record.service)
         timeouts_s = service.timeouts_s if service is not None else TIMEOUT_S
-        seen_s = record.until_s - timeouts_s[record.state]
-        flow = Flow(record.backend, record.state, seen_s, BackendCount(), timeouts_s)
+        state = min(record.state, FlowState.ESTABLISHED)  # if the packet began it anew, the program has done so
+        seen_s = record.until_s - timeouts_s[state]
+        flow = Flow(record.backend, state, seen_s, BackendCount(), timeouts_s)
         flow.translation = translation_of_flow(self._tables.loaded, key, record)
         return flow
 
