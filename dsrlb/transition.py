@@ -1,8 +1,8 @@
 """Slots that change hands without breaking a connection: from one forwarding table to the next.
 
 A hash cursor picks the same backend for each packet of a flow, so a flow needs no record: as long as
-its slot stays with its backend.  When slots change hands (a backend was added, drained, re-weighted or
-is out of reach), the new table carries the *former* ones along.  While the two differ in a flow's slot::
+its slot stays with its backend.  When slots change hands (a backend was added, drained, re-weighted, is
+down or out of reach), the new table carries the *former* ones along.  While the two differ in a flow's slot::
 
                      SYN                        any other packet of TCP, any UDP
       no record      to the slot's backend,     to the former slot's backend, recorded
