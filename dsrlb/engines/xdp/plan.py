@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.allocation import Allocation, Held
@@ -29,13 +28,14 @@ from dsrlb.engines.xdp.layout import ServiceFlag
 from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Extents, TargetLine, flags_of, service_line
 from dsrlb.engines.xdp.plan_front import FrontPlan, check_interfaces
 from dsrlb.engines.xdp.plan_servers import ServerPlan
+from dsrlb.engines.xdp.plan_slots import SlotPlan, lines_of, running_of
 from dsrlb.engines.xdp.plan_targets import INDEX, Memory, Stages, TargetPlan
-from dsrlb.engines.xdp.room import NOWHERE, Extent
-from dsrlb.engines.xdp.sizes import WAY_OUT, lines_for
-from dsrlb.engines.xdp.writes import SETTLE, Fill, Put, Restart, Write
+from dsrlb.engines.xdp.room import NOWHERE
+from dsrlb.engines.xdp.sizes import WAY_OUT
+from dsrlb.engines.xdp.writes import SETTLE, Put, Write
 from dsrlb.errors import HostError
 from dsrlb.model import ANY_PORT
-from dsrlb.table import GONE, CompiledService, ForwardingTable
+from dsrlb.table import CompiledService, ForwardingTable
 
 _NEVER_SEEN = bytes(layout.RACE.itemsize)
 _NO_SERVICE = bytes(layout.SERVICE.itemsize)
@@ -62,7 +62,7 @@ def check_room(allocation: Allocation, table: ForwardingTable) -> None:
     for what, most, count in (
         ("services", sizes.max_services, len(services)),
         ("backends", sizes.targets - 1, sum(len(service.targets) for service in services)),
-        ("lines of slots", sizes.slots, sum(_lines_of(service) for service in services)),
+        ("lines of slots", sizes.slots, sum(lines_of(service) for service in services)),
     ):
         if count > most:
             raise HostError(f"the program was loaded with room for {most} {what}, not {count}: {WAY_OUT}.")
@@ -77,6 +77,7 @@ class _Plan:
         self.allocation, self.table, self.memory, self.paths = allocation, table, memory, paths
         self.stages = Stages()
         self.targets = TargetPlan(allocation, memory, paths, self.stages)
+        self.slots = SlotPlan(allocation, memory, self.stages)
         self.front = FrontPlan(allocation)
         self.servers = ServerPlan(allocation, table)
         self.switches: list[Held] = []
@@ -141,7 +142,7 @@ class _Plan:
             del allocation.target_of[held.id, backend], allocation.retired[index]
             allocation.id_of[index] = 0
             allocation.free_targets.append(index)
-            stages.restarts.append(Restart(index, (held.key, backend)))
+            stages.restart(index, (held.key, backend))
             stages.blanks.append(Put("targets", index, TargetLine().pack()))
         stages.blanks.append(Put("services", held.line, _NO_SERVICE))
         allocation.release(held)
@@ -168,19 +169,19 @@ class _Plan:
         held, over = self._held(service), len(self.stages.over)
         indices = self.targets.targets_of(held, service)
         self.targets.shares_of(held, service, indices)
-        extents = self._stand(held, service, indices)
+        extents = self.slots.stand(held, service, indices)
         if extents is None:  # give back what is over of other services, and try again
             mine = self.stages.over[over:]
             del self.stages.over[over:]
             yield from self._switch()
             yield from self._finish()
             self.stages.over += mine
-            extents = self._stand(held, service, indices)
+            extents = self.slots.stand(held, service, indices)
             if extents is None:
                 raise HostError(f"the program has no room for the slots of one more service: {WAY_OUT}.")
         value = service_line(service, held.id, extents, flags_of(service, looks_up=looks_up))
         held.members = tuple(target.key for target in service.targets)
-        held.running = _running(service)
+        held.running = running_of(service)
         held.compiled, held.paths = service, self._paths_of(service)
         if value != held.value or not held.is_live:
             self._go_over(held, value, extents)
@@ -211,35 +212,6 @@ class _Plan:
             self.stages.over.append((Put("services", before, _NO_SERVICE),))
             self.given_back.append(partial(allocation.free_lines.append, before))
         self.given_back += [partial(allocation.room.give, extent) for extent in left]
-
-    def _stand(self, held: Held, service: CompiledService, indices: NDArray[np.uint16]) -> Extents | None:
-        """Return where a service's slots, its former ones and its running targets stand; None: no room."""
-        if not self.allocation.free_lines:
-            return None
-        extents: list[Extent] = []
-        fills: list[Fill] = []
-        for slots in _slots_of(service, indices):
-            extent = self._extent(slots, held.extents, fills)
-            if extent is None:
-                for fill in fills:
-                    self.allocation.room.give(Extent(fill.first, len(fill.targets)))
-                return None
-            extents.append(extent)
-        self.stages.fills += fills
-        return Extents(*extents)
-
-    def _extent(self, slots: NDArray[np.uint16], held: Extents, fills: list[Fill]) -> Extent | None:
-        """Return where these slots stand, or are to: what is there already stays."""
-        if not len(slots):
-            return NOWHERE
-        for extent in held:
-            there = self.memory.slots[extent.first : extent.first + extent.slots]
-            if np.array_equal(there, slots):
-                return extent
-        taken = self.allocation.room.take(len(slots))
-        if taken is not None:
-            fills.append(Fill(taken.first, slots))
-        return taken
 
     # --- order ------------------------------------------------------------------------------------
 
@@ -279,29 +251,6 @@ class _Plan:
         for give_back in self.given_back:
             give_back()
         self.given_back.clear()
-
-
-def _slots_of(service: CompiledService, indices: NDArray[np.uint16]) -> Iterator[NDArray[np.uint16]]:
-    """Yield a service's slots, its former ones and its running targets, as indices of targets."""
-    yield indices[np.frombuffer(service.slots, np.uint16)]
-    if service.former is None:
-        yield indices[:0]
-    else:
-        there = np.zeros(GONE + 1, np.uint16)  # who is gone is at index 0, which is nobody's
-        there[: len(indices)] = indices
-        yield there[np.frombuffer(service.former.slots, np.uint16)]
-    yield indices[np.flatnonzero(service.shares)] if service.cursor in layout.RUNS else indices[:0]
-
-
-def _lines_of(service: CompiledService) -> int:
-    former = 0 if service.former is None else len(service.former.slots)
-    return lines_for(len(service.slots)) + lines_for(former) + lines_for(len(_running(service)))
-
-
-def _running(service: CompiledService) -> tuple[bytes, ...]:
-    if service.cursor not in layout.RUNS:
-        return ()
-    return tuple(one.key for one, share in zip(service.targets, service.shares, strict=True) if share)
 
 
 def _recorded(allocation: Allocation, memory: Memory) -> set[int]:

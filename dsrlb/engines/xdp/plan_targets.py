@@ -46,6 +46,7 @@ class Stages:
 
     def __init__(self) -> None:
         self.restarts: list[Write] = []  # of targets that get another backend
+        self.anew: set[int] = set()  # those targets: their loads are 0 by then
         self.blanks: list[Write] = []
         self.fills: list[Write] = []  # slots
         self.sources: list[Write] = []
@@ -55,6 +56,11 @@ class Stages:
         self.members: list[Write] = []
         self.lines: list[Write] = []  # of services
         self.over: list[Iterable[Write]] = []  # worked out when no packet goes by the old lines any more
+
+    def restart(self, index: int, names: tuple[bytes, bytes]) -> None:
+        """Let a target begin anew: it was that of these names, service key and backend key."""
+        self.restarts.append(Restart(index, names))
+        self.anew.add(index)
 
     def before_switch(self) -> Iterator[Write]:
         """Yield, and forget, all that is written before services go over to their new lines."""
@@ -119,7 +125,7 @@ class TargetPlan:
         if hop is None and before.hop is not None:
             stages.over.append((Put("targets", index, after.pack()),))
             return
-        if after.hops != before.hops:
+        if after.hops != before.hops and before != TargetLine():  # nobody looks at a fresh one yet
             stages.targets.append(Put("targets", index, before._replace(hops=after.hops).pack()))
         stages.flips.append(Put("targets", index, after.pack()))
 
@@ -137,7 +143,7 @@ class TargetPlan:
             if loads["active"][index] + loads["inactive"][index] <= 0:
                 backend = allocation.lines[index].key
                 del allocation.retired[index], allocation.target_of[int(allocation.id_of[index]), backend]
-                self._stages.restarts.append(Restart(index, (service, backend)))
+                self._stages.restart(index, (service, backend))
                 return index
         raise HostError(
             f"the program has room for {allocation.sizes.targets - 1} backends, removed ones that still have "
@@ -172,16 +178,21 @@ class TargetPlan:
         """Write the shares of a service's backends, and who of them joins a race that is under way."""
         is_least = service.cursor in layout.RUNS
         wanted = service.shares if is_least else (0,) * len(service.shares)
-        for place in np.flatnonzero(self._memory.loads["share"][indices] != wanted):
-            write = SetLoad(int(indices[place]), "share", wanted[place])
-            if write.value:
-                self._stages.loads.append(write)
-            else:
-                self._stages.over.append((write,))
+        for index, share in zip(indices.tolist(), wanted, strict=True):
+            if self._load(index, "share") != share:
+                write = SetLoad(index, "share", share)
+                if share:
+                    self._stages.loads.append(write)
+                else:
+                    self._stages.over.append((write,))
         start = self._start_of(held)
         held.start = start
         if is_least:
             held.start = self._begin(held, start, service, indices)
+
+    def _load(self, index: int, member: str) -> int:
+        """Return a member of a target's load as it is when the plan has come so far."""
+        return 0 if index in self._stages.anew else int(self._memory.loads[member][index])
 
     def _start_of(self, held: Held) -> Start | None:
         """Return who ran, and who was a newcomer, when a pick was last made; None: none ever was."""
@@ -198,13 +209,13 @@ class TargetPlan:
     ) -> Start | None:
         """Write who is a newcomer, as ``least.prepare`` has it."""
         start = start or Start(-1, frozenset(), {})
-        now, loads = self._memory.race_now(held.id), self._memory.loads
-        for place, (target, share) in enumerate(zip(service.targets, service.shares, strict=True)):
-            index, name = int(indices[place]), target.key
+        now = self._memory.race_now(held.id)
+        for index, target, share in zip(indices.tolist(), service.targets, service.shares, strict=True):
+            name = target.key
             joins = bool(share and start.running and (name in start.due or name not in start.running))
             due = start.due.get(name, now)
-            if joins and loads["due"][index] != due:
+            if joins and self._load(index, "due") != due:
                 self._stages.loads.append(SetLoad(index, "due", due))
-            if joins != loads["newcomer"][index]:
+            if joins != self._load(index, "newcomer"):
                 self._stages.loads.append(SetLoad(index, "newcomer", int(joins)))
         return Start(now, start.running, start.due)
