@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from lab_wire import inside
 
+from dsrlb.bpf.objects import object_path
 from dsrlb.host import bpf, bpf_attach
 from dsrlb.lab.balancer import dsrlb
 from dsrlb.lab.commands import inside as command_inside
@@ -56,3 +59,16 @@ def detach(lab: Lab, instance: str = "default") -> subprocess.CompletedProcess[s
     line = dsrlb("detach", "--bpffs", str(lab.bpf_fs), "--instance", instance)
     command = command_inside(lab.namespace("lb"), *line)
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+@contextmanager
+def without_peer_program(lab: Lab, mtu_bytes: int = 1500) -> Iterator[None]:
+    """Take the program off the switch's port, so that the balancer's device cannot have native XDP."""
+    port = ["ip", "-n", lab.namespace("switch"), "link", "set", "dev", "p-lb"]
+    run([*port, "xdpdrv", "off"])
+    run([*port, "mtu", str(mtu_bytes)])
+    try:
+        yield
+    finally:
+        run([*port, "mtu", "1500"])
+        run([*port, "xdpdrv", "obj", str(object_path("pass")), "sec", "xdp"])

@@ -32,6 +32,7 @@ class Link:
     ipv4: tuple[IPv4Interface, ...]
     ipv6: tuple[IPv6Interface, ...]  # without those that are still tentative
     vlan_of: int | None = None  # ifindex of the interface whose tagged frames these are
+    kind: str = ""  # veth, vlan, bridge …; empty: hardware
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,14 @@ def link(name: str) -> Link:
         up=is_up(message["flags"]),
         ipv4=tuple(a for a in addresses if isinstance(a, IPv4Interface)),
         ipv6=tuple(a for a in addresses if isinstance(a, IPv6Interface)),
-        vlan_of=_vlan_of(message),
+        vlan_of=message.get_attr("IFLA_LINK") if _kind(message) == "vlan" else None,
+        kind=_kind(message),
     )
 
 
-def _vlan_of(message: Any) -> int | None:
+def _kind(message: Any) -> str:
     about = message.get_attr("IFLA_LINKINFO")
-    is_vlan = about is not None and about.get_attr("IFLA_INFO_KIND") == "vlan"
-    return message.get_attr("IFLA_LINK") if is_vlan else None
+    return str(about.get_attr("IFLA_INFO_KIND") or "") if about is not None else ""
 
 
 def link_at(ifindex: int) -> Link | None:

@@ -2,6 +2,10 @@
 
 A link lives until its pin is removed, even when its interface is not there any more; then it holds
 nothing, and an interface of that index is another one.
+
+A program in the driver sends by drivers: one that cannot send what a program gives it drops it without a
+word.  So whether it can is asked before (``host/xdp_features.py``).  Many can only while they have a program
+themselves; a veth device only while its peer has one.  Where it cannot be, generic mode can.
 """
 
 from __future__ import annotations
@@ -11,15 +15,15 @@ import logging
 import os
 from typing import Literal
 
+from dsrlb.engines.xdp import attach_words as words
 from dsrlb.engines.xdp.pins import Pins
 from dsrlb.errors import ConfigError, HostError
 from dsrlb.host import bpf, bpf_attach
 from dsrlb.host.libbpf import Refused
 from dsrlb.host.links import Link
+from dsrlb.host.xdp_features import XdpFeature, xdp_features
 
-Wanted = Literal["auto", "native", "generic"]
-ENTRY = "dsrlb_xdp"
-_OTHER_THERE = (errno.EBUSY, errno.EEXIST)
+Mode = Literal["native", "generic"]
 
 log = logging.getLogger("dsrlb")
 
@@ -27,10 +31,11 @@ log = logging.getLogger("dsrlb")
 class Attached:
     """The links of an instance, by ifindex."""
 
-    def __init__(self, pins: Pins, wanted: Wanted) -> None:
+    def __init__(self, pins: Pins, wanted: Literal["auto", "native", "generic"]) -> None:
         """Open the links that are pinned; those of interfaces that are gone are let go."""
         self._pins, self._wanted = pins, wanted
         self._links: dict[int, int] = {}
+        self._fronts: dict[int, Link] = {}
         for ifindex in pins.ifindexes():
             fd = bpf.pinned(pins.link(ifindex))
             if fd is None:
@@ -55,44 +60,98 @@ class Attached:
                 self.detach(ifindex)  # the interface is gone
 
     def attach(self, link: Link, program: bpf.Program) -> None:
-        """Put the program on an interface, unless it is there as it is wanted.
+        """Put the program on an interface where frames come in, unless it is there as it is wanted.
 
         Raises ConfigError when another program is there, HostError when the driver or the kernel refuses.
         """
         there = bpf_attach.on_xdp(link.ifindex)
         if link.ifindex in self._links:
             if there is not None and self._wanted in ("auto", there.mode):
+                self._fronts[link.ifindex] = link
                 return
             self.detach(link.ifindex)  # another mode takes taking it off for a moment
         elif there is not None:
-            raise ConfigError(_occupied(link, there.program_id))
-        fd, mode = self._attached(link, program)
+            raise ConfigError(words.occupied(link, there.program_id))
+        mode, why = ("generic", "") if self._wanted == "generic" else self._put_native(link, program)
+        if mode == "generic":
+            self._put(link, program, "generic")
+        self._fronts[link.ifindex] = link
+        log.info("XDP program on %s: %s%s", link.name, mode, why)
+
+    def _put_native(self, link: Link, program: bpf.Program) -> tuple[Mode, str]:
+        """Try to put the program into the driver; return the mode to have, and why if it is not native."""
+        try:
+            self._put(link, program, "native")
+        except Refused as error:
+            if self._wanted == "native" or error.code in words.OTHER_THERE:
+                raise words.refusal(link, error) from error
+            return "generic", words.why_generic(error)
+        if link.kind != "veth" or _can_send(link.ifindex, unless_told=self._wanted == "native"):
+            return "native", ""
+        self.detach(link.ifindex)
+        if self._wanted == "native":
+            raise HostError(words.deaf_peer(link))
+        return "generic", " (nothing that its driver sends would arrive: the peer has no XDP program)"
+
+    def _put(self, link: Link, program: bpf.Program, mode: Mode) -> None:
+        """Make a link and pin it."""
+        try:
+            fd = bpf_attach.attach_xdp(link.ifindex, program.fd, mode)
+        except Refused as error:
+            if mode == "native":
+                raise
+            raise words.refusal(link, error) from error
         try:
             bpf.pin(fd, self._pins.link(link.ifindex))
         except HostError:
             bpf_attach.detach_xdp(fd)
             raise
         self._links[link.ifindex] = fd
-        log.info("XDP program on %s: %s", link.name, mode)
 
-    def _attached(self, link: Link, program: bpf.Program) -> tuple[int, str]:
-        """Return the descriptor of a new link, and its mode."""
-        if self._wanted != "generic":
-            try:
-                return bpf_attach.attach_xdp(link.ifindex, program.fd, "native"), "native"
-            except Refused as error:
-                if self._wanted == "native" or error.code in _OTHER_THERE:
-                    raise _refusal(link, error) from error
-                why = "has no XDP" if error.code == errno.EOPNOTSUPP else f"refuses it: {_words(error)}"
+    # ------------------------------------------------------------------------- other ways out
+
+    def let_out(self, link: Link, program: bpf.Program) -> None:
+        """See to it that frames can leave by an interface where they do not come in.
+
+        Raises HostError if its driver cannot send them, and generic mode is not to be.
+        """
+        natives = [
+            one
+            for one in self._fronts.values()
+            if one.ifindex != link.ifindex and self._is_native(one.ifindex)
+        ]
+        if not natives or _can_send(link.ifindex) or self._helps(link, program):
+            return
+        if self._wanted == "native":
+            raise HostError(f"Native mode is not possible: {words.no_way_out(link)}; use --xdp-mode generic.")
+        self._wanted = "generic"
+        for one in natives:
+            self.detach(one.ifindex)
+            self._put(one, program, "generic")
+            log.warning("XDP program on %s: generic (%s)", one.name, words.no_way_out(link))
+
+    def _helps(self, link: Link, program: bpf.Program) -> bool:
+        """Return whether a driver can send what it is given once the program is on its interface too."""
+        if link.ifindex in self._links or bpf_attach.on_xdp(link.ifindex) is not None:
+            return False
         try:
-            fd = bpf_attach.attach_xdp(link.ifindex, program.fd, "generic")
-        except Refused as error:
-            raise _refusal(link, error) from error
-        return fd, "generic" if self._wanted == "generic" else f"generic (the driver {why})"
+            self._put(link, program, "native")
+        except Refused:
+            return False
+        if _can_send(link.ifindex):
+            return True
+        self.detach(link.ifindex)
+        return False
+
+    @staticmethod
+    def _is_native(ifindex: int) -> bool:
+        there = bpf_attach.on_xdp(ifindex)
+        return there is not None and there.mode == "native"
 
     def detach(self, ifindex: int) -> None:
         """Take the program off an interface; harmless when it is not on it."""
         fd = self._links.pop(ifindex, None)
+        self._fronts.pop(ifindex, None)
         if fd is not None:
             self._pins.link(ifindex).unlink(missing_ok=True)
             bpf_attach.detach_xdp(fd)
@@ -104,42 +163,7 @@ class Attached:
         self._links.clear()
 
 
-def _occupied(link: Link, program_id: int) -> str:
-    """Return what to say of an interface that has an XDP program already."""
-    try:
-        with bpf.program_by_id(program_id) as program:
-            name = program.name
-    except HostError:
-        name = "of a name that the kernel does not tell"
-    if name == ENTRY:
-        return (
-            f"Interface {link.name} has the program of another instance of dsrlb (id {program_id}); stop "
-            "that one, and if no process runs it any more: dsrlb detach --instance NAME."
-        )
-    return (
-        f"Interface {link.name} already has an XDP program, {name} (id {program_id}), and there can be only "
-        f"one; take it off (ip link set dev {link.name} xdp off, or stop who put it there), or use "
-        "--engine packet."
-    )
-
-
-def _refusal(link: Link, error: Refused) -> HostError | ConfigError:
-    """Return why a program cannot be on an interface, as a sentence."""
-    if error.code in _OTHER_THERE:
-        there = bpf_attach.on_xdp(link.ifindex)
-        return ConfigError(_occupied(link, there.program_id if there else 0))
-    if error.code in (errno.EPERM, errno.ENODEV):
-        return error
-    if error.code == errno.EOPNOTSUPP:
-        return HostError(
-            f"The driver of {link.name} has no XDP, so it cannot be native there; use --xdp-mode generic."
-        )
-    return HostError(
-        f"The driver of {link.name} refuses the program ({_words(error)}); mostly an MTU, here "
-        f"{link.mtu_bytes}, is too large for XDP: lower it (ip link set {link.name} mtu 1500), or use "
-        "--xdp-mode generic."
-    )
-
-
-def _words(error: Refused) -> str:
-    return os.strerror(error.code)
+def _can_send(ifindex: int, *, unless_told: bool = True) -> bool:
+    """Return whether a device sends what a program gives it; ``unless_told``: where the kernel is too old."""
+    features = xdp_features(ifindex)
+    return unless_told if features is None else XdpFeature.NDO_XMIT in features

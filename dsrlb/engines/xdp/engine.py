@@ -105,6 +105,7 @@ class XdpEngine:
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""
         self._beside.add_way_out(link, hears=hears)
+        self._let_out([link])
 
     def widen(self, links: Sequence[Link], vips: Sequence[bytes]) -> None:
         """Take frames of more VIPs, on more interfaces.  ConfigError or HostError: nothing has changed."""
@@ -114,14 +115,22 @@ class XdpEngine:
                 if link in new:
                     undo.callback(self._attached.detach, link.ifindex)
                 self._attached.attach(link, self._loaded.entry)
+            if len(self._attached.ifindexes) > 1:
+                self._let_out(links)
             self._beside.widen(links, vips)
             undo.pop_all()
         self._companion.program_on = self._attached.ifindexes
 
+    def _let_out(self, links: Sequence[Link]) -> None:
+        for link in links:
+            self._attached.let_out(link, self._loaded.entry)
+        self._companion.program_on = self._attached.ifindexes
+
     def narrow(self, links: Sequence[Link], vips: Sequence[bytes], ways: Iterable[int]) -> None:
         """Take frames of these VIPs on these interfaces only, and send by no other ways (ifindex)."""
+        ways = frozenset(ways)
         self._beside.narrow(links, vips, ways)
-        for ifindex in self._attached.ifindexes - {link.ifindex for link in links}:
+        for ifindex in self._attached.ifindexes - {link.ifindex for link in links} - ways:
             self._attached.detach(ifindex)
         self._companion.program_on = self._attached.ifindexes
 

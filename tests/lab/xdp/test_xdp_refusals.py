@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from lab_reload import DEADLINE_S
 from lab_running import RS1, RS2, RS3, Serve, to
-from lab_xdp import detach, instances, there, xdp
+from lab_xdp import detach, instances, there, without_peer_program, xdp
 
 from dsrlb.bpf.objects import object_path
 from dsrlb.host import bpf, bpf_maps
@@ -81,19 +81,13 @@ def test_without_a_bpf_file_system_the_line_to_mount_it_is_told(lab: Lab, serve:
 
 
 def test_an_mtu_that_the_driver_cannot_have_with_xdp_is_told(lab: Lab, serve: Serve) -> None:
-    port = ["ip", "-n", lab.namespace("switch"), "link", "set", "dev", "p-lb"]
-    run([*port, "xdpdrv", "off"])
-    run([*port, "mtu", "9000"])  # veth: what the peer may send must fit into a page
-    try:
+    with without_peer_program(lab, mtu_bytes=9000):  # veth: what the peer may send must fit into a page
         refused(
             serve, 4, "e0", "MTU", "--xdp-mode generic", flags=to(RS1, more=xdp(lab, "--xdp-mode", "native"))
         )
         running = serve(flags=to(RS1, more=xdp(lab)))
         assert there(lab).mode == "generic"  # type: ignore[union-attr]  # or it fails
         assert running.stop() == 0
-    finally:
-        run([*port, "mtu", "1500"])
-        run([*port, "xdpdrv", "obj", str(object_path("pass")), "sec", "xdp"])
 
 
 def test_the_packet_engine_is_not_started_beside_a_program_that_was_left(lab: Lab, serve: Serve) -> None:
