@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 from lab_wire import about_vips, counters, forwarding, narrow, no_wrong_checksums
@@ -37,10 +38,12 @@ def test_requests_are_spread_evenly_whether_or_not_the_host_forwards(
 
 
 @versions
-@pytest.mark.parametrize("where", ["client", "lb"])
-def test_a_link_of_1400_bytes_in_the_path_is_no_black_hole(lab, serve, client, version, where) -> None:
+@pytest.mark.parametrize("where", [("client",), ("router", "lb")], ids=["client's", "balancer's"])
+def test_a_segment_of_1400_bytes_in_the_path_is_no_black_hole(lab, serve, client, version, where) -> None:
     """Up, the client is told; down, the servers are, by way of the balancer: the VIP is their source."""
-    with narrow(lab, where, 1400, device="c0" if where == "client" else "e0"):
+    with ExitStack() as narrowed:
+        for role in where:
+            narrowed.enter_context(narrow(lab, role, 1400, device="c0" if role == "client" else "e0"))
         serve("--scheduler", "rr", version=version, ports=("8080",))
         vip = vip_of(lab, version)
         with no_wrong_checksums(lab):
