@@ -42,8 +42,8 @@ static ALWAYS_INLINE __u32 pick_new(const struct service *service, const struct 
 }
 
 /* Record a flow at a target; returns whether there was room for it. */
-static ALWAYS_INLINE int record(const struct service *service, const struct seen *seen, __u32 target,
-                                __u8 state)
+static ALWAYS_INLINE int record(const struct places *places, const struct service *service,
+                                const struct seen *seen, __u32 target, __u8 state)
 {
     struct flow flow = {
         .key = seen->key,
@@ -53,7 +53,7 @@ static ALWAYS_INLINE int record(const struct service *service, const struct seen
         .service = service->id,
     };
 
-    return begin_record(&flow, seen->hash, seen->now);
+    return begin_record(places, &flow, seen->hash, seen->now);
 }
 
 /* The target of a flow that cannot be recorded: what its next packet will get, this one gets. */
@@ -71,17 +71,18 @@ static ALWAYS_INLINE __u32 begin_at(const struct service *service, const struct 
 {
     int has_former = service->flags & HAS_FORMER;
     int is_new = seen->opens || !seen->owner || (!seen->is_tcp && !has_former);
+    struct places places;
     __u32 target;
     __u8 first = UDP_FLOW;
 
-    if (!may_begin(seen->now))
+    if (!find_places(&places, seen->hash) || !has_room(&places, &seen->key, seen->hash, seen->now))
         return go_unrecorded(service, seen);
     target = is_new ? pick_new(service, seen) : seen->owner;
     if (!target)
         return 0;
     if (seen->is_tcp) /* the slots will not lead to its former target for ever; it may be silent for long */
         first = first_state(seen->tcp_flags, !is_new && has_former);
-    if (!record(service, seen, target, first))
+    if (!record(&places, service, seen, target, first))
         return go_unrecorded(service, seen);
     if (seen->opens || service->flags & RECORDS_ALL)
         count_flow(target);

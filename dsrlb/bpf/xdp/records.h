@@ -148,29 +148,51 @@ static ALWAYS_INLINE void write_line(struct flow *line, const struct flow *recor
     *(volatile __u16 *)&line->target = record->target;
 }
 
+/* Whether this CPU may begin a record yet in this second (setup.inserts_a_second). */
+static ALWAYS_INLINE int may_begin(__u32 now)
+{
+    __u32 zero = 0;
+    const struct setup *all = bpf_map_lookup_elem(&setup, &zero);
+    struct allowance *mine = bpf_map_lookup_elem(&allowances, &zero);
+
+    if (!all || !mine || !all->inserts_a_second)
+        return 1;
+    if (mine->second_s != now) {
+        mine->second_s = now;
+        mine->begun = 0;
+    }
+    return mine->begun++ < all->inserts_a_second;
+}
+
+/* FlowTable.has_room: whether a flow can be recorded, in place of its own record or as one more. */
+static ALWAYS_INLINE int has_room(const struct places *places, const struct flow_key *key, __u32 hash, __u32 now)
+{
+    if (own_line(places, 0, key, hash).flow || own_line(places, 1, key, hash).flow)
+        return 1;
+    return may_begin(now) && (spare_line(places, 0, hash, now).flow || spare_line(places, 1, hash, now).flow);
+}
+
 /* Begin a record, in place of another of its key; returns whether there was room for it. */
-static ALWAYS_INLINE int begin_record(const struct flow *record, __u32 hash, __u32 now)
+static ALWAYS_INLINE int begin_record(const struct places *places, const struct flow *record, __u32 hash,
+                                      __u32 now)
 {
     struct flow ended = {};
-    struct places places;
     struct line line;
 
-    if (!find_places(&places, hash))
-        return 0;
-    bpf_spin_lock(&places.lock->lock);
-    line = own_line(&places, 0, &record->key, hash);
+    bpf_spin_lock(&places->lock->lock);
+    line = own_line(places, 0, &record->key, hash);
     if (!line.flow)
-        line = own_line(&places, 1, &record->key, hash);
+        line = own_line(places, 1, &record->key, hash);
     if (!line.flow)
-        line = spare_line(&places, 0, hash, now);
+        line = spare_line(places, 0, hash, now);
     if (!line.flow)
-        line = spare_line(&places, 1, hash, now);
+        line = spare_line(places, 1, hash, now);
     if (line.flow) {
         ended = *line.flow;
         write_line(line.flow, record);
         *line.mark = FLOW_MARK(hash);
     }
-    bpf_spin_unlock(&places.lock->lock);
+    bpf_spin_unlock(&places->lock->lock);
     if (!line.flow)
         return 0;
     if (ended.target)
@@ -201,22 +223,6 @@ static ALWAYS_INLINE void end_record(const struct flow_key *key, __u32 hash, __u
     bpf_spin_unlock(&places.lock->lock);
     if (ended.target)
         end_flow(&ended);
-}
-
-/* Whether this CPU may begin a record yet in this second (setup.inserts_a_second). */
-static ALWAYS_INLINE int may_begin(__u32 now)
-{
-    __u32 zero = 0;
-    const struct setup *all = bpf_map_lookup_elem(&setup, &zero);
-    struct allowance *mine = bpf_map_lookup_elem(&allowances, &zero);
-
-    if (!all || !mine || !all->inserts_a_second)
-        return 1;
-    if (mine->second_s != now) {
-        mine->second_s = now;
-        mine->begun = 0;
-    }
-    return mine->begun++ < all->inserts_a_second;
 }
 
 #endif
