@@ -105,8 +105,8 @@ def test_room_that_is_taken_is_nobody_elses_and_all_of_it_comes_back(steps: list
     assert room.take(16 * layout.SLOTS_A_LINE) == Extent(0, 16 * layout.SLOTS_A_LINE)
 
 
-def test_a_million_flows_take_128_mib() -> None:
+def test_a_million_flows_take_128_mib_and_two_for_their_marks() -> None:
     sizes = sizes_for(EMPTY, max_flows=1_000_000)
     assert sizes.max_flows >= 1_000_000
     assert sizes.flows * layout.FLOW_BUCKET.itemsize == 128 << 20
-    assert 128 << 20 < memory_bytes(sizes, cpus=8) < 129 << 20
+    assert 130 << 20 < memory_bytes(sizes, cpus=8) < 131 << 20

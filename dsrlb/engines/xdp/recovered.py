@@ -52,12 +52,13 @@ def _service(
         there = places[slots[extent.first : extent.first + extent.slots]]
         return memoryview(there.tobytes()).cast("H")
 
+    slots_now = read(held.extents.slots)
     return CompiledService(
         key=held.key,
         name=_name(held.key),
         cursor=_CURSORS[int(line["cursor"])],
         prefixes=_prefixes(line, flags, ServiceFlag.HASHES_CLIENT, ""),
-        slots=read(held.extents.slots),
+        slots=slots_now,
         targets=targets,
         shares=tuple(int(key in held.running or _takes_all(one)) for key, one in _named(targets)),
         by_key=dict(_named(targets)),
@@ -70,7 +71,7 @@ def _service(
         ),
         persist=_persist(line) if ServiceFlag.PERSISTS in flags else None,
         timeouts_s=tuple(int(one) for one in line["timeout_s"]),
-        intended=read(held.extents.slots),
+        intended=slots_now,
         records_all=ServiceFlag.RECORDS_ALL in flags,
         source=line["source"].tobytes() if ServiceFlag.SNAT in flags else None,
         former=_former(line, flags, read(held.extents.former)),
