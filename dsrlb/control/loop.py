@@ -78,6 +78,7 @@ class Loop:
         engine = self.engine = open_engine(self.choice, self.config, front, hears)
         undo.callback(engine.close)
         self.backends.add_ways_out(engine)
+        self.standings.adopt(engine.table)
         guard.install(front.guarded, front.names)
         watch = Watch(self.events)
         undo.callback(watch.stop)

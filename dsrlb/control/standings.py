@@ -14,6 +14,7 @@ from dsrlb.standing import (
     AS_CONFIGURED,
     Change,
     Effective,
+    Health,
     Names,
     Standing,
     after,
@@ -23,6 +24,7 @@ from dsrlb.standing import (
     named,
     takes_new,
 )
+from dsrlb.table import ForwardingTable
 
 # Each step of a server that starts slowly costs slots of a hash that change hands, so these take few.
 HASH_STEPS, MOST_STEPS = 4, 99
@@ -36,7 +38,10 @@ def standing_event(names: Names, change: Change) -> Event:
 
 
 class Standings:
-    """The standing of every backend of a configuration.  The main thread's."""
+    """The standing of every backend of a configuration.  The main thread's.
+
+    Who checks backends goes by what stands here, and tells what differs from it.
+    """
 
     def __init__(self, services: Sequence[Service]) -> None:
         """Begin with all up and as configured."""
@@ -61,6 +66,14 @@ class Standings:
         for level, words in _told(before, standing, backend):
             log.log(level, "backend %s of %s %s", _person(backend, names), service.name, words)
         self._tell_service(service)
+
+    def adopt(self, table: ForwardingTable) -> None:
+        """Take over who was down for a process before this one, where health will have a word again."""
+        for names in [one for service in self._services.values() for one in _checked(service)]:
+            known = table.services.get(names[0])
+            target = known.by_key.get(names[1]) if known is not None else None
+            if target is not None and not target.up and self.of[names].enabled:
+                self.hear(names, Health(False, "so it was before this start"), self.of[names].since_s)
 
     def effective(self, now_s: float) -> Effective:
         """Return what all of it comes to now."""
@@ -129,6 +142,10 @@ class Standings:
 
 def _named(service: Service | None) -> Iterator[tuple[Names, Backend]]:
     return iter(()) if service is None else named(service)
+
+
+def _checked(service: Service) -> Iterator[Names]:
+    return (names for names, one in named(service) if service.check is not None or one.check is not None)
 
 
 def _unchecked(standing: Standing, service: Service, backend: Backend) -> Standing:

@@ -172,6 +172,20 @@ def test_servers_that_a_reload_adds_start_slowly_and_those_of_a_new_service_do_n
     assert standings.effective(102).percents == {}
 
 
+def test_who_was_down_for_the_process_before_is_down_until_health_says_otherwise() -> None:
+    before = balancer.table(
+        ["198.18.1.100:80"], [ONE, TWO], down=["198.18.1.11", "198.18.1.12"], on_all_down="drop"
+    )
+    service = web(ONE, TWO)
+    standings, (one, two) = Standings([service]), names_of(service)
+    standings.hear(two, Wish(enabled=False), 1)
+    standings.adopt(before)
+    assert (standings.of[one].up, standings.of[two].up) == (False, True)
+    for unchecked in (Standings([web(ONE, TWO, check=None)]), Standings([web(THREE)])):
+        unchecked.adopt(before)
+        assert unchecked.effective(1) == Effective()
+
+
 def test_nothing_is_worked_out_anew_while_nothing_changes() -> None:
     standings = Standings([web()])
     assert standings.effective(1) is standings.effective(2)

@@ -38,7 +38,9 @@ class Flows(FlowTable):
             return None
         service = self.table.services.get(record.service)
         timeouts_s = service.timeouts_s if service is not None else TIMEOUT_S
-        state = min(record.state, FlowState.ESTABLISHED)  # if the packet began it anew, the program has done so
+        state = min(
+            record.state, FlowState.ESTABLISHED
+        )  # if the packet began it anew, the program has done so
         seen_s = record.until_s - timeouts_s[state]
         flow = Flow(record.backend, state, seen_s, BackendCount(), timeouts_s)
         flow.translation = translation_of_flow(self._tables.loaded, key, record)
