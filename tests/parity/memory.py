@@ -8,9 +8,11 @@ from typing import Any
 
 from dsrlb.engines.xdp import reading
 from dsrlb.engines.xdp.install import Tables
+from dsrlb.engines.xdp.translations import translation_of_reply
 from dsrlb.flows import BackendCount, FlowState
 from dsrlb.host import bpf_maps
 from dsrlb.model import person_address, person_backend
+from dsrlb.ports import COUNT, PORT_AT
 from dsrlb.state import State
 from dsrlb.table import ForwardingTable
 
@@ -18,6 +20,9 @@ SHOWN_MOST = 8
 SERVICE_KEY_BYTES = 20
 _TEMPLATE = struct.Struct("=II")  # struct template: target, until_s
 _OWNER = struct.Struct("=IHH")  # struct fragment_owner: until_s, service, target
+_RING = struct.Struct("=I4xq")  # struct ring: head, ports in use
+_ARC = struct.Struct("=16x48Q")  # struct arc: the bits
+_ARC_AT = 37  # in the key of a ring: where that of an arc has its number
 _DATAGRAM_BYTES = 37  # of struct fragment_key: the rest are zeros
 
 
@@ -37,6 +42,13 @@ def differences(state: State, table: ForwardingTable, tables: Tables, beside: St
             program_datagrams(tables, table, now_s),
             bytes.hex,
         ),
+        (
+            "translation",
+            specified_translations(state, now_s),
+            program_translations(tables, now_s),
+            bytes.hex,
+        ),
+        ("ring", specified_rings(state), program_rings(tables), bytes.hex),
         ("counters", specified_counts(state, table), program_counts(tables, beside, table), _person_names),
     ]
     return [line for pair in pairs for line in _unlike(*pair)]
@@ -123,6 +135,46 @@ def program_datagrams(
         if owner is not None and owner in backends_of(table) and now_s <= until_s:
             found[key[:_DATAGRAM_BYTES]] = owner, until_s
     return found
+
+
+def specified_translations(state: State, now_s: int) -> dict[bytes, tuple[bytes, int, bytes]]:
+    """Return the second names of flows that are not over: the first name, the way back to the client."""
+    return {
+        name: (flow.translation.key, flow.translation.back_ifindex, flow.translation.back_link)
+        for name, flow in state.flows.replies.items()
+        if flow.translation is not None and not flow.is_over(now_s)
+    }
+
+
+def program_translations(tables: Tables, now_s: int) -> dict[bytes, tuple[bytes, int, bytes]]:
+    """Return the same of the program's map, and names that no flow has."""
+    found = {}
+    for name, _ in _entries(tables, "replies"):
+        translation = translation_of_reply(tables.loaded, name)
+        assert translation is not None
+        record = reading.flow(tables, translation.key)
+        if record is None or now_s <= record.until_s:
+            found[name] = translation.key, translation.back_ifindex, translation.back_link
+    return found
+
+
+def specified_rings(state: State) -> dict[bytes, tuple[int, int]]:
+    """Return the rings of source ports: how many are in use, where the next one is looked for."""
+    return {
+        name[:PORT_AT] + b"\0\0" + name[PORT_AT:]: (ring.used.bit_count(), (ring.first + ring.head) % COUNT)
+        for name, ring in state.flows.ports._rings.items()
+    }
+
+
+def program_rings(tables: Tables) -> dict[bytes, tuple[int, int]]:
+    """Return the same of the program's maps; ports in use are counted in the arcs."""
+    rings = {name: _RING.unpack(value)[0] for name, value in _entries(tables, "rings")}
+    used = dict.fromkeys(rings, 0)
+    for key, value in _entries(tables, "arcs"):
+        words = _ARC.unpack(value)
+        name = key[:_ARC_AT] + bytes(3)
+        used[name] = used.get(name, 0) + sum(word.bit_count() for word in words)
+    return {name: (count, rings.get(name, -1)) for name, count in used.items()}
 
 
 def backends_of(table: ForwardingTable) -> set[tuple[bytes, bytes]]:

@@ -3,7 +3,7 @@
  * The short way (shortcut.py): a plain IPv4 packet, TCP or UDP, of a service, that needs no record or has one
  * that it does not change.  What is looked at, once each, mostly a cache line: interface, front, service,
  * slot or flow, target, counts.  What goes into more than an IPv4 header is left to l3dsr.h, what is not
- * translated plainly to inline.h, what inline servers answer to reply.h; whatever is not as plain as that goes
+ * translated plainly to inline.h, what inline servers answer to reply.h; whatever is not as plain goes
  * the long way with nothing changed.
  *
  * Headers are read as six words of eight bytes, and the fields are cut out of these: less to load, and a
