@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from lab_wire import eventually
 
 from dsrlb.lab import balancer
@@ -21,7 +20,6 @@ def rule_is_set(lab: Lab) -> bool:
     return f"to {VIP} iif e0 blackhole" in shown.stdout
 
 
-@pytest.mark.both_engines(xdp_mode=["native"])
 def test_a_crashed_run_s_rules_stay_in_force_until_the_next_one_is_ready(
     lab: Lab, serve: Callable[..., Balancer], client: Any
 ) -> None:

@@ -55,7 +55,6 @@ def unplugged(lab: Lab, server: str) -> Iterator[Callable[[], str]]:
         run([*port, "up"])
 
 
-@pytest.mark.both_engines(xdp_mode=["native"])
 def test_when_a_server_goes_away_known_flows_stay_and_new_ones_avoid_it_until_it_is_back(
     lab, serve, client
 ) -> None:
