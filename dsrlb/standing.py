@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from dsrlb.model import PROTOCOL_NUMBERS, Backend, Service, backend_key, service_key, wire_address
 
@@ -75,7 +74,6 @@ class Wish:
 Change = Health | Wish
 
 AS_CONFIGURED = Standing()
-Standings = Mapping[Names, Standing]
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,10 @@ class Effective:
     down: frozenset[Names] = frozenset()
 
 
-NO_STANDINGS: Standings = MappingProxyType({})
 ALL_UP = Effective()
 
 
-def effective(services: Sequence[Service], standings: Standings) -> Effective:
+def effective(services: Sequence[Service], standings: Mapping[Names, Standing]) -> Effective:
     """Return what the standings of these services' backends come to; of others they may hold some too."""
     weights: dict[Names, int] = {}
     percents: dict[Names, int] = {}
@@ -109,7 +106,7 @@ def effective(services: Sequence[Service], standings: Standings) -> Effective:
     return Effective(weights, percents, frozenset(down))
 
 
-def takes_new(service: Service, standings: Standings) -> bool:
+def takes_new(service: Service, standings: Mapping[Names, Standing]) -> bool:
     """Return whether some backend of a service may take new flows, as far as standings go."""
     return any(standings.get(names, AS_CONFIGURED).takes_new(one) for names, one in named(service))
 
