@@ -114,6 +114,7 @@ class TableDiff:
 
 
 EMPTY = ForwardingTable({}, frozenset(), {})
+Known = dict[bytes, tuple[object, CompiledService]]  # services by key, with what they were compiled from
 NO_MTUS: Mapping[int, int] = MappingProxyType({})
 
 
@@ -123,13 +124,34 @@ def compile_table(
     interfaces: Mapping[int, bytes | None],
     mtus: Mapping[int, int] = NO_MTUS,
     effective: Effective = ALL_UP,
+    known: Known | None = None,
 ) -> ForwardingTable:
     """Return the table for these services; the order of services and backends does not matter to it.
 
     A backend that is down or has no hop gets no slot, and keeps its place for the flows that are its own.
+    ``known``: what the last call has left there; services that are as they were are not compiled again.
     """
-    compiled = {one.key: one for one in (_compile_service(one, hops, effective) for one in services)}
+    before = {} if known is None else dict(known)
+    after = {key_of(one): _compiled(one, hops, effective, before) for one in services}
+    if known is not None:
+        known.clear()
+        known.update(after)
+    compiled = {key: service for key, (_, service) in after.items()}
     return _assemble(compiled, dict(interfaces), dict(mtus))
+
+
+def _compiled(
+    service: Service, hops: Mapping[Address, Hop | None], effective: Effective, known: Known
+) -> tuple[object, CompiledService]:
+    """Return all that a service is compiled from, and what it is compiled to."""
+    key = key_of(service)
+    names = [(key, backend_key(one)) for one in service.backends]
+    said = [(effective.weights.get(one), effective.percents.get(one), one in effective.down) for one in names]
+    inputs = service, [hops.get(one.address) for one in service.backends], said
+    before = known.get(key)
+    if before is not None and before[0] == inputs:
+        return before
+    return inputs, _compile_service(service, hops, effective)
 
 
 def _assemble(
@@ -250,7 +272,7 @@ def _prefixes(cursor: Cursor, persist: Persist | None) -> tuple[int, int] | None
     return WHOLE_ADDRESS if cursor is Cursor.CLIENT_HASH else None
 
 
-@lru_cache(maxsize=256)  # services often share their backends, and most recompilations change no weight
+@lru_cache(maxsize=1024)  # services often share their backends, and most recompilations change no weight
 def _slots(scheduler: str, identities: tuple[bytes, ...], weights: tuple[int, ...]) -> memoryview:
     slots = schedulers.BY_NAME[scheduler].compile(identities, weights)
     return memoryview(slots.astype("u2").tobytes()).cast("H")

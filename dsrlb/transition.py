@@ -54,6 +54,8 @@ def window_s(service: CompiledService) -> int:
 
 
 def _carried(old: CompiledService | None, new: CompiledService, now_s: int) -> CompiledService:
+    if old is new:
+        return new
     former = _former(old, new, now_s)
     if former is None:
         return new

@@ -62,6 +62,7 @@ class Loop:
         self.front = Front(ground, claim, events)
         self.backends = Backends(config, ground, events)
         self.standings = Standings(config.services)
+        self.known: tables.Known = {}
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reload: Reload | None = None
         self.reload_again = False
@@ -204,7 +205,7 @@ class Loop:
         interfaces = self.backends.links_to_hear() | front
         mtus = {ifindex: one.mtu_bytes for ifindex, one in self.front.links.items()}
         hops, said = self.backends.hops(macs), self.standings.effective(time.monotonic())
-        table = tables.compile_table(self.config.services, hops, interfaces, mtus, said)
+        table = tables.compile_table(self.config.services, hops, interfaces, mtus, said, self.known)
         table = carry(self.engine.table, table, int(time.monotonic()))
         if tables.diff(self.engine.table, table):
             self.engine.install(table)

@@ -47,6 +47,7 @@ class Standings:
         """Begin with all up and as configured."""
         self.of: dict[Names, Standing] = {}
         self._services: dict[bytes, Service] = {}
+        self._backends: dict[Names, Backend] = {}
         self._growing: set[Names] = set()  # those that start slowly
         self._left: set[bytes] = set()  # services of which no backend takes new flows
         self._said: Effective | None = None
@@ -54,10 +55,10 @@ class Standings:
 
     def hear(self, names: Names, change: Change, now_s: float) -> None:
         """Take over what is said of a backend, and log what that changes; of one that is gone, nothing."""
-        before, service = self.of.get(names), self._services.get(names[0])
-        if before is None or service is None:
+        before = self.of.get(names)
+        if before is None:
             return
-        backend = dict(named(service))[names]
+        service, backend = self._services[names[0]], self._backends[names]
         standing = after(before, change)
         if standing.takes_new(backend) != before.takes_new(backend):
             standing = replace(standing, since_s=now_s)
@@ -86,6 +87,7 @@ class Standings:
     def change_to(self, services: Sequence[Service], now_s: float) -> None:
         """Go over to another configuration; what is known of backends that stay is kept."""
         before, self._services = self._services, {key_of(one): one for one in services}
+        self._backends = dict(one for service in services for one in named(service))
         known, self.of, self._said = self.of, {}, None
         for key, service in self._services.items():
             took = {names for names, one in _named(before.get(key)) if known[names].takes_new(one)}

@@ -7,13 +7,16 @@ import queue
 from ipaddress import ip_address
 from types import SimpleNamespace
 
+import balancer
 import pytest
 
 from dsrlb.control import loop as control_loop
 from dsrlb.control.front import Front
 from dsrlb.control.loop import Loop
+from dsrlb.control.standings import Standings, standing_event
 from dsrlb.host import frames, guard
 from dsrlb.model import person_mac
+from dsrlb.standing import Health, named
 
 VIP, OTHER = ip_address("198.18.1.100"), ip_address("198.18.1.101")
 OWN = bytes.fromhex("0200c6120110")
@@ -70,3 +73,20 @@ def test_a_failure_that_goes_on_is_told_once_and_one_that_comes_back_is_told_aga
     assert [attempt(one), attempt(other), attempt(one), attempt(other)] == [0, 1, 0, 0]
     assert [attempt(None) for _ in range(100)] == [0] * 100
     assert attempt(one) == 1
+
+
+def test_standings_that_come_at_once_cost_one_look() -> None:
+    (web,) = balancer.services(["198.18.1.100:80"])
+    looks: list[object] = []
+    loop = SimpleNamespace(
+        standings=Standings([web]),
+        events=queue.SimpleQueue(),
+        backends=SimpleNamespace(resolver=SimpleNamespace(known=lambda _: "known")),
+        reconcile=looks.append,
+    )
+    for names, _ in named(web):
+        loop.events.put(standing_event(names, Health(False, "no answer")))
+    for _ in web.backends:
+        Loop.react(loop, loop.events.get())  # type: ignore[arg-type]  # a stand-in
+    assert looks == ["known"]
+    assert not any(one.up for one in loop.standings.of.values())

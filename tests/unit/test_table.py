@@ -11,6 +11,7 @@ import pytest
 from dsrlb import schedulers
 from dsrlb.model import wire_address
 from dsrlb.schedulers.base import Cursor
+from dsrlb.standing import Effective
 from dsrlb.table import EMPTY, CompiledService, ForwardingTable, apply, compile_table, diff
 
 NAMES = [scheduler.name for scheduler in schedulers.SCHEDULERS]
@@ -167,3 +168,20 @@ def test_the_cursors_are_those_that_the_data_path_reads() -> None:
         "hash": Cursor.CLIENT_HASH,
         "maglev": Cursor.FLOW_HASH,
     }
+
+
+def test_services_that_are_as_they_were_are_not_compiled_again() -> None:
+    web, dns = balancer.services(["198.18.1.100:80", "198.18.1.100:53/udp"])
+    ways, known = balancer.hops(web.backends), dict[bytes, tuple[object, CompiledService]]()
+    first = compile_table([web, dns], ways, {}, known=known).services
+    again = compile_table([dns, web], dict(ways), {}, known=known).services
+    assert all(again[key] is one for key, one in first.items())
+    (down,) = [one.key for one in first.values() if one.name.endswith("udp")]
+    one_down = Effective(down=frozenset({(down, first[down].targets[0].key)}))
+    changed = compile_table([web, dns], ways, {}, effective=one_down, known=known).services
+    assert {key for key in changed if changed[key] is not first[key]} == {down}
+    nowhere = compile_table([web, dns], {**ways, web.backends[0].address: None}, {}, known=known).services
+    assert not any(one is first[key] for key, one in nowhere.items())
+    assert nowhere == compile_table([web, dns], {**ways, web.backends[0].address: None}, {}).services
+    compile_table([web], ways, {}, known=known)
+    assert down not in known
