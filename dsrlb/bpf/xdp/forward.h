@@ -9,18 +9,17 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
+#include "frame.h"
 #include "onward.h"
 #include "pick.h"
 
-#define HIGHEST_L4_AT 0x7fff /* the verifier wants to know one */
-
 /* Read ports and flags; returns whether the header is sound (l4.tcp_is_sound). */
-static ALWAYS_INLINE int read_tcp(const struct xdp_md *ctx, struct job *job)
+static ALWAYS_INLINE int read_tcp(struct xdp_md *ctx, struct job *job)
 {
-    struct tcphdr *tcp = (void *)(long)ctx->data + (job->l4_at & HIGHEST_L4_AT);
+    struct tcphdr *tcp = part_of(ctx, job->l4_at, sizeof(*tcp));
     __u32 l4_bytes = job->end - job->l4_at, header_bytes;
 
-    if (l4_bytes < sizeof(*tcp) || (void *)(tcp + 1) > (void *)(long)ctx->data_end)
+    if (!tcp || l4_bytes < sizeof(*tcp))
         return 0;
     header_bytes = ((__u8 *)tcp)[12] >> 4 << 2;
     job->key.sport = tcp->source;
@@ -30,12 +29,12 @@ static ALWAYS_INLINE int read_tcp(const struct xdp_md *ctx, struct job *job)
 }
 
 /* The same of UDP (l4.udp_is_sound): of a first piece, the rest of the datagram is in later ones. */
-static ALWAYS_INLINE int read_udp(const struct xdp_md *ctx, struct job *job)
+static ALWAYS_INLINE int read_udp(struct xdp_md *ctx, struct job *job)
 {
-    struct udphdr *udp = (void *)(long)ctx->data + (job->l4_at & HIGHEST_L4_AT);
+    struct udphdr *udp = part_of(ctx, job->l4_at, sizeof(*udp));
     __u32 l4_bytes = job->end - job->l4_at, udp_bytes;
 
-    if (l4_bytes < sizeof(*udp) || (void *)(udp + 1) > (void *)(long)ctx->data_end)
+    if (!udp || l4_bytes < sizeof(*udp))
         return 0;
     udp_bytes = bpf_ntohs(udp->len);
     job->key.sport = udp->source;
