@@ -11,6 +11,7 @@
 #include "xdp/about.h"
 #include "xdp/begin.h"
 #include "xdp/classify.h"
+#include "xdp/credit.h"
 #include "xdp/forward.h"
 #include "xdp/inline.h"
 #include "xdp/l2dsr.h"
@@ -54,10 +55,16 @@ STEP(inline, send_inline)
 STEP(about_request, about_request)
 STEP(about_reply, about_reply)
 
-/* Not a step: run by the control path, bucket by bucket.  Of another kind, since the kernel patches its code for
+/* Not steps: run by the control path.  Of another kind, since the kernel patches its code for
  * each XDP program that is tried (kernel/bpf/dispatcher.c). */
 SEC("tc") int dsrlb_sweep(struct __sk_buff *frame)
 {
     (void)frame;
     return sweep();
+}
+
+SEC("tc") int dsrlb_credit(struct __sk_buff *frame)
+{
+    (void)frame;
+    return credit();
 }

@@ -41,10 +41,12 @@ static ALWAYS_INLINE void keep(const struct service *service, const struct seen 
     struct template fresh = {.target = target, .until_s = until};
     struct template *kept = bpf_map_lookup_elem(&templates, &key);
 
-    if (!kept || kept->target != target)
-        bpf_map_update_elem(&templates, &key, &fresh, BPF_ANY);
-    else if (kept->until_s < until)
-        kept->until_s = until;
+    if (kept && kept->target == target) {
+        if (kept->until_s < until)
+            kept->until_s = until;
+    } else if (bpf_map_update_elem(&templates, &key, &fresh, BPF_ANY)) {
+        count_reason(TEMPLATES_REFUSED);
+    }
 }
 
 /* Let the client of a flow that begins in this state stay with its target. */

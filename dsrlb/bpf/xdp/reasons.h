@@ -47,6 +47,7 @@ enum reason {
     REFUSED = 38,
     HANDED_OVER = 39,
     /* not reasons of frames, but counted in the same place */
+    TEMPLATES_REFUSED = 61, /* clients that found the table of templates full */
     RECORDS_REFUSED = 62, /* packets that found the flow table full, or the insert limit reached */
 };
 

@@ -19,6 +19,8 @@ that was left to the host there, but is dsrlb's here, out of that one (by counti
     handed_over     1    forwarded (in pieces)  1        both: that it was handed over, what became of it
     not_vip         1    tunnel_error 1, not_vip -1      tunnel_error
     vip_conflict    1    vip_conflict           0        vip_conflict
+
+``settle`` adds the counts to the program's own after each batch of frames: with the process nothing is lost.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from dsrlb.datapath import decide
+from dsrlb.engines.xdp.credits import credit
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.recall import Datagrams, Flows, ReplyDatagrams, Templates
 from dsrlb.errors import DsrlbError
@@ -94,7 +97,7 @@ class Companion:
             verdict = decide(frame, ifindex, table, self.state, now_s, offload)
             if (
                 verdict[1] is not _HELD and verdict[0] is not Action.PASS
-            ):  # a server's: waits on, or is its own
+            ):  # else a server's: waits on, or is its own
                 verdicts.append(verdict)
             verdicts += self.state.released
             self.state.released.clear()
@@ -108,6 +111,10 @@ class Companion:
         forget_others(self.state, table)
         self.state.backends.update(known)  # counted for as long as the program counts
         self._tell_paths()
+
+    def settle(self) -> None:
+        """Hand what has been counted over to the program's counters, which outlive the process."""
+        credit(self.state, self._tables)
 
     def _count_once(self, reason: Reason, frame: bytes, table: ForwardingTable) -> None:
         if reason in PASS_REASONS:

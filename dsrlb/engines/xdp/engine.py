@@ -24,11 +24,10 @@ from dsrlb.engines.xdp import program, reading
 from dsrlb.engines.xdp.attach import Attached
 from dsrlb.engines.xdp.companion import Companion
 from dsrlb.engines.xdp.install import Tables
-from dsrlb.engines.xdp.layout import RECORDS_REFUSED
+from dsrlb.engines.xdp.layout import RECORDS_REFUSED, TEMPLATES_REFUSED
 from dsrlb.engines.xdp.pins import Pins
 from dsrlb.engines.xdp.sizes import DEFAULT_MAX_FLOWS, sizes_for
 from dsrlb.engines.xdp.sweeping import Sweeper
-from dsrlb.flows import BackendCount
 from dsrlb.host import bpf, bpf_maps
 from dsrlb.host.links import Link
 from dsrlb.model import Reason
@@ -67,6 +66,7 @@ class XdpEngine:
             self._take_over()
             self._sweeper = Sweeper(self._loaded)
             self._companion = Companion(self._tables, self._learn)
+            self._give_up_held()
             self._beside = Beside(self._companion, hears)
             undo.callback(self._beside.close)
             self._undo = undo.pop_all()
@@ -78,6 +78,13 @@ class XdpEngine:
         bpf.pin(steps.fd, self._pins.step_map(number))
         self._attached.replace(self._loaded.entry)
         self._pins.keep_only(number)
+
+    def _give_up_held(self) -> None:
+        """Count pieces that a process held which was killed for what they are now."""
+        held = reading.reasons(self._loaded)[Reason.FRAGMENT_HELD]
+        self._companion.state.reasons[Reason.FRAGMENT_HELD] -= held
+        self._companion.state.reasons[Reason.FRAGMENT_EXPIRED] += held
+        self._companion.settle()
 
     # ------------------------------------------------------------------------- as every engine
 
@@ -93,14 +100,9 @@ class XdpEngine:
 
     def counters(self) -> Counters:
         """Return what the program and its companion have counted, since the maps were made."""
-        state, counted = self._companion.state, reading.reasons(self._loaded)
-        reasons = [counted[reason] + state.reasons[reason] for reason in Reason]
-        backends = reading.counts(self._tables)
-        for names, more in state.backends.items():
-            count = backends.setdefault(names, BackendCount())
-            count.packets += more.packets
-            count.octets += more.octets
-        return Counters(reasons, backends, counted[RECORDS_REFUSED], 0)
+        counted = reading.reasons(self._loaded)
+        refused = counted[RECORDS_REFUSED], counted[TEMPLATES_REFUSED]
+        return Counters(counted[: len(Reason)], reading.counts(self._tables), *refused)
 
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""
@@ -158,6 +160,7 @@ class XdpEngine:
             for ifindex in self._attached.ifindexes:
                 self._attached.detach(ifindex)
         self._beside.stop()
+        self._companion.settle()
 
     def close(self) -> None:
         """Stop, and release everything that is not to stay; harmless when repeated."""
@@ -183,6 +186,7 @@ class Beside(PacketEngine):
     def __init__(self, companion: Companion, hears: Hears) -> None:
         super().__init__([], [], hears)
         self._companion, self.state = companion, companion.state
+        self._ring_drops = 0
         self.known = lambda *_: None
         self.decide = lambda frame, ifindex, table, _, now_s, offload: companion.process(
             frame, ifindex, table, now_s, offload
@@ -193,8 +197,14 @@ class Beside(PacketEngine):
         return WAIT_MS if self._companion.holds else super().wait_ms()
 
     def late(self, now_s: int) -> list[Verdict]:
-        """Return the pieces whose first one has come."""
-        return self._companion.late(self.table, now_s) if self._companion.holds else []
+        """Return the pieces whose first one has come; the counts are settled in any case."""
+        late = self._companion.late(self.table, now_s) if self._companion.holds else []
+        self._companion.settle()
+        return late
+
+    def _count_ring_drops(self) -> None:
+        before, self._ring_drops = self._ring_drops, self._sockets.drops()
+        self.state.reasons[Reason.RECEIVE_RING_FULL] += self._ring_drops - before
 
     def tidy(self, now_s: int) -> None:
         """Forget what is over."""

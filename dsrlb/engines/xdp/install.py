@@ -100,6 +100,11 @@ class Tables:
         """Return service key and backend key of a target, by its index."""
         return self.allocation.names(target)
 
+    def target_of(self, names: tuple[bytes, bytes]) -> int | None:
+        """Return the index of a target, by service key and backend key."""
+        held = self.allocation.services.get(names[0])
+        return None if held is None else self.allocation.target_of.get((held.id, names[1]))
+
     def race_now(self, number: int) -> int:
         """Return how far the race of a service (its id) has come."""
         raw = bpf_maps.lookup(self.loaded.maps["races"], _INDEX.pack(number))

@@ -23,6 +23,7 @@ SLOTS_A_LINE = 32
 FLOWS_A_BUCKET = 8
 FLOW_LOCKS = 1024
 NO_HOP = 0xFF
+TEMPLATES_REFUSED = 61
 RECORDS_REFUSED = 62  # place in the map `reasons`, behind those of model.Reason
 
 MODES = ("l2dsr", "l3dsr", "inline")  # enum mode, by place
@@ -40,7 +41,7 @@ KEPT = (
 )
 PASSING = (
     *("steps", "jobs", "seens", "courses", "namings", "retellings"),
-    *("sweeps", "allowances", "budget", "told_networks"),
+    *("sweeps", "credits", "allowances", "budget", "told_networks"),
 )
 
 # enum step: the programs that are reached by tail calls, by place in the map `steps`.

@@ -26,7 +26,7 @@ class Loaded:
     """What is in the kernel."""
 
     entry: bpf.Program
-    programs: Mapping[str, bpf.Program]  # by the name of the step, and "sweep"
+    programs: Mapping[str, bpf.Program]  # by the name of the step; "sweep", "credit"
     maps: Mapping[str, bpf_maps.Map]
     sizes: Sizes
     maps_at: Path | None
@@ -55,7 +55,7 @@ def loaded(sizes: Sizes, *, test_clock: bool = False, maps_at: Path | None = Non
         max_entries={**max_entries(sizes), **there},
         pinned=pinned,
     ) as opened:
-        programs = {name: opened.program(f"dsrlb_{name}") for name in (*layout.STEPS, "sweep")}
+        programs = {name: opened.program(f"dsrlb_{name}") for name in (*layout.STEPS, "sweep", "credit")}
         maps = {one.name: one for one in opened.maps()}
         for place, name in enumerate(layout.STEPS):
             bpf_maps.update(maps["steps"], struct.pack("=I", place), struct.pack("=I", programs[name].fd))

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from lab_reload import DEADLINE_S, Start, Write, all_answer, answers_for, holding, reload, service
 from lab_running import RS1, RS2, RS3, Serve, connects, flows_of, ours, reasons, to
-from lab_wire import eventually
+from lab_wire import TO_BALANCER, Inject, eventually
 from lab_xdp import detach, is_bare, there, xdp
+from scapy.layers.inet import IP, UDP, fragment
+from scapy.packet import Raw
 
 from dsrlb.lab.balancer import Balancer
-from dsrlb.lab.topology import VIP, Lab, link_bytes
+from dsrlb.lab.topology import CLIENT, VIP, Lab, link_bytes
 
 CONNECTIONS, TIMES = 500, 10
 MODES = pytest.mark.parametrize("mode", ["native", "generic"])
@@ -134,6 +136,21 @@ def test_a_configuration_file_under_a_service_manager_keeps_it_at_work(
     write(service(*SERVERS))
     assert start().stop() == 0
     assert there(lab)
+
+
+def test_what_the_process_beside_the_program_counted_is_not_lost_with_it(
+    lab: Lab, start: Start, write: Write, inject: Inject
+) -> None:
+    write(service(*SERVERS, port="9/udp"))
+    running = start()
+    datagram = IP(src=str(CLIENT), dst=str(VIP), id=7) / UDP(sport=5, dport=9) / Raw(bytes(4000))
+    orphans = [bytes(TO_BALANCER / piece) for piece in fragment(datagram, 1400)][1:]
+    inject(*orphans)
+    assert eventually(lambda: counted(running).get("fragment_held") == len(orphans), DEADLINE_S)
+    running.stop(signal.SIGKILL)
+    after = counted(start())
+    assert after["handed_over"] == after["fragment_expired"] == len(orphans)
+    assert "fragment_held" not in after
 
 
 def test_a_change_while_nobody_was_there_is_caught_up_with(
