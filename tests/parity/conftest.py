@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import pytest
-from parity import open_cases
 from parity.ground import SIZES, interfaces
-from parity.open_cases import MayFail
 from parity.twins import Twins
 
 from dsrlb.engines.xdp.program import loaded
@@ -18,18 +15,11 @@ FRAMES = 40_000  # of each file of generated ones
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--parity-frames", type=int, default=FRAMES, help="generated frames in each file")
-    parser.addoption("--parity-open", action="store_true", help="let open cases fail as well")
 
 
 @pytest.fixture
 def frames(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--parity-frames", default=FRAMES))
-
-
-@pytest.fixture
-def may_fail(request: pytest.FixtureRequest) -> MayFail:
-    is_strict = request.config.getoption("--parity-open", default=False)
-    return (lambda _: nullcontext()) if is_strict else open_cases.may_fail
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,13 @@ from dataclasses import replace
 
 from parity.ground import SIZES, interfaces
 from parity.hunting import SEED, few_slots, hunt
-from parity.open_cases import MayFail
 from parity.twins import Twins
 
 from dsrlb.engines.xdp.layout import FLOWS_A_BUCKET
 from dsrlb.engines.xdp.program import loaded
 from dsrlb.flows import Flow, FlowTable
 
-MODES = "l2dsr", "l3dsr", "inline"
+DSR = "l2dsr", "l3dsr"
 INSERTS_A_SECOND = 3
 
 
@@ -57,18 +56,17 @@ def one_cpu() -> Iterator[None]:
         os.sched_setaffinity(0, all_of_them)
 
 
-def test_the_table_is_full(frames: int, may_fail: MayFail) -> None:
+def test_the_table_is_full(frames: int) -> None:
     print(f"DSRLB_PARITY_SEED={SEED} --parity-frames={frames}")
     one_bucket = replace(SIZES, flows=1)
-    with interfaces(), loaded(one_bucket, test_clock=True) as program, few_slots(), may_fail("fuzz_no_room"):
+    with interfaces(), loaded(one_bucket, test_clock=True) as program, few_slots():
         twins = Twins(program, lambda: FlowTable(FLOWS_A_BUCKET))
-        print(hunt(twins, MODES, frames // 4, swept=1))
+        print(hunt(twins, DSR, frames // 4, swept=1))
 
 
-def test_so_many_flows_may_begin_in_a_second(frames: int, may_fail: MayFail) -> None:
+def test_so_many_flows_may_begin_in_a_second(frames: int) -> None:
     print(f"DSRLB_PARITY_SEED={SEED} --parity-frames={frames}")
     clock: list[Twins] = []
     with interfaces(), one_cpu(), loaded(SIZES, test_clock=True) as program, few_slots():
         clock.append(Twins(program, lambda: RationedTable(clock), INSERTS_A_SECOND))
-        with may_fail("fuzz_no_room"):
-            print(hunt(clock[0], MODES, frames // 4, swept=1))
+        print(hunt(clock[0], (*DSR, "inline"), frames // 4, swept=1))

@@ -11,6 +11,7 @@ from random import Random
 import packets as p
 from fuzzing import mutate, seeds
 from parity import frames as f
+from parity.edges import on_edge
 from parity.frames import ICMP, ICMPV6, TCP, UDP, Ip, Link
 
 from dsrlb.model import Action, Reason, Service
@@ -25,6 +26,7 @@ ODD_SOURCES = {4: [f.packed(one) for one in ("127.0.0.1", "0.1.2.3", "224.0.0.1"
 VIPS = {4: [f.packed(p.VIP)] * 4 + [f.packed(p.OTHER_VIP)], 6: [f.packed(p.VIP6)]}
 PORTS = 80, 80, 80, 53, 53, 8080, 9
 SPORTS = 4000, 4001, 4002, 40_000
+MANY_SPORTS = range(5000, 25_000)
 FLAGS = [
     int(p.TCP(flags=word).flags)
     for word in ("S", "S", "S", "A", "A", "A", "A", "PA", "FA", "R", "SA", "F", "")
@@ -32,9 +34,16 @@ FLAGS = [
 LOADS = 0, 0, 1, 5, 60, 64, 90, 100, 200
 LONG = 500, 1200, 1400, 1440, 1460, 1472, 1600, 3000
 TTLS = 64, 64, 64, 64, 64, 64, 64, 255, 2, 1, 0
-TAGS: list[tuple[int, ...]] = [()] * 30 + [(5,), (5,), (5, 6), (5, 6), (5, 6, 7)]
+TAGS: list[tuple[int, ...]] = [()] * 60 + [(5,)] * 3 + [(7,), (5, 7)] + [(5, 6)] * 3 + [(5, 6, 7)] * 2
 IDENTS = 7, 8, 9
-MSS = bytes((1, 1, 1, 1, 2, 4, 5, 180))  # four NOPs, MSS 1460
+MSS = bytes((2, 4, 5, 180))  # 1460
+OPTIONS = [  # of TCP: nothing to do, the MSS at even and odd places, what cannot be read
+    bytes.fromhex(one)
+    for one in ("", "0101010801010101", "020405b4", "01020405b4000000", "020401f4", "0204ffff",
+                "020305b4", "020400000103030a", "05000204", "05010204", "00020405b4000000",
+                "080a0000000000000000020405b40000", "fe05010203020405b4000000", "0101020405b40101",
+                "0205010203000000")
+]  # fmt: skip
 ERRORS = {4: [(3, code, 0) for code in (0, 1, 2, 3, 5, 13)] + [(11, 0, 0), (11, 1, 0), (12, 0, 0)]
              + [(3, 4, mtu) for mtu in (0, 300, 576, 1300, 1480, 1500)] * 2,
           6: [(1, code, 0) for code in (0, 1, 3, 4)] + [(3, 0, 0), (4, 0, 0), (4, 1, 0)]
@@ -57,15 +66,17 @@ class Traffic:
 
     def __init__(self, rng: Random, services: Sequence[Service]) -> None:
         self._rng = rng
+        self._sports: Sequence[int] = SPORTS if rng.random() < 0.75 else MANY_SPORTS
         self.aim(services)
         self._asked: deque[tuple[Ip, int, int, int | None]] = deque(maxlen=24)  # header, ports, flags
         self._sent: deque[tuple[bytes, int]] = deque(maxlen=24)  # what left, where
         self._came: deque[Arrival] = deque(maxlen=40)
+        self._became: deque[tuple[Arrival, bytes]] = deque(maxlen=24)  # what came, and left
         self._waiting: list[Arrival] = []  # pieces
         self._kinds: list[Callable[[], Arrival]] = []
         for kind, weight in ((self._request, 52), (self._piece, 6), (self._mutated, 12), (self._known, 3),
                              (self._error_about_answer, 6), (self._error_about_sent, 6), (self._answer, 14),
-                             (self._other, 4)):  # fmt: skip
+                             (self._other, 4), (self._on_edge, 5)):  # fmt: skip
             self._kinds += [kind] * weight
 
     def aim(self, services: Sequence[Service]) -> None:
@@ -85,7 +96,9 @@ class Traffic:
         return frame, ifindex
 
     def saw(self, verdict: Verdict) -> None:
-        """Remember what became of a frame."""
+        """Remember what became of the frame that came last."""
+        if verdict[0] >= Action.TX and self._came:
+            self._became.append((self._came[-1], verdict[3]))
         if verdict[0] >= Action.TX and verdict[1] in (Reason.FORWARDED, Reason.FRAGMENT_FORWARDED):
             self._sent.append((verdict[3], verdict[2]))
 
@@ -122,9 +135,11 @@ class Traffic:
             vip, dport = rng.choice(VIPS[version]), rng.choice(PORTS)
         head = self._head(vip, protocol)
         flags = rng.choice(FLAGS) if protocol == TCP else None
-        sport, dport = rng.choice(SPORTS), dport or rng.choice(PORTS)
+        sport, dport = rng.choice(self._sports), dport or rng.choice(PORTS)
         load = bytes(rng.choice(LONG if rng.random() < 0.04 else LOADS))
-        options = MSS if flags is not None and flags & 2 and rng.random() < 0.7 else b""
+        options = b""
+        if flags is not None and flags & 2:
+            options = MSS if rng.random() < 0.5 else rng.choice(OPTIONS)
         self._asked.append((head, sport, dport, flags))
         made = f.segment(head, sport, dport, flags, load, options)
         if flags is None and rng.random() < 0.2:
@@ -155,6 +170,12 @@ class Traffic:
             frame, ifindex = self._rng.choice(self._came)
             return mutate(self._rng, [frame]), ifindex
         return mutate(self._rng, scapy_seeds()), p.IFINDEX
+
+    def _on_edge(self) -> Arrival:
+        if not self._became:
+            return self._request()
+        (frame, ifindex), left = self._rng.choice(self._became)
+        return on_edge(self._rng, frame, left), ifindex
 
     def _known(self) -> Arrival:
         return self._rng.choice(self._came) if self._came else self._request()
