@@ -29,14 +29,14 @@ static ALWAYS_INLINE void credit_one(const struct credit *credit, struct reasons
     struct count *count;
 
     if (!target) {
-        __sync_fetch_and_add(&all->of[credit->reason & 63], credit->packets);
+        __atomic_fetch_add(&all->of[credit->reason & 63], credit->packets, __ATOMIC_RELAXED);
         return;
     }
     count = bpf_map_lookup_elem(&counts, &target);
     if (!count)
         return;
-    __sync_fetch_and_add(&count->packets, credit->packets);
-    __sync_fetch_and_add(&count->octets, credit->octets);
+    __atomic_fetch_add(&count->packets, credit->packets, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&count->octets, credit->octets, __ATOMIC_RELAXED);
 }
 
 static ALWAYS_INLINE int credit(void)
