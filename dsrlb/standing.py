@@ -127,16 +127,17 @@ def after(standing: Standing, change: Change) -> Standing:
 def grown_percent(age_s: float, slow_start_s: int, steps: int) -> int:
     """Return how much of its weight a backend has that began to take new flows so long ago.
 
-    It grows in even steps, at most one for each second, and never begins with nothing::
+    It grows in even steps, at most one for each second and 19 in all, and never begins with nothing.  What it
+    returns are multiples of 5, so that turns by weight need no more than 20 slots for a weight of 1::
 
         steps = 4       20      40      60      80      100 per cent
                         +-------+-------+-------+-------+-----
                         0                     slow_start_s
     """
-    steps = min(steps, slow_start_s)
     if age_s >= slow_start_s:
         return 100
-    return 100 * (int(max(age_s, 0) * steps / slow_start_s) + 1) // (steps + 1)
+    steps = min(steps, slow_start_s, 19)
+    return 20 * (int(max(age_s, 0) * steps / slow_start_s) + 1) // (steps + 1) * 5
 
 
 def named(service: Service) -> Iterator[tuple[Names, Backend]]:

@@ -44,6 +44,7 @@ class Target:
 
 WHOLE_ADDRESS = (32, 128)
 _WHOLE = 100  # per cent
+_MOST_IN_ALL = 1 << 31  # of shares: their sum fits into 32 bits
 GONE = 0xFFFF  # in former slots: whoever was there is no backend of the service any more
 
 
@@ -253,10 +254,12 @@ def _shares(
     """Return the share of new flows of each target; in hundredths of weights while one starts slowly."""
     percents = [effective.percents.get((service, one.key), _WHOLE) for one in targets]
     scales = [1] * len(targets) if set(percents) <= {_WHOLE} else percents
-    return tuple(
+    shares = [
         weight * scale if target.up and target.hop is not None else 0
         for target, weight, scale in zip(targets, weights, scales, strict=True)
-    )
+    ]
+    over = sum(shares) // _MOST_IN_ALL + 1
+    return tuple(-(-share // over) for share in shares)
 
 
 def _by_share(scheduler: Scheduler, shares: Sequence[int]) -> Scheduler:

@@ -27,7 +27,7 @@ from dsrlb.standing import (
 from dsrlb.table import ForwardingTable
 
 # Each step of a server that starts slowly costs slots of a hash that change hands, so these take few.
-HASH_STEPS, MOST_STEPS = 4, 99
+HASH_STEPS, MOST_STEPS = 4, 19
 
 log = logging.getLogger("dsrlb")
 

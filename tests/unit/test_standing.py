@@ -116,6 +116,17 @@ def test_a_share_grows_from_the_first_moment_to_the_whole_in_even_steps() -> Non
         80,
         100,
     ]
-    grown = [grown_percent(age, 10, 99) for age in range(11)]
-    assert grown == sorted(grown) and len(set(grown)) == 11 and grown[0] > 0
-    assert all(0 < grown_percent(age, 3600, 99) < 100 for age in (0, 1, 1800, 3599))
+    for lasts_s in range(1, 20):
+        grown = [grown_percent(age, lasts_s, 99) for age in range(lasts_s + 1)]
+        assert grown == sorted(set(grown)) and grown[0] > 0
+        assert not any(percent % 5 for percent in grown)
+    assert {grown_percent(age, 3600, 99) for age in range(3600)} == set(range(5, 100, 5))
+
+
+def test_shares_are_scaled_down_where_their_sum_would_not_fit_into_32_bits() -> None:
+    many = [f"198.18.{4 + n // 250}.{1 + n % 250},weight=65535" for n in range(1000)]
+    (service,) = balancer.services(["198.18.1.100:80"], many, "wlc")
+    last = [names for names, _ in named(service)][-1]
+    shares = compiled(service, {last: Standing(share_percent=5)}).shares
+    assert sum(shares) < 1 << 32
+    assert max(shares) // 20 <= min(shares) <= max(shares) // 20 + 1
