@@ -99,7 +99,7 @@ enum encap { IPIP, GUE, GUE1 };
 #define PERSISTS 0x08     /* clients have templates */
 #define CLAMPS_MSS 0x10
 #define SNAT 0x20         /* inline: `source` stands in for clients */
-#define PLAIN 0x40        /* IPv4 packets of it may take the short way of plain.h */
+#define GROWS 0x40        /* l3dsr: one IPv4 header before a plain packet is what most of its servers want */
 #define HASHES_CLIENT 0x80 /* slots go by the client's network (prefix4, prefix6), else by the flow */
 #define FORMER_HASHES_CLIENT 0x100
 #define REFUSES 0x200     /* no backend can take new flows: who opens one is told so */

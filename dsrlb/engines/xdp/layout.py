@@ -60,7 +60,7 @@ class ServiceFlag(IntFlag):
     PERSISTS = 0x08
     CLAMPS_MSS = 0x10
     SNAT = 0x20
-    PLAIN = 0x40
+    GROWS = 0x40
     HASHES_CLIENT = 0x80
     FORMER_HASHES_CLIENT = 0x100
     REFUSES = 0x200

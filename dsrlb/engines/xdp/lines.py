@@ -93,12 +93,20 @@ def flags_of(service: CompiledService, *, looks_up: bool) -> ServiceFlag:
         ServiceFlag.PERSISTS: service.persist is not None,
         ServiceFlag.CLAMPS_MSS: service.options.clamp_mss and "clamp_mss" in service.mode.options,
         ServiceFlag.SNAT: service.source is not None,
-        ServiceFlag.PLAIN: True,
+        ServiceFlag.GROWS: _grows(service),
         ServiceFlag.HASHES_CLIENT: service.prefixes is not None,
         ServiceFlag.FORMER_HASHES_CLIENT: former is not None and former.prefixes is not None,
         ServiceFlag.REFUSES: service.refuses,
     }
     return ServiceFlag(sum(flag for flag, is_so in said.items() if is_so))
+
+
+def _grows(service: CompiledService) -> bool:
+    """Return whether plain packets mostly need one IPv4 header more, and nothing else."""
+    if service.mode.name != "l3dsr" or service.options.encap != "ipip":
+        return False
+    of_ipv4 = sum(target.address.startswith(V4_MAPPED) for target in service.targets)
+    return 2 * of_ipv4 > len(service.targets)
 
 
 def flags_in(line: bytes) -> ServiceFlag:
