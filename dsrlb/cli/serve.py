@@ -11,7 +11,15 @@ import click
 from dsrlb import control
 from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
 from dsrlb.config import Config, parse_instance, parse_interface
-from dsrlb.engines.choice import BPF_FS, ENGINES, MAX_FLOWS, MIN_FLOWS, ON_EXIT, XDP_MODES
+from dsrlb.engines.choice import (
+    BPF_FS,
+    ENGINES,
+    MAX_FLOWS,
+    MAX_NEW_FLOWS,
+    MIN_FLOWS,
+    ON_EXIT,
+    XDP_MODES,
+)
 
 ENGINE_OPTIONS = (
     click.option(
@@ -25,6 +33,13 @@ ENGINE_OPTIONS = (
         type=click.IntRange(MIN_FLOWS, MAX_FLOWS),
         metavar="N",
         help="How many flows can be on record.  [default: 262144; xdp: 1000000]",
+    ),
+    click.option(
+        "--max-new-flows",
+        type=click.IntRange(1, MAX_NEW_FLOWS),
+        metavar="N",
+        help="xdp: how many records each CPU may begin in a second; more flows go by hash, without one.  "
+        "[default: no limit]",
     ),
     click.option(
         "--xdp-mode",

@@ -20,7 +20,15 @@ from dsrlb.config.words import (
     parse_persist,
     parse_vip,
 )
-from dsrlb.engines.choice import ENGINES, MAX_FLOWS, MIN_FLOWS, ON_EXIT, XDP_MODES, EngineChoice
+from dsrlb.engines.choice import (
+    ENGINES,
+    MAX_FLOWS,
+    MAX_NEW_FLOWS,
+    MIN_FLOWS,
+    ON_EXIT,
+    XDP_MODES,
+    EngineChoice,
+)
 from dsrlb.model import ModeOptions, Timeouts
 
 
@@ -241,6 +249,12 @@ TOP = Table(
             _number(MIN_FLOWS, MAX_FLOWS, 1_000_000),
             "How many flows can be on record.",
             "262144; `xdp`: 1000000",
+        ),
+        Key(
+            "max_new_flows",
+            _number(1, MAX_NEW_FLOWS, 20_000),
+            "`xdp`: how many records each CPU may begin in a second; more flows go by hash, without one.",
+            "no limit",
         ),
         Key(
             "xdp_mode",

@@ -19,6 +19,7 @@ from dsrlb.engines.base import Engine
 from dsrlb.errors import DsrlbError
 from dsrlb.host import guard
 from dsrlb.model import wire_address
+from dsrlb.table import compile_table
 
 
 def stage(new: Prepared, front: Front, backends: Backends, engine: Engine) -> None:
@@ -26,6 +27,7 @@ def stage(new: Prepared, front: Front, backends: Backends, engine: Engine) -> No
     with ExitStack() as undo:
         undo.callback(new.claim.release)
         undo.callback(_unstage, new, front, backends, engine)
+        engine.check(compile_table(new.config.services, {}, {}))
         engine.widen(new.ground.links, [wire_address(vip) for vip in new.ground.vips])
         wrapped = wrapped_for(new.config)
         for address, way in new.ground.ways.items():

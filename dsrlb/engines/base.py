@@ -63,6 +63,9 @@ class Engine(Protocol):
     def narrow(self, links: Sequence[Link], vips: Sequence[bytes], ways: Iterable[int]) -> None:
         """Take frames of these VIPs on these interfaces only, and send by no other ways (ifindex)."""
 
+    def check(self, table: ForwardingTable) -> None:
+        """Raise HostError for a table that is too large for this engine; nothing is changed."""
+
     def install(self, table: ForwardingTable) -> None:
         """Use another table from now on."""
 

@@ -9,6 +9,7 @@ ENGINES = ("packet", "xdp", "auto")
 XDP_MODES = ("auto", "native", "generic")
 ON_EXIT = ("detach", "keep")
 MIN_FLOWS, MAX_FLOWS = 1_000, 100_000_000
+MAX_NEW_FLOWS = 100_000_000
 BPF_FS = "/sys/fs/bpf"
 
 
@@ -18,6 +19,7 @@ class EngineChoice:
 
     engine: Literal["packet", "xdp", "auto"] = "packet"  # auto: xdp where the host can
     max_flows: int | None = None  # None: each engine's own
+    max_new_flows: int | None = None  # xdp: records that a CPU may begin in a second; None: no limit
     xdp_mode: Literal["auto", "native", "generic"] = "auto"  # auto: native where the driver has it
     instance: str = "default"  # xdp: under which name it is kept in the BPF file system
     on_exit: Literal["detach", "keep"] | None = None  # xdp; None: keep for a file under a service manager

@@ -94,6 +94,7 @@ WRONG = {
     "interfaces": ['"eth0"', "[1]", "[[]]", '[""]', "true", '{ a = "eth0" }', '["eth0", 2]'],
     "engine": ["1", '"kernel"', "true", '["xdp"]'],
     "max_flows": ["999", "100000001", '"1000"', "1e6", "true"],
+    "max_new_flows": ["0", "-1", '"20000"', "1.5"],
     "xdp_mode": ["1", '"driver"', "true"],
     "instance": ["1", '""', '"a.b"', '"a/b"', "[]"],
     "on_exit": ["1", '"stay"', "false"],

@@ -58,6 +58,7 @@ class XdpEngine:
             self._is_new = not any(self._pins.maps.iterdir())
             sizes = sizes_for(likely, choice.max_flows or (DEFAULT_MAX_FLOWS if self._is_new else 1))
             self._loaded = undo.enter_context(program.loaded(sizes, maps_at=self._pins.maps))
+            program.set_setup(self._loaded, inserts_a_second=choice.max_new_flows or 0)
             self._tables = Tables(self._loaded)
             if not self._is_new:
                 self._table = self._tables.adopt()
@@ -135,6 +136,11 @@ class XdpEngine:
         for ifindex in self._attached.ifindexes - {link.ifindex for link in links} - ways:
             self._attached.detach(ifindex)
         self._companion.program_on = self._attached.ifindexes
+
+    def check(self, table: ForwardingTable) -> None:
+        """Raise HostError for a table that the maps are too small for; nothing is changed."""
+        with self._changing:
+            self._tables.check(table)
 
     def install(self, table: ForwardingTable) -> None:
         """Use another table from now on."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from lab_reload import DEADLINE_S
+from lab_reload import DEADLINE_S, Start, Write, reload, service
 from lab_running import RS1, RS2, RS3, Serve, to
 from lab_xdp import detach, instances, there, without_peer_program, xdp
 
@@ -123,6 +123,19 @@ def test_a_flow_table_that_is_smaller_than_what_is_asked_is_refused(lab: Lab, se
         serve, 4, "flow table", "16384", "dsrlb detach", flags=to(RS1, more=xdp(lab, "--max-flows", "200000"))
     )
     assert serve(flags=to(RS1, more=xdp(lab))).stop() == 0  # what is there is enough where nothing is asked
+
+
+def test_a_reload_to_more_backends_than_the_maps_hold_is_refused_and_changes_nothing(
+    lab: Lab, start: Start, write: Write, client: Any
+) -> None:
+    write(service(*SERVERS))
+    running = start()
+    many = [f"198.18.1.{number}" for number in range(101, 231)]
+    write(service(*SERVERS, *many), service(*SERVERS, *many, port=81))
+    said = reload(running, "reload refused")
+    assert "255 backends" in said and "dsrlb detach" in said
+    assert client.requests(9)["errors"] == []
+    assert running.stop() == 0
 
 
 def test_what_is_not_there_is_not_detached(lab: Lab) -> None:
