@@ -16,6 +16,7 @@ import numpy as np
 import packets as p
 import pytest
 from numpy.typing import NDArray
+from parity import names
 from parity.ground import SIZES
 
 from dsrlb.bench.xdp import loop
@@ -26,7 +27,7 @@ from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.memory import mapped
 from dsrlb.engines.xdp.program import Loaded, loaded, set_clock
 from dsrlb.host import bpf
-from dsrlb.model import Backend, Hop, Service, Timeouts
+from dsrlb.model import Backend, Hop, ModeOptions, Reason, Service, Timeouts
 from dsrlb.table import compile_table
 from dsrlb.wire.flowhash import flow_hash
 
@@ -34,31 +35,40 @@ HERE = 1  # the interface that frames of a test run come in by: lo
 RUN_S = 2.0
 FRAMES, RUNS = 4096, 1 << 16
 FEW_BUCKETS, CLIENTS = 2, 30
+FEW_PORTS = 4  # flows whose ports were marked as in use at the moment when another's mark was taken away
+SERVERS = [ip_address(0xC612010B + number) for number in range(4)]
+MODES = {
+    "l2dsr": ("l2dsr", ModeOptions()),
+    "inline": ("inline", ModeOptions()),
+    "snat": ("inline", ModeOptions(snat=True)),
+}
 BRIEF = Timeouts(udp_s=5, syn_s=3, established_s=9, fin_s=4, closed_s=2)
 Step = Callable[[Random], None]
 
 
 def frames(random: Random) -> NDArray[np.uint8]:
-    """Return packets of a few clients in any order, of all kinds: one a row."""
+    """Return packets of a few clients, and servers' to them, in any order, of all kinds: one a row."""
+    clients = [f"198.18.0.{host}" for host in range(2, 2 + CLIENTS)]
+    ends = [(client, p.VIP, 20, 80) for client in clients] * 4
+    ends += [(str(server), client, 80, 20) for client in clients for server in SERVERS]
     kinds = [
         bytes(
             p.Ether(dst=p.BALANCER_MAC)
-            / p.IP(src=f"198.18.0.{host}", dst=p.VIP)
-            / p.TCP(dport=80, flags=flags)
+            / p.IP(src=src, dst=dst)
+            / p.TCP(sport=sport, dport=dport, flags=flags)
         )
-        for host in range(2, 2 + CLIENTS)
+        for src, dst, sport, dport in ends
         for flags in ("S", "A", "FA", "R")
     ]
     rows = b"".join(random.choice(kinds).ljust(FRAME4_BYTES, b"\0") for _ in range(FRAMES))
     return np.frombuffer(rows, np.uint8).reshape(FRAMES, FRAME4_BYTES)
 
 
-def install(program: Loaded) -> Tables:
+def install(program: Loaded, mode: str, options: ModeOptions) -> Tables:
     """Install a service with the most records: least connections."""
-    addresses = [ip_address(0xC612010B + number) for number in range(4)]
-    hops = {one: Hop(HERE, balancer.BALANCER, bytes((2, 0, 0, 0, 0, n))) for n, one in enumerate(addresses)}
-    backends = tuple(Backend(one) for one in addresses)
-    service = Service(*parse_vip(f"{p.VIP}:80"), "l2dsr", "lc", backends, timeouts=BRIEF)
+    hops = {one: Hop(HERE, balancer.BALANCER, bytes((2, 0, 0, 0, 0, n))) for n, one in enumerate(SERVERS)}
+    backends = tuple(Backend(one) for one in SERVERS)
+    service = Service(*parse_vip(f"{p.VIP}:80"), mode, "lc", backends, options, timeouts=BRIEF)
     tables = Tables(program)
     tables.install(compile_table([service], hops, {HERE: None}))  # takes a frame again as it left it
     return tables
@@ -79,9 +89,13 @@ def until_over(cpu: int | None, step: Step, stop: threading.Event) -> threading.
     return thread
 
 
+@pytest.mark.parametrize(("mode", "options"), MODES.values(), ids=MODES)
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
-def test_records_and_loads_agree_when_two_cpus_made_them() -> None:
-    """Every line has its mark and stands in a bucket of its flow, no flow has two, every load is theirs."""
+def test_records_loads_and_names_agree_when_two_cpus_made_them(mode: str, options: ModeOptions) -> None:
+    """Every line has its mark and stands in a bucket of its flow, no flow has two, every load is theirs.
+
+    And no two flows have one second name.
+    """
     few = replace(SIZES, flows=FEW_BUCKETS)
     stop, now_s = threading.Event(), [1000]
     with (
@@ -89,7 +103,7 @@ def test_records_and_loads_agree_when_two_cpus_made_them() -> None:
         loop.loaded(program.entry, {4: FRAMES, 6: 1}) as one,
         loop.loaded(program.entry, {4: FRAMES, 6: 1}) as other,
     ):
-        tables = install(program)
+        tables = install(program, mode, options)
         set_clock(program, now_s[0])
 
         def pass_time(random: Random) -> None:
@@ -106,8 +120,11 @@ def test_records_and_loads_agree_when_two_cpus_made_them() -> None:
         stop.set()
         for thread in threads:
             thread.join()
-        assert reading.reasons(program)[0] >= 2 * RUNS
+        met = reading.reasons(program)
+        assert met[Reason.FORWARDED] > RUNS // 2
+        assert sum(met[: layout.RECORDS_REFUSED]) >= 2 * RUNS
         check(program, tables)
+        names.check(program, tables, may_lack=FEW_PORTS)
 
 
 def check(program: Loaded, tables: Tables) -> None:

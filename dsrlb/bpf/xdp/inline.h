@@ -21,12 +21,28 @@ static ALWAYS_INLINE int refuse(struct xdp_md *ctx, struct job *job, __u8 told, 
     return go_on(ctx, TELL);
 }
 
-/* A later piece: of the flow's second name it only needs the addresses. */
-static ALWAYS_INLINE void name_piece(struct job *job, const struct service *service,
-                                     const struct target *target)
+/* Tell the name that a packet's answer has, and its target.  A later piece only needs the addresses.  Returns
+ * 0, or the Reason why not. */
+static ALWAYS_INLINE int name_packet(struct xdp_md *ctx, struct job *job, const struct service *service)
 {
+    const struct target *target;
+
+    if (!job->is_fragment || job->is_first)
+        return tell_name(ctx, job, service);
+    target = bpf_map_lookup_elem(&targets, &job->target);
+    if (!target)
+        return NO_BACKEND;
     job->name.src = target->address;
     job->name.dst = service->flags & SNAT ? service->source : job->key.src;
+    return 0;
+}
+
+/* Stop a packet that has no name. */
+static ALWAYS_INLINE int stop_unnamed(struct xdp_md *ctx, struct job *job, int why)
+{
+    if (why == REFUSED || why == SNAT_EXHAUSTED)
+        return refuse(ctx, job, why, why);
+    return stop(why == LOST_RACE ? REFUSED : why);
 }
 
 /* Send a packet, which fits, to its target. */
@@ -46,19 +62,17 @@ static ALWAYS_INLINE int send_to_server(struct xdp_md *ctx, const struct job *jo
 static ALWAYS_INLINE int send_inline(struct xdp_md *ctx)
 {
     struct job *job = this_job();
-    struct target *target = job ? bpf_map_lookup_elem(&targets, &job->target) : 0;
     struct service *service = job ? bpf_map_lookup_elem(&services, &job->service) : 0;
+    const struct target *target;
     const struct hop *hop;
-    int why = 0;
+    int why;
 
-    if (!target || !service)
+    if (!job || !service)
         return hand_over();
-    if (job->is_fragment && !job->is_first)
-        name_piece(job, service, target);
-    else
-        why = tell_name(ctx, job, service, target);
-    if (why)
-        return why == MALFORMED ? stop(why) : refuse(ctx, job, why, why);
+    why = name_packet(ctx, job, service);
+    target = bpf_map_lookup_elem(&targets, &job->target);
+    if (why || !target)
+        return stop_unnamed(ctx, job, why);
     if (job->is_fragment && job->is_first)
         remember_piece(job);
     hop = hop_to(target);

@@ -16,6 +16,7 @@
 #define PORT_STRIDE 40961   /* from one to the next; has no factor of RING_PORTS */
 #define RING_TURNS (ARCS + 3) /* arcs looked at: all, the first one again, and after ports that are in use */
 #define EEXIST 17
+#define LOST_RACE -1 /* no Reason: the packet's sender will send it again */
 
 struct naming { /* of one packet's flow; in a map: it is larger than a stack has room for */
     struct translation fresh;
@@ -65,43 +66,47 @@ static ALWAYS_INLINE void note_way_back(struct xdp_md *ctx, const struct job *jo
     fresh->back_ifindex = ctx->ingress_ifindex;
 }
 
-/* Whether a name was put into `replies`: no other flow has it. */
-static ALWAYS_INLINE int is_mine(const struct flow_key *name, const struct translation *fresh, __u64 flags)
+enum claim { MINE, ANOTHERS, NO_ROOM };
+
+/* Put a name into `replies`, unless another flow has it. */
+static ALWAYS_INLINE enum claim claim(const struct flow_key *name, const struct translation *fresh)
 {
+    long error = bpf_map_update_elem(&replies, name, fresh, BPF_NOEXIST);
     const struct translation *other;
 
-    if (!bpf_map_update_elem(&replies, name, fresh, flags))
-        return 1;
-    other = bpf_map_lookup_elem(&replies, name);
-    return other && is_key(&other->key, &fresh->key); /* named by another CPU just now */
+    if (!error)
+        return MINE;
+    if (error != -EEXIST)
+        return NO_ROOM;
+    other = bpf_map_lookup_elem(&replies, name); /* perhaps another CPU has just named the flow */
+    return other && is_key(&other->key, &fresh->key) ? MINE : ANOTHERS;
 }
 
 /* Give a flow its client's own port, or, if that is taken by a connection of the same address and port to
- * another VIP, another one, as Linux's own NAT does. */
+ * another VIP, another one, as Linux's own NAT does.  Returns 0, or REFUSED. */
 static ALWAYS_INLINE int take_clients_port(struct flow_key *name, const struct translation *fresh)
 {
-    __u32 first;
+    enum claim come = claim(name, fresh);
+    __u32 first = hash_of_flow(name);
 
-    if (is_mine(name, fresh, BPF_NOEXIST))
-        return 1;
-    first = hash_of_flow(name);
-    for (__u32 turn = 0; turn < PORT_TRIES; turn++) {
+    for (__u32 turn = 0; turn < PORT_TRIES && come == ANOTHERS; turn++) {
         name->dport = bpf_htons(FIRST_PORT + (first + (__u64)turn * PORT_STRIDE) % RING_PORTS);
-        if (is_mine(name, fresh, BPF_NOEXIST))
-            return 1;
+        come = claim(name, fresh);
     }
-    return 0;
+    return come == MINE ? 0 : REFUSED;
 }
 
-/* SourcePorts.take: give a flow the ring's next port. */
+/* SourcePorts.take: give a flow the ring's next port.  A port that another flow has all the same is marked as
+ * in use from now on.  Returns 0, or SNAT_EXHAUSTED. */
 static ALWAYS_INLINE int take_rings_port(struct flow_key *name, const struct translation *fresh, __u32 now)
 {
     struct flow_key key = ring_key(name);
     struct ring *ring = ring_of(name, &key, now);
+    enum claim come;
     __u32 place;
 
     if (!ring)
-        return 0;
+        return SNAT_EXHAUSTED;
     place = ring->head;
     for (__u32 turn = 0; turn < RING_TURNS; turn++) {
         __u32 number = place / ARC_PORTS % ARCS, found;
@@ -110,7 +115,7 @@ static ALWAYS_INLINE int take_rings_port(struct flow_key *name, const struct tra
         key.zero[0] = number;
         arc = arc_of(&key);
         if (!arc)
-            return 0;
+            return SNAT_EXHAUSTED;
         found = take_in_arc(arc, place % ARC_PORTS);
         place = number * ARC_PORTS + found;
         if (found == ARC_PORTS)
@@ -118,10 +123,15 @@ static ALWAYS_INLINE int take_rings_port(struct flow_key *name, const struct tra
         add_to(&ring->used, 1);
         name->dport = bpf_htons(FIRST_PORT + place);
         ring->head = ++place % RING_PORTS;
-        if (is_mine(name, fresh, BPF_NOEXIST))
-            return 1;
+        come = claim(name, fresh);
+        if (come == MINE)
+            return 0;
+        if (come == NO_ROOM) {
+            give_back(name);
+            break;
+        }
     }
-    return 0;
+    return SNAT_EXHAUSTED;
 }
 
 /* nat._new_name: give the flow a name that no other has.  Returns 0, or the Reason why there is none. */
@@ -142,18 +152,19 @@ static ALWAYS_INLINE int find_name(struct job *job, const struct service *servic
     name->dport = job->key.sport;
     *(__u32 *)&name->protocol = *(__u32 *)&job->key.protocol;
     if (!is_snat)
-        return take_clients_port(name, &naming->fresh) ? 0 : none;
+        return take_clients_port(name, &naming->fresh);
     place = place_of_stand_in(&service->source);
     if (place == STAND_INS)
         return none;
     name->dst = service->source;
     naming->stand_in = place;
     naming->bits = HAS_NAME | HAS_PORT;
-    return take_rings_port(name, &naming->fresh, now) ? 0 : none;
+    return take_rings_port(name, &naming->fresh, now);
 }
 
-/* Write the name into the flow's line, if that is still its own and has none. */
-static ALWAYS_INLINE int write_name(struct flow *flow, const struct job *job, const struct naming *naming)
+/* Write the name into a flow's line, if it has none and is the record that was found, `holder`. */
+static ALWAYS_INLINE int write_name(struct flow *flow, __u32 holder, const struct job *job,
+                                    const struct naming *naming)
 {
     struct lock *lock = flow_lock(job->hash);
     int is_written;
@@ -161,7 +172,7 @@ static ALWAYS_INLINE int write_name(struct flow *flow, const struct job *job, co
     if (!lock)
         return 0;
     bpf_spin_lock(&lock->lock);
-    is_written = flow->target && is_key(&flow->key, &job->key) && !(flow->bits & HAS_NAME);
+    is_written = holder_of(flow) == holder && !(flow->bits & HAS_NAME);
     if (is_written) {
         flow->nat_port = job->name.dport;
         flow->stand_in = naming->stand_in;
@@ -172,69 +183,80 @@ static ALWAYS_INLINE int write_name(struct flow *flow, const struct job *job, co
     return is_written;
 }
 
+/* Another CPU was faster: it has named the flow, perhaps by the same name, or ended its record.  Returns 0 if
+ * there is a name now. */
+static ALWAYS_INLINE int take_others_name(struct flow *flow, __u32 holder, struct job *job,
+                                          const struct naming *naming)
+{
+    int is_named = holder_of(flow) == holder && flow->bits & HAS_NAME;
+
+    if (!is_named || flow->nat_port != job->name.dport || naming->bits & HAS_PORT)
+        drop_name(&job->name, &job->key, naming->bits & HAS_PORT);
+    return is_named && name_of(flow, &job->name) ? 0 : LOST_RACE;
+}
+
 /* Give a flow on record a second name.  Returns 0, or the Reason why that cannot be. */
-static ALWAYS_INLINE int give_name(struct xdp_md *ctx, struct flow *flow, struct job *job,
+static ALWAYS_INLINE int give_name(struct xdp_md *ctx, struct flow *flow, __u32 holder, struct job *job,
                                    const struct service *service, const struct target *target,
                                    struct naming *naming, __u32 now)
 {
-    int why, is_named;
+    int why;
 
     note_way_back(ctx, job, &naming->fresh);
     naming->fresh.key = job->key;
     naming->fresh.hash = job->hash;
     why = find_name(job, service, target, naming, now);
-    if (why || write_name(flow, job, naming))
-        return why;
-    /* Another CPU was faster: it has named the flow, perhaps by the same name; or ended it. */
-    is_named = flow->target && is_key(&flow->key, &job->key) && flow->bits & HAS_NAME;
-    if (!is_named || flow->nat_port != job->name.dport || naming->bits & HAS_PORT)
-        drop_name(&job->name, &job->key, naming->bits & HAS_PORT);
-    return is_named && name_of(flow, &job->name) ? 0 : REFUSED;
+    if (why)
+        end_record(&job->key, job->hash, ALWAYS_OVER);
+    else if (!write_name(flow, holder, job, naming))
+        why = take_others_name(flow, holder, job, naming);
+    return why;
 }
 
 /* Note that the client's packets come by another router now. */
 static ALWAYS_INLINE void change_way_back(struct xdp_md *ctx, struct flow *flow, const struct job *job,
                                           struct naming *naming)
 {
+    const struct translation *known = bpf_map_lookup_elem(&replies, &job->name);
+
+    if (!known || !is_key(&known->key, &job->key))
+        return; /* it has just ended */
     note_way_back(ctx, job, &naming->fresh);
     naming->fresh.key = job->key;
     naming->fresh.hash = job->hash;
-    if (is_mine(&job->name, &naming->fresh, BPF_EXIST))
+    if (!bpf_map_update_elem(&replies, &job->name, &naming->fresh, BPF_EXIST))
         flow->back = naming->back;
 }
 
-/* Whether this is the name of a flow that is at a target. */
-static ALWAYS_INLINE int is_at(const struct flow_key *name, const struct job *job,
-                               const struct target *target)
-{
-    return is_same_address(&name->src, &target->address) &&
-           name->sport == (target->port ? target->port : job->key.dport);
-}
-
-/* Tell the second name of the flow of a client's packet, in job->name.  Returns 0, or the Reason why replies
- * could not be sent back: the flow has no record, there is no name left for it, or it comes from no machine's
- * MAC. */
-static ALWAYS_INLINE int tell_name(struct xdp_md *ctx, struct job *job, const struct service *service,
-                                   const struct target *target)
+/* Tell the second name of the flow of a client's packet, in job->name, and its target, in job->target: where
+ * its record says.  Returns 0, or the Reason why replies could not be sent back: the flow has no record, no
+ * name is left for it, or it comes from no machine's MAC; LOST_RACE: another CPU has ended it. */
+static ALWAYS_INLINE int tell_name(struct xdp_md *ctx, struct job *job, const struct service *service)
 {
     struct flow *flow = flow_of(&job->key, job->hash);
-    __u32 zero = 0, now = now_s();
+    __u32 zero = 0, now = now_s(), holder = flow ? holder_of(flow) : 0;
     struct naming *naming = bpf_map_lookup_elem(&namings, &zero);
     const struct ethhdr *link = part_of(ctx, 0, sizeof(*link));
-    int is_group, why;
+    const struct target *target;
+    int is_group;
 
     if (!flow || is_over(flow, now) || !naming || !link)
         return REFUSED; /* the table is full */
+    if (flow->target != job->target)
+        job->target = member_of(service, flow->target);
+    target = bpf_map_lookup_elem(&targets, &job->target);
+    if (!job->target || !target)
+        return LOST_RACE;
     is_group = link->h_source[0] & 1; /* no machine sends from such an address */
     naming->back = way_of_tagged(ctx, job);
-    if (!(flow->bits & HAS_NAME)) {
-        why = is_group ? MALFORMED : give_name(ctx, flow, job, service, target, naming, now);
-        if (why)
-            end_record(&job->key, job->hash, ALWAYS_OVER);
-        return why;
+    if (!(flow->bits & HAS_NAME) && is_group) {
+        end_record(&job->key, job->hash, ALWAYS_OVER);
+        return MALFORMED;
     }
-    if (!name_of(flow, &job->name) || !is_at(&job->name, job, target))
-        return REFUSED; /* an old record, in whose place none was begun */
+    if (!(flow->bits & HAS_NAME))
+        return give_name(ctx, flow, holder, job, service, target, naming, now);
+    if (!name_of(flow, &job->name))
+        return LOST_RACE;
     if (flow->back != naming->back && !is_group)
         change_way_back(ctx, flow, job, naming);
     return 0;
