@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
  *
  * What a BPF program of dsrlb needs besides the kernel's own UAPI headers: the helper functions that the
  * programs here call, map definitions as libbpf reads them, and the byte order of the wire.
