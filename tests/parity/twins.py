@@ -16,7 +16,7 @@ from dsrlb.engines.xdp.companion import Companion
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.layout import RECORDS_REFUSED
 from dsrlb.engines.xdp.program import Loaded, set_clock, set_setup
-from dsrlb.flows import FlowTable
+from dsrlb.flows import SWEEP_FLOWS, FlowTable
 from dsrlb.host import bpf
 from dsrlb.model import Action, Reason
 from dsrlb.state import Path, State, Verdict, expire, forget_others
@@ -83,7 +83,7 @@ class Twins:
 
     def sweep(self) -> None:
         """Forget what is over on both sides."""
-        for _ in range(3):  # the first call only begins a round where none is under way
+        for _ in range(3 + len(self.state.flows) // SWEEP_FLOWS):  # the first call may only begin a round
             expire(self.state, self.now_s)
         bpf.run(self._loaded.programs["sweep"], bytes(LEAST_BYTES), repeat=self._loaded.sizes.flows)
         self._companion.tidy(self.table, self.now_s)
