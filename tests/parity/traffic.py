@@ -34,13 +34,14 @@ FLAGS = [
 LOADS = 0, 0, 1, 5, 60, 64, 90, 100, 200
 LONG = 500, 1200, 1400, 1440, 1460, 1472, 1600, 3000
 TTLS = 64, 64, 64, 64, 64, 64, 64, 255, 2, 1, 0
-TAGS: list[tuple[int, ...]] = [()] * 60 + [(5,)] * 3 + [(7,), (5, 7)] + [(5, 6)] * 3 + [(5, 6, 7)] * 2
+TAGS: list[tuple[int, ...]] = [()] * 60 + [(5,)] * 3 + [(5, 6)] * 3 + [(5, 6, 7)] * 2
+MANY_TAGS: list[tuple[int, ...]] = [(), (5,), (7,), (5, 6), (5, 7)]
 IDENTS = 7, 8, 9
 MSS = bytes((2, 4, 5, 180))  # 1460
 OPTIONS = [  # of TCP: nothing to do, the MSS at even and odd places, what cannot be read
     bytes.fromhex(one)
     for one in ("", "0101010801010101", "020405b4", "01020405b4000000", "020401f4", "0204ffff",
-                "020305b4", "020400000103030a", "05000204", "05010204", "00020405b4000000",
+                "020305b4", "020400000103030a", "05000204", "0501020405b40000", "00020405b4000000",
                 "080a0000000000000000020405b40000", "fe05010203020405b4000000", "0101020405b40101",
                 "0205010203000000")
 ]  # fmt: skip
@@ -67,6 +68,7 @@ class Traffic:
     def __init__(self, rng: Random, services: Sequence[Service]) -> None:
         self._rng = rng
         self._sports: Sequence[int] = SPORTS if rng.random() < 0.75 else MANY_SPORTS
+        self._tags = TAGS if rng.random() < 0.85 else MANY_TAGS
         self.aim(services)
         self._asked: deque[tuple[Ip, int, int, int | None]] = deque(maxlen=24)  # header, ports, flags
         self._sent: deque[tuple[bytes, int]] = deque(maxlen=24)  # what left, where
@@ -105,7 +107,7 @@ class Traffic:
     def _link(self) -> Link:
         rng = self._rng
         if rng.random() < 0.9:
-            return Link(tags=rng.choice(TAGS))
+            return Link(tags=rng.choice(self._tags))
         src = p.mac_bytes(rng.choice((p.STRANGER_MAC, "03:00:c6:12:01:00", p.BALANCER_MAC)))
         dst = p.mac_bytes(
             rng.choice((p.BALANCER_MAC, p.BALANCER_MAC, p.STRANGER_MAC, p.INNER_MAC, p.BROADCAST_MAC))
