@@ -69,7 +69,7 @@ class Loop:
         self.ticks: list[Tick] = []
 
     def begin(self, undo: ExitStack) -> None:
-        """Do all that comes before the first packet, and say so."""
+        """Do all that comes before the first packet."""
         front = self.front
         macs = wait_for_macs(self.backends.resolver, lambda: not self.events.empty())
         if not self.force and self.events.empty():
@@ -87,9 +87,6 @@ class Loop:
         self.reconcile(macs)
         engine.start()
         front.announce()
-        names = ", ".join(service.name for service in self.config.services)
-        log.info("ready: %s on %s", names, ", ".join(front.names))
-        notify(READY)
 
     def check_owners(self) -> None:
         """Refuse (or warn) when another machine answers for a VIP on one of the interfaces."""
@@ -114,7 +111,10 @@ class Loop:
     # ------------------------------------------------------------------------- events
 
     def run(self) -> None:
-        """React to events, and look by the clock, until told to stop."""
+        """Say that all is ready; react to events, and look by the clock, until told to stop."""
+        names = ", ".join(service.name for service in self.config.services)
+        log.info("ready: %s on %s", names, ", ".join(self.front.names))
+        notify(READY)
         self.ticks = [
             Tick(LOOK_EVERY_S, lambda: self.reconcile(self.backends.resolver.step(time.monotonic()))),
             Tick(PROBE_EVERY_S, self.front.probe_for_owners),

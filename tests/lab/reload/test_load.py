@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,13 +23,16 @@ def resident_kb(running: Balancer) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def variants(schedulers: list[str]) -> Iterator[list[str]]:
-    """Yield the services of one file after the other; rs1 and rs2 are in all of them, at least drained."""
+def variants(schedulers: list[str], others: Sequence[dict[str, object]]) -> Iterator[list[str]]:
+    """Yield the services of one file after the other; rs1 and rs2 are in all of them, at least drained.
+
+    Two more services, at ``others``, come and go.
+    """
     choose = random.Random(1)
     while True:
         weights = choose.choice([(1, 1), (2, 1), (1, 3), (0, 1), (1, 0)])
         servers = [f"{RS1},{weights[0]}", f"{RS2},{weights[1]}", *choose.choice([[], [RS3], [f"{RS3},2"]])]
-        more = [service(RS1, vip="198.18.1.101"), service(RS2, vip="198.18.1.102", port="*")]
+        more = [service(RS1, **others[0]), service(RS2, **others[1])]
         choose.shuffle(servers)
         yield [
             service(*servers, scheduler=choose.choice(schedulers)),
@@ -37,15 +40,27 @@ def variants(schedulers: list[str]) -> Iterator[list[str]]:
         ]
 
 
+ALL_SCHEDULERS = ["rr", "wrr", "lc", "wlc", "hash", "maglev"]
+# Half a second for each new VIP, to hear whether another machine has it.
+NEW_VIPS = ({"vip": "198.18.1.101"}, {"vip": "198.18.1.102", "port": "*"})
+NEW_PORTS = ({"port": 81}, {"port": 82})
+
+
 @pytest.mark.parametrize(
-    "schedulers", [["rr", "wrr", "lc", "wlc", "hash", "maglev"], ["maglev"]], ids=["all schedulers", "maglev"]
+    ("schedulers", "others"),
+    [(ALL_SCHEDULERS, NEW_VIPS), (["maglev"], NEW_PORTS)],
+    ids=["all schedulers", "maglev"],
 )
 def test_no_connection_breaks_in_fifty_reloads_that_keep_its_server_and_memory_stays(
-    schedulers: list[str], lab: Lab, start: Start, write: Write
+    schedulers: list[str],
+    others: Sequence[dict[str, object]],
+    lab: Lab,
+    start: Start,
+    write: Write,
 ) -> None:
     write(service(RS1, RS2, scheduler=schedulers[0]))
     running = start()
-    files = variants(schedulers)
+    files = variants(schedulers, others)
     with holding(lab, CONNECTIONS) as held:
         assert {one.server for one in held} == {"rs1", "rs2"}
         before = (0, 0)
