@@ -101,13 +101,12 @@ class Check:
     """How it is found out whether a server of a service is up; a kind ignores what is not its own."""
 
     kind: Literal["tcp", "http", "https", "udp", "dns", "icmp", "command"]
-    direct: bool = False  # ask at the server's own address, not at the VIP by the mode's own path
     interval_s: float = 2.0
     timeout_s: float = 1.0
     rise: int = 2  # so many answers in a row: up
     fall: int = 3  # so many failures in a row: down
     fast_interval_s: float = 0.5  # while the last answers disagree with what holds
-    jitter: float = 0.1  # of the interval, either way: checks do not come all at once
+    jitter: float = 0.1  # of the interval: up to so much earlier, so that checks do not come all at once
     port: int = SAME_PORT
     send: bytes = b""  # tcp, udp
     expect: bytes = b""  # tcp, udp: stands in the answer
@@ -118,6 +117,8 @@ class Check:
     body: str = ""  # stands in the answer
     sni: str = ""  # https: empty: the host
     query: str = ""  # dns: the name asked for
+    query_type: str = "A"  # dns
+    rcode: str = "NOERROR"  # dns: of the answer
     command: tuple[str, ...] = ()  # program and arguments
 
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from dsrlb import config as configuration
 from dsrlb import modes, schedulers
-from dsrlb.config import Config, Draft, PersistWord, Vip
+from dsrlb.config import CheckWords, Config, Draft, PersistWord, Vip
 from dsrlb.errors import ConfigError, UsageError
 from dsrlb.model import Backend, ModeOptions
 
@@ -70,6 +70,13 @@ OPTIONS = (
         metavar="SECONDS[/PREFIX]",
         type=Parsed("persist", configuration.parse_persist),
         help="Same client, same server, until it was away for so long; with PREFIX, same network of clients.",
+    ),
+    click.option(
+        "--check",
+        metavar="KIND[,KEY=VALUE]...",
+        type=Parsed("check", configuration.parse_check),
+        help="How servers are asked whether they are up: tcp, http, https, udp, dns, icmp or command, with "
+        "the keys of a file: http,interval=1,path=/health.  [default: all are taken for up]",
     ),
     click.option(
         "--encap",
@@ -147,10 +154,11 @@ def config_of(
     scheduler: str = configuration.DEFAULT_SCHEDULER,
     *,
     persist: PersistWord | None = None,
+    check: CheckWords | None = None,
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Config:
     """Return the configuration that the flags spell; ConfigError with every problem at once."""
-    drafts = [Draft(vip, mode, backends, scheduler, options, persist) for vip in vips]
+    drafts = [Draft(vip, mode, backends, scheduler, options, persist, check=check) for vip in vips]
     found = list(configuration.told(configuration.problems(drafts), None))
     prefix = persist[1] if persist is not None else None
     if prefix is not None and len({address.version for address, _, _ in vips}) > 1:

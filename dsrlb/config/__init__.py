@@ -6,11 +6,13 @@ file ──► toml, schema ────┘                              (places
 
 from __future__ import annotations
 
-from dsrlb.config.draft import DEFAULT_SCHEDULER, OPTION_NAMES, Draft, service_of
+from dsrlb.config.checks import CheckWords, parse_check
+from dsrlb.config.draft import OPTION_NAMES, Draft, service_of
 from dsrlb.config.file import ENGINE_KEYS, config_in, read_config
 from dsrlb.config.places import Config, Origin, Problem, located, told
 from dsrlb.config.problems import MAX_BACKENDS, problems
 from dsrlb.config.words import (
+    DEFAULT_SCHEDULER,
     PersistWord,
     Vip,
     parse_address,
@@ -29,6 +31,7 @@ __all__ = [
     "ENGINE_KEYS",
     "MAX_BACKENDS",
     "OPTION_NAMES",
+    "CheckWords",
     "Config",
     "Draft",
     "Origin",
@@ -39,6 +42,7 @@ __all__ = [
     "located",
     "parse_address",
     "parse_backend",
+    "parse_check",
     "parse_instance",
     "parse_interface",
     "parse_mac",

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from dsrlb.config.words import PersistWord, Vip
-from dsrlb.model import SAME_PORT, Backend, ModeOptions, Persist, Service, Timeouts
+from dsrlb.config.checks import CheckWords, check_of
+from dsrlb.config.words import DEFAULT_SCHEDULER, PersistWord, Vip
+from dsrlb.model import SAME_PORT, Backend, Check, ModeOptions, Persist, Service, Timeouts
 
-DEFAULT_SCHEDULER = "maglev"
 OPTION_NAMES = tuple(one.name for one in fields(ModeOptions))
 
 
@@ -31,6 +31,8 @@ class Draft:
     label: str = ""
     on_all_down: Literal["keep", "reject", "drop"] = "keep"
     slow_start_s: int = 0
+    check: CheckWords | None = None
+    backend_checks: Sequence[CheckWords | None] = ()  # of the backends, in order; those after it have none
 
     @property
     def name(self) -> str:
@@ -47,7 +49,12 @@ def service_of(draft: Draft) -> Service:
     """Return the service that a draft without problems describes."""
     if draft.vip is None or draft.mode is None or draft.scheduler is None:
         raise ValueError("a draft that has problems is no service")
-    backends = tuple(_on_service_port(one, draft.vip[1]) for one in draft.backends if one is not None)
+    asked = (*draft.backend_checks, *[None] * len(draft.backends))
+    backends = tuple(
+        replace(_on_service_port(one, draft.vip[1]), check=_check(words))
+        for one, words in zip(draft.backends, asked, strict=False)
+        if one is not None
+    )
     return Service(
         *draft.vip,
         draft.mode,
@@ -57,9 +64,14 @@ def service_of(draft: Draft) -> Service:
         _persist(draft.persist, draft.vip[0].version),
         draft.timeouts,
         draft.label,
+        check=_check(draft.check),
         on_all_down=draft.on_all_down,
         slow_start_s=draft.slow_start_s,
     )
+
+
+def _check(words: CheckWords | None) -> Check | None:
+    return None if words is None else check_of(words)
 
 
 def _on_service_port(backend: Backend, port: int) -> Backend:

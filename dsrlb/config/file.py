@@ -9,9 +9,10 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from dsrlb.config.draft import OPTION_NAMES, Draft, service_of
+from dsrlb.config.keys import Key, Kind, Table, WrongType
 from dsrlb.config.places import Config, Origin, Path, Problem, told
 from dsrlb.config.problems import problems
-from dsrlb.config.schema import TABLES, TOP, Key, Kind, Table, WrongType
+from dsrlb.config.schema import TABLES, TOP
 from dsrlb.config.toml import MOST_BYTES, NotToml, parse
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.errors import ConfigError, UsageError
@@ -71,6 +72,8 @@ def _draft(service: Read | None) -> Draft:
         persist=service.get("persist"),
         timeouts=Timeouts(**times),
         label=service.get("name") or "",
+        check=service.get("check"),
+        backend_checks=tuple((one or {}).get("check") for one in backends or ()),
         **{field: service[name] for name, field in DRAFT_FIELDS.items() if name in service},
     )
 
@@ -164,7 +167,9 @@ def _unknown(name: str, table: Table) -> str:
     shown = repr(name[:60])
     elsewhere = [other.head for other in TABLES if other is not table and name in _names(other)]
     if elsewhere:
-        return f"{shown} is no key of {table.head}; it belongs under {' or '.join(elsewhere)}"
+        same = get_close_matches(name.lower(), _names(table), 1, cutoff=0.9)
+        meant = f"; or did you mean {same[0]}?" if same else ""
+        return f"{shown} is no key of {table.head}; it belongs under {' or '.join(elsewhere)}{meant}"
     near = get_close_matches(name.lower(), _names(table), 1)
     if near:
         return f"{shown} is no key of {table.head}; did you mean {near[0]}?"

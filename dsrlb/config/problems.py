@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from dsrlb import modes
+from dsrlb.config.checks import check_problems
 from dsrlb.config.draft import Draft, service_name
 from dsrlb.config.places import Path, Problem
 from dsrlb.config.words import Vip
@@ -27,6 +28,7 @@ def problems(drafts: Sequence[Draft]) -> Iterator[Problem]:
         yield from _option_problems(draft, at, vips)
         yield from _family_problems(draft, at)
         yield from _persist_problems(draft, at)
+        yield from _check_problems(draft, at)
 
 
 def _vips_given_twice(drafts: Sequence[Draft]) -> Iterator[Problem]:
@@ -194,3 +196,14 @@ def _persist_problems(draft: Draft, at: Path) -> Iterator[Problem]:
             f"persist prefix /{prefix} is longer than an IPv{draft.vip[0].version} client's address; "
             f"write 1 to {bits}",
         )
+
+
+def _check_problems(draft: Draft, at: Path) -> Iterator[Problem]:
+    port = draft.vip[1] if draft.vip is not None else None
+    if draft.check is not None:
+        yield from check_problems(draft.check, (*at, "check"), draft.name, port)
+    for place, words in enumerate(draft.backend_checks):
+        one = draft.backends[place] if place < len(draft.backends) else None
+        if words is not None:
+            where = f"backend {_person(one)}" if one is not None else draft.name
+            yield from check_problems(words, (*at, "backend", place, "check"), where, port)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from dsrlb.config.schema import TABLES, Key, Kind, Table
+from dsrlb.config.keys import Key, Kind, Table
+from dsrlb.config.schema import TABLES
 
 HEAD = "| Key | Takes | Without it | Meaning |\n|---|---|---|---|"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from dsrlb import modes, schedulers
-from dsrlb.config.draft import DEFAULT_SCHEDULER
+from dsrlb.config.check_schema import CHECK
+from dsrlb.config.keys import PORT, Key, Kind, Table, WrongType, number, one_of, text
 from dsrlb.config.words import (
+    DEFAULT_SCHEDULER,
     MAX_SLOW_START_S,
     MAX_TIMEOUT_S,
     MAX_WEIGHT,
@@ -32,72 +33,6 @@ from dsrlb.engines.choice import (
 from dsrlb.model import ModeOptions, Timeouts
 
 
-class WrongType(Exception):
-    """A value is not of the type that its key takes."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a key takes: in words, with an example, and how a TOML value of it becomes ours.
-
-    ``read`` raises WrongType, or UsageError with a sentence.
-    """
-
-    words: str
-    example: str
-    read: Callable[[Any], Any]
-    choices: tuple[str, ...] = ()  # if there are only these
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key, what it takes, and what holds without it; ``default`` is as the reference spells it."""
-
-    name: str
-    takes: Kind | Table
-    text: str
-    default: str = ""
-    is_needed: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of keys; ``is_array``: it may come several times."""
-
-    head: str
-    keys: tuple[Key, ...]
-    is_array: bool = False
-
-
-def _text(words: str, example: str, parse: Callable[[str], Any]) -> Kind:
-    def read(value: Any) -> Any:
-        if not isinstance(value, str):
-            raise WrongType
-        return parse(value)
-
-    return Kind(words, f'"{example}"', read)
-
-
-def _number(least: int, most: int, example: int) -> Kind:
-    def read(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise WrongType
-        return value
-
-    return Kind(f"a whole number from {least} to {most}", str(example), read)
-
-
-def _one_of(choices: Iterable[str]) -> Kind:
-    names = tuple(choices)
-
-    def read(value: Any) -> str:
-        if value not in names:
-            raise WrongType
-        return str(value)
-
-    return Kind(f"one of {', '.join(names)}", f'"{names[0]}"', read, names)
-
-
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise WrongType
@@ -117,13 +52,12 @@ def _persist(value: Any) -> Any:
 
 
 FLAG = Kind("true or false", "true", _flag)
-PORT = _number(1, 65_535, 8080)
-NAME = _text("a text", "web", parse_name)
+NAME = text("a text", "web", parse_name)
 _WITHOUT_OPTIONS, _TIMES, _DEFAULT_CHOICE = ModeOptions(), Timeouts(), EngineChoice()
 
 
 def _timeout(name: str, text: str) -> Key:
-    return Key(name, _number(1, MAX_TIMEOUT_S, 300), text, str(getattr(_TIMES, f"{name}_s")))
+    return Key(name, number(1, MAX_TIMEOUT_S, 300), text, str(getattr(_TIMES, f"{name}_s")))
 
 
 TIMEOUTS = Table(
@@ -143,22 +77,28 @@ BACKEND = Table(
         Key("name", NAME, "What you call the server."),
         Key(
             "address",
-            _text("a text", "198.18.1.11", lambda text: parse_address(text, "backend")),
+            text("a text", "198.18.1.11", lambda text: parse_address(text, "backend")),
             "The server's own address.",
             is_needed=True,
         ),
         Key("port", PORT, "Where it listens, in modes that translate ports.", "the service's"),
         Key(
             "weight",
-            _number(0, MAX_WEIGHT, 2),
+            number(0, MAX_WEIGHT, 2),
             "Its share of the load; 0 gives it no new flows and lets it keep those that it has.",
             "1",
         ),
         Key(
             "mac",
-            _text("a text", "02:00:c6:12:01:11", lambda text: parse_mac(text, "backend")),
+            text("a text", "02:00:c6:12:01:11", lambda text: parse_mac(text, "backend")),
             "Its MAC address, where nothing answers ARP or neighbour discovery.",
             "asked for",
+        ),
+        Key(
+            "check",
+            replace(CHECK, head="[service.backend.check]"),
+            "How this server is checked; keys as of `[service.check]`.",
+            "as its service says",
         ),
     ),
     is_array=True,
@@ -170,15 +110,15 @@ SERVICE = Table(
         Key("name", NAME, "What you call the service."),
         Key(
             "vip",
-            _text("a text", "198.18.1.100:80/tcp", parse_vip),
+            text("a text", "198.18.1.100:80/tcp", parse_vip),
             "Virtual address, port and protocol; `[2001:db8::10]:53/udp` for IPv6; port `*` for every port "
             "that no other service has.",
             is_needed=True,
         ),
-        Key("mode", _one_of(mode.name for mode in modes.MODES), "How packets are forwarded.", is_needed=True),
+        Key("mode", one_of(mode.name for mode in modes.MODES), "How packets are forwarded.", is_needed=True),
         Key(
             "scheduler",
-            _one_of(scheduler.name for scheduler in schedulers.SCHEDULERS),
+            one_of(scheduler.name for scheduler in schedulers.SCHEDULERS),
             "How the server of a new flow is picked.",
             DEFAULT_SCHEDULER,
         ),
@@ -191,7 +131,7 @@ SERVICE = Table(
         ),
         Key(
             "encap",
-            _one_of(("ipip", "gue", "gue1")),
+            one_of(("ipip", "gue", "gue1")),
             "`l3dsr`: how packets are wrapped; `gue` is variant 0 of GUE, `gue1` variant 1.",
             _WITHOUT_OPTIONS.encap,
         ),
@@ -203,7 +143,7 @@ SERVICE = Table(
         ),
         Key(
             "source",
-            _text("a text", "198.18.1.10", lambda text: parse_address(text, "source")),
+            text("a text", "198.18.1.10", lambda text: parse_address(text, "source")),
             "`l3dsr`: source of the outer header. `inline` with `snat`: the source that servers see.",
             "this host's, on the way to the server",
         ),
@@ -211,17 +151,18 @@ SERVICE = Table(
         Key("snat", FLAG, "`inline`: replace the client's address too.", "false"),
         Key(
             "on_all_down",
-            _one_of(("keep", "reject", "drop")),
+            one_of(("keep", "reject", "drop")),
             "When no server can take new flows: `keep` sends to those whose checks fail, `reject` refuses "
             "clients (reset, port unreachable), `drop` does not answer.",
             "keep",
         ),
         Key(
             "slow_start",
-            _number(1, MAX_SLOW_START_S, 30),
+            number(1, MAX_SLOW_START_S, 30),
             "Seconds in which the share of a server grows that joins, or takes new flows again.",
             "off",
         ),
+        Key("check", CHECK, "How the servers are checked ([health.md](health.md)).", "all are taken for up"),
         Key("timeouts", TIMEOUTS, "When a silent flow is forgotten."),
         Key("backend", BACKEND, "The servers.", is_needed=True),
     ),
@@ -239,42 +180,42 @@ TOP = Table(
         ),
         Key(
             "engine",
-            _one_of(ENGINES),
+            one_of(ENGINES),
             "Who forwards: `packet`, a process; `xdp`, a program in the kernel ([xdp.md](xdp.md)); `auto`, "
             "`xdp` where this host can.",
             _DEFAULT_CHOICE.engine,
         ),
         Key(
             "max_flows",
-            _number(MIN_FLOWS, MAX_FLOWS, 1_000_000),
+            number(MIN_FLOWS, MAX_FLOWS, 1_000_000),
             "How many flows can be on record.",
             "262144; `xdp`: 1000000",
         ),
         Key(
             "max_new_flows",
-            _number(1, MAX_NEW_FLOWS, 20_000),
+            number(1, MAX_NEW_FLOWS, 20_000),
             "`xdp`: how many records each CPU may begin in a second; more flows go by hash, without one.",
             "no limit",
         ),
         Key(
             "xdp_mode",
-            _one_of(XDP_MODES),
+            one_of(XDP_MODES),
             "`xdp`: `native`, in the driver; `generic`, behind it; `auto`, `native` where the driver has it.",
             _DEFAULT_CHOICE.xdp_mode,
         ),
         Key(
             "instance",
-            _text("a text", "web", parse_instance),
+            text("a text", "web", parse_instance),
             "`xdp`: under which name programs and maps are kept in the BPF file system.",
             _DEFAULT_CHOICE.instance,
         ),
         Key(
             "on_exit",
-            _one_of(ON_EXIT),
+            one_of(ON_EXIT),
             "`xdp`: whether a process that stops takes the program away, or leaves it at work.",
             "detach; keep under systemd",
         ),
         Key("service", SERVICE, "The services.", is_needed=True),
     ),
 )
-TABLES = (TOP, SERVICE, BACKEND, TIMEOUTS)
+TABLES = (TOP, SERVICE, BACKEND, CHECK, TIMEOUTS)

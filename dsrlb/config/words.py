@@ -12,6 +12,7 @@ from typing import Literal
 from dsrlb.errors import UsageError
 from dsrlb.model import ANY_PORT, SAME_PORT, Address, Backend
 
+DEFAULT_SCHEDULER = "maglev"
 BROADCAST = ip_address("255.255.255.255")
 MAX_WEIGHT = 65_535
 MAX_TIMEOUT_S = 31 * 86_400  # as ipvsadm's

@@ -16,6 +16,7 @@ from functools import partial
 from dsrlb import table as tables
 from dsrlb.config import Config, located
 from dsrlb.control.backends import Backends, refuse_if_none_answers
+from dsrlb.control.checks import Checks
 from dsrlb.control.engine import open_engine
 from dsrlb.control.front import Front
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
@@ -63,6 +64,7 @@ class Loop:
         self.backends = Backends(config, ground, events)
         self.standings = Standings(config.services)
         self.known: tables.Known = {}
+        self.checks = Checks(events)
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reload: Reload | None = None
         self.reload_again = False
@@ -86,6 +88,7 @@ class Loop:
         self.events.put(("resync",))  # what changed since the survey
         self.reconcile(macs)
         engine.start()
+        self.checks.change_to(self.config.services, self.standings.of, engine.name)
         front.announce()
 
     def check_owners(self) -> None:
@@ -105,7 +108,8 @@ class Loop:
         return stays
 
     def close(self) -> None:
-        """Give back what was opened before the engine."""
+        """Stop the checks; give back what was opened before the engine."""
+        self.checks.close()
         self.backends.resolver.close()
 
     # ------------------------------------------------------------------------- events
@@ -262,6 +266,7 @@ class Loop:
         fresh = [vip for vip in new.ground.vips if vip not in self.front.vips]
         self.backends.change_to(new.config, new.ground, new.lost)
         self.standings.change_to(new.config.services, time.monotonic())
+        self.checks.change_to(new.config.services, self.standings.of, self.engine.name)
         gone = self.front.change_to(new.ground, new.claim)
         self.attempt(lambda: self.reconcile(self.backends.resolver.known(time.monotonic())))
         finish(gone, self.front, self.backends, self.engine)

@@ -59,6 +59,8 @@ class Standings:
         if before is None:
             return
         service, backend = self._services[names[0]], self._backends[names]
+        if isinstance(change, Health) and service.check is None and backend.check is None:
+            return  # from before a reload
         standing = after(before, change)
         if standing.takes_new(backend) != before.takes_new(backend):
             standing = replace(standing, since_s=now_s)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from dsrlb.config import config_in
+from dsrlb.config.keys import Table
 from dsrlb.config.reference import reference
-from dsrlb.config.schema import TABLES, Table
+from dsrlb.config.schema import TABLES
 from dsrlb.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from dsrlb import health
 from dsrlb.cli import cli
 from dsrlb.config import Config, config_in, located, read_config
-from dsrlb.config.schema import BACKEND, SERVICE, TABLES, TIMEOUTS, TOP, Kind
+from dsrlb.config.check_schema import CHECK
+from dsrlb.config.keys import Kind
+from dsrlb.config.schema import BACKEND, SERVICE, TABLES, TIMEOUTS, TOP
 from dsrlb.errors import ConfigError, UsageError
 from dsrlb.model import Backend, Service, Timeouts
 
@@ -117,9 +120,27 @@ WRONG = {
     "address": ["1", '""', '"rs1"', '"198.18.1.11:80"', '"127.0.0.1"', "[]"],
     "port": ["0", "65536", "-1", '"80"', "80.0", "true"],
     "weight": ["-1", "65536", '"2"', "1.5", "true", "nan"],
+    "check": ["1", '"tcp"', "[]", '[{ kind = "tcp" }]'],
+    "kind": ["1", '"tpc"', "true", '["tcp"]'],
+    "interval": ["0", "0.005", "3601", '"1"', "true", "nan", "inf"],
+    "rise": ["0", "101", "1.5", '"2"', "true"],
+    "jitter": ["-0.1", "0.6", '"0.1"', "true", "nan"],
+    "send": ["1", '"hex:0"', '"hex:xy"', "[]"],
+    "path": ["1", '""', '"health"', '"/a b"', '"/ü"', '"/a\r\nX: y"'],
+    "host": ["1", '""', '"a b"', '"a\r\nX: y"'],
+    "headers": ["1", '"X: y"', "{ X = 1 }", '{ "X Y" = "z" }', '{ X = "a\nb" }'],
+    "status": ["true", '"ok"', "99", "600", "[]", '"299-200"', "[200.0]", '["200", true]'],
+    "body": ["1", "[]"],
+    "query": ["1", '""', '"a..b"', '"ü.example"', f'"{"a" * 64}.com"'],
+    "query_type": ["1", '"B"', "28"],
+    "rcode": ["0", '"OK"', "true"],
+    "command": ["1", '"ls -l"', "[]", '[""]', "[1]"],
     "mac": ["1", '"02:00"', '"ff:ff:ff:ff:ff:ff"', "[]"],
 }  # fmt: skip
 ALIKE = {"syn": "udp", "established": "udp", "fin": "udp", "closed": "udp"}
+ALIKE |= {"timeout": "interval", "fast_interval": "interval", "fall": "rise", "expect": "send", "sni": "host"}
+
+NEEDED = {"query": '"example.com"', "command": '["true"]'}
 
 
 def with_line(table: str, line: str) -> tuple[str, int]:
@@ -136,7 +157,12 @@ def with_line(table: str, line: str) -> tuple[str, int]:
     if table == SERVICE.head:
         tail = "" if name == "backend" else backend
         return f"{service}{line}\n{tail}", service.count("\n") + 1
-    if table == TIMEOUTS.head:
+    if table == CHECK.head and name != "kind":
+        kind = next(one.name for one in health.KINDS if name in one.options or one.name == "tcp")
+        needed = "".join(f"{one} = {NEEDED[one]}\n" for one in health.BY_NAME[kind].needed if one != name)
+        service += f'{table}\nkind = "{kind}"\n{needed}'
+        return f"{service}{line}\n{backend}", service.count("\n") + 1
+    if table in (CHECK.head, TIMEOUTS.head):
         return f"{service}{table}\n{line}\n{backend}", 5
     return f"{service}{backend}{line}\n", (service + backend).count("\n") + 1
 

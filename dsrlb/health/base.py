@@ -1,0 +1,127 @@
+"""What every kind of check shares: whom it asks, what it finds, and how it gets a socket to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from dsrlb.model import Address, Check
+
+OK = "ok"
+# What this host lacks, which says nothing of a server.
+LACKS = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EADDRNOTAVAIL)
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One server, and how it is asked."""
+
+    address: Address
+    port: int  # 0: the kind of check needs none
+    vip: Address
+    check: Check
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one check found: a word (``OK`` or the reason), and what there is to say beside it."""
+
+    word: str
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server passed."""
+        return self.word == OK
+
+
+PASSED = Outcome(OK)
+
+
+class Failed(Exception):
+    """A check found something wrong; the outcome says what."""
+
+    def __init__(self, word: str, detail: str = "") -> None:
+        super().__init__(word)
+        self.outcome = Outcome(word, detail)
+
+
+class Unasked(Exception):
+    """The server could not be asked, for a reason that lies with this host."""
+
+
+Open = Callable[[Subject, int, int], Coroutine[Any, Any, socket.socket]]  # type, protocol: connected to it
+Ask = Callable[[Subject, Open], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of check.  ``ask`` returns if the server passes; else it raises Failed, OSError, or goes on."""
+
+    name: str
+    ask: Ask
+    options: frozenset[str]  # fields of Check that it knows, beside those that every kind has
+    needed: frozenset[str] = frozenset()  # of those, what it cannot do without
+    has_port: bool = True
+
+
+async def probe(kind: Kind, subject: Subject, open_to: Open) -> Outcome:
+    """Ask a server once, within the time-out.  Raises Unasked.
+
+    Not by ``asyncio.wait_for``, which before Python 3.12 may lose that its caller was cancelled.
+    """
+    asking = asyncio.ensure_future(kind.ask(subject, open_to))
+    try:
+        done, _ = await asyncio.wait({asking}, timeout=subject.check.timeout_s)
+    finally:
+        asking.cancel()
+    if not done:
+        await asyncio.wait({asking})  # until what it holds is given back
+        return Outcome("no_answer", f"none within {subject.check.timeout_s:g} s")
+    try:
+        asking.result()
+    except Failed as failed:
+        return failed.outcome
+    except OSError as error:
+        return of_error(error)
+    return PASSED
+
+
+def of_error(error: OSError) -> Outcome:
+    """Return what an error of a socket says of the server.  Raises Unasked."""
+    if error.errno in LACKS and not isinstance(error, ssl.SSLError):
+        raise Unasked(error.strerror or str(error)) from None
+    match error:
+        case ssl.SSLError():
+            return Outcome("bad_tls", (error.reason or str(error)).replace("_", " ").lower())
+        case ConnectionRefusedError():
+            return Outcome("refused")
+        case ConnectionError():
+            return Outcome("reset")
+        case TimeoutError():
+            return Outcome("no_answer")
+        case _:
+            return Outcome("unreachable", (error.strerror or str(error)).lower())
+
+
+async def directly(subject: Subject, kind: int, protocol: int) -> socket.socket:
+    """Return a socket that is connected to the server's own address, by the host's own routes."""
+    family = socket.AF_INET if subject.address.version == 4 else socket.AF_INET6
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
+    where = str(subject.address), subject.port
+    try:
+        if kind == socket.SOCK_STREAM:
+            await asyncio.get_running_loop().sock_connect(sock, where)
+        else:
+            sock.connect(where)  # no packet is sent, so there is nothing to wait for
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,141 @@
+"""Asks all servers, each in its own time, on one thread; tells what holds of each.
+
+One task a server.  Checks begin an interval after the last one began, a little earlier by chance, so that
+servers are not asked all at once; while the last answers disagree with what holds, after the fast interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dsrlb.health import BY_NAME
+from dsrlb.health.base import OK, PASSED, Open, Outcome, Subject, Unasked, directly, probe
+from dsrlb.health.dampening import Damped, heard
+from dsrlb.standing import AS_CONFIGURED, Health, Names, Standings
+
+AT_ONCE = 400  # each takes a descriptor, of which a process has 1024 by default
+FIRST_A_SECOND = 400  # servers asked for the first time
+COMPLAIN_EVERY_S, COMPLAINTS_MAX = 60.0, 100
+
+log = logging.getLogger("dsrlb")
+
+
+class Monitor:
+    """The checks that are under way.  The thread is there from the first server to check on."""
+
+    def __init__(self, tell: Callable[[Names, Health], None], open_to: Open = directly) -> None:
+        """Take whom to tell, on the thread of the checks, and how to get to a server."""
+        self._tell, self._open_to = tell, open_to
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._tasks: dict[Names, tuple[Subject, asyncio.Task[None]]] = {}  # the thread's, as all below
+        self._slots: asyncio.Semaphore
+        self._complained: dict[str, float] = {}
+
+    def change_to(self, subjects: Mapping[Names, Subject], standings: Standings) -> None:
+        """Ask these servers from now on, of which that is known; those that are asked alike go on."""
+        if self._loop is None:
+            if not subjects:
+                return
+            self._loop = asyncio.new_event_loop()
+            self._loop.set_exception_handler(_note)
+            self._thread = threading.Thread(target=self._run, args=(self._loop,), name="checks", daemon=True)
+            self._thread.start()
+        known = {names: standings.get(names, AS_CONFIGURED) for names in subjects}
+        said = {names: Health(one.up, one.why) for names, one in known.items()}
+        self._loop.call_soon_threadsafe(self._take, dict(subjects), said)
+
+    def close(self) -> None:
+        """Stop asking; what is under way is broken off."""
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop = self._thread = None
+
+    # ------------------------------------------------------------------------- the thread
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        try:
+            loop.run_forever()
+        finally:
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.close()
+
+    def _take(self, subjects: Mapping[Names, Subject], said: Mapping[Names, Health]) -> None:
+        before, self._tasks = self._tasks, {}
+        fresh = {names: number for number, names in enumerate(subjects.keys() - before.keys())}
+        for names, subject in subjects.items():
+            old, task = before.pop(names, (None, None))
+            if task is None or old != subject:
+                if task is not None:
+                    task.cancel()
+                after_s = fresh.get(names, 0) / FIRST_A_SECOND
+                watching = self._watch(names, subject, said[names], names in fresh, after_s)
+                task = asyncio.get_running_loop().create_task(watching)
+            self._tasks[names] = subject, task
+        for _, task in before.values():
+            task.cancel()
+
+    async def _watch(
+        self, names: Names, subject: Subject, said: Health, is_fresh: bool, after_s: float
+    ) -> None:
+        """Ask a server for ever, and tell what changes."""
+        loop, check = asyncio.get_running_loop(), subject.check
+        state = Damped(PASSED if said.up else Outcome(said.why), is_fresh)
+        due = loop.time() + after_s
+        while True:
+            await asyncio.sleep(due - loop.time())
+            outcome = await self._ask(subject, due)
+            if outcome is not None:
+                state = heard(state, outcome, check.rise, check.fall)
+                if _health(state.holds) != said:
+                    said = _health(state.holds)
+                    self._tell(names, said)
+            pace_s = check.fast_interval_s if state.is_changing else check.interval_s
+            early = check.jitter * random.random()  # noqa: S311  (no secret)
+            due = max(due + pace_s * (1 - early), loop.time())
+
+    async def _ask(self, subject: Subject, due: float) -> Outcome | None:
+        """Ask a server once; None if it could not be asked."""
+        async with self._slots:
+            if asyncio.get_running_loop().time() - due > subject.check.interval_s:
+                self._complain("checks are late: there are more than this host can do; make intervals longer")
+            try:
+                return await probe(BY_NAME[subject.check.kind], subject, self._open_to)
+            except Unasked as error:
+                self._complain(f"a check was left out, since this host could not make it: {error}")
+            except Exception as error:
+                self._complain(f"a check failed in itself ({type(error).__name__}: {error})")
+                log.debug("traceback", exc_info=True)
+        return None
+
+    def _complain(self, sentence: str) -> None:
+        """Log it, unless that was done lately."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._complained.get(sentence, now):
+            if len(self._complained) >= COMPLAINTS_MAX:
+                self._complained.clear()
+            self._complained[sentence] = now + COMPLAIN_EVERY_S
+            log.warning("%s", sentence)
+
+
+def _health(outcome: Outcome) -> Health:
+    """Return an outcome that holds as a standing tells it."""
+    if outcome.word == OK:
+        return Health(True)
+    return Health(False, f"{outcome.word}: {outcome.detail}" if outcome.detail else outcome.word)
+
+
+def _note(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Keep what asyncio finds odd (a hostile server can cause much of it) out of the log."""
+    log.debug("checks: %s", context.get("message"), exc_info=context.get("exception"))
