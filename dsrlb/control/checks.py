@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from dsrlb import modes
 from dsrlb.control.standings import standing_event
@@ -13,7 +13,7 @@ from dsrlb.health.base import Subject
 from dsrlb.health.monitor import Monitor
 from dsrlb.host.watch import Event
 from dsrlb.model import ANY_PORT, Backend, Check, Service
-from dsrlb.standing import Names, Standings, named
+from dsrlb.standing import Names, Standing, named
 from dsrlb.table import stand_in
 
 PROTOCOLS = {"tcp": "tcp", "http": "tcp", "https": "tcp", "udp": "udp", "dns": "udp"}
@@ -34,7 +34,9 @@ class Checks:
         self._monitor = Monitor(lambda names, health: events.put(standing_event(names, health)))
         self.close = self._monitor.close
 
-    def change_to(self, services: Sequence[Service], standings: Standings, engine: str) -> None:
+    def change_to(
+        self, services: Sequence[Service], standings: Mapping[Names, Standing], engine: str
+    ) -> None:
         """Check the servers of these services; those that are checked alike go on."""
         subjects: dict[Names, Subject] = {}
         for service in services:

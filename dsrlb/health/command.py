@@ -10,6 +10,8 @@ from contextlib import suppress
 
 from dsrlb.health.base import LACKS, Failed, Kind, Open, Subject, Unasked
 
+GONE_WITHIN_S = 1.0  # a process that is killed is gone at once, unless the kernel holds it
+
 
 def arguments(subject: Subject) -> list[str]:
     """Return program and arguments, with the server's address and port, and the VIP, in their places."""
@@ -36,6 +38,7 @@ async def _ask(subject: Subject, _: Open) -> None:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # and what it started
+            await asyncio.wait({asyncio.ensure_future(process.wait())}, timeout=GONE_WITHIN_S)
     if code:
         raise Failed("exit_code", str(code))
 

@@ -16,7 +16,7 @@ from typing import Any
 from dsrlb.health import BY_NAME
 from dsrlb.health.base import OK, PASSED, Open, Outcome, Subject, Unasked, directly, probe
 from dsrlb.health.dampening import Damped, heard
-from dsrlb.standing import AS_CONFIGURED, Health, Names, Standings
+from dsrlb.standing import AS_CONFIGURED, Health, Names, Standing
 
 AT_ONCE = 400  # each takes a descriptor, of which a process has 1024 by default
 FIRST_A_SECOND = 400  # servers asked for the first time
@@ -37,7 +37,7 @@ class Monitor:
         self._slots: asyncio.Semaphore
         self._complained: dict[str, float] = {}
 
-    def change_to(self, subjects: Mapping[Names, Subject], standings: Standings) -> None:
+    def change_to(self, subjects: Mapping[Names, Subject], standings: Mapping[Names, Standing]) -> None:
         """Ask these servers from now on, of which that is known; those that are asked alike go on."""
         if self._loop is None:
             if not subjects:

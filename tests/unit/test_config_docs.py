@@ -28,7 +28,7 @@ def test_the_example_file_has_no_problem_and_shows_the_most_used_keys() -> None:
     content = EXAMPLE.read_bytes()
     config = config_in(content, EXAMPLE.name)
     assert len(config.services) == 3 and config.interfaces
-    for key in ("scheduler", "weight", "timeouts", "name"):
+    for key in ("scheduler", "weight", "timeouts", "name", "check"):
         assert key in content.decode()
 
 
@@ -37,7 +37,9 @@ def toml_blocks(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "docs/configuration.md", ROOT / "README.md"], ids=lambda path: path.name
+    "path",
+    [ROOT / "docs/configuration.md", ROOT / "docs/health.md", ROOT / "README.md"],
+    ids=lambda path: path.name,
 )
 def test_the_examples_of_a_page_have_no_problem(path: Path) -> None:
     blocks = toml_blocks(path)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import queue
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import balancer
 import pytest
-from check_servers import VIP, free_port
+from check_servers import LOOPBACK, VIP, eventually, free_port
 
 from dsrlb.control.checks import Checks
 from dsrlb.health.base import Open, Subject, Unasked
@@ -133,6 +135,20 @@ def test_what_this_host_lacks_is_told_once_and_changes_nothing(
     assert said == ["a check was left out, since this host could not make it: too many open files"]
 
 
+def test_close_kills_a_command_that_is_under_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    note = tmp_path / "pid"
+    script = (
+        "import os, pathlib, sys, time;pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)"
+    )
+    check = Check("command", command=(sys.executable, "-c", script, str(note)), timeout_s=60.0)
+    monitor = Monitor(lambda *_: None)
+    monitor.change_to({names_of(1): Subject(LOOPBACK, 0, VIP, check)}, {})
+    assert eventually(lambda: note.exists() and note.read_text(), WAIT_S)
+    monitor.close()
+    assert not Path(f"/proc/{note.read_text()}").exists()
+    assert caplog.records == []
+
+
 def test_close_breaks_off_what_is_under_way() -> None:
     async def never(*_: Any) -> socket.socket:
         await asyncio.sleep(3600)
@@ -196,12 +212,20 @@ def test_a_server_whose_answers_do_not_come_here_is_told_of_and_not_asked(
     assert asked_of(service("l2dsr"), "xdp") == [80]
 
 
-def test_a_port_at_which_nobody_listens_is_refused_by_the_kernel_itself() -> None:
+@pytest.mark.parametrize(
+    ("check", "why"),
+    [
+        (Check("tcp", **FAST), "refused"),
+        (Check("command", command=(sys.executable, "-c", "raise SystemExit(3)")), "exit_code: 3"),
+        (Check("command", command=(sys.executable, "-c", "import time; time.sleep(9)"), timeout_s=0.5),
+         "no_answer: none within 0.5 s"),
+    ],
+)  # fmt: skip
+def test_checks_go_to_servers_by_themselves(check: Check, why: str) -> None:
     told: Told = queue.Queue()
     monitor = Monitor(lambda names, health: told.put((names, health)))
     try:
-        one = Subject(balancer.ip_address("127.0.0.1"), free_port(), VIP, Check("tcp", **FAST))
-        monitor.change_to({names_of(1): one}, {})
-        assert told.get(timeout=WAIT_S) == (names_of(1), DOWN)
+        monitor.change_to({names_of(1): Subject(LOOPBACK, free_port(), VIP, check)}, {})
+        assert told.get(timeout=WAIT_S) == (names_of(1), Health(False, why))
     finally:
         monitor.close()
