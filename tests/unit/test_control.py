@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+from dataclasses import replace
 from ipaddress import ip_address
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from dsrlb.control.front import Front
 from dsrlb.control.loop import Loop
 from dsrlb.control.standings import Standings, standing_event
 from dsrlb.host import frames, guard
-from dsrlb.model import person_mac
+from dsrlb.model import Check, person_mac
 from dsrlb.standing import Health, named
 
 VIP, OTHER = ip_address("198.18.1.100"), ip_address("198.18.1.101")
@@ -76,7 +77,7 @@ def test_a_failure_that_goes_on_is_told_once_and_one_that_comes_back_is_told_aga
 
 
 def test_standings_that_come_at_once_cost_one_look() -> None:
-    (web,) = balancer.services(["198.18.1.100:80"])
+    web = replace(balancer.services(["198.18.1.100:80"])[0], check=Check("tcp"))
     looks: list[object] = []
     loop = SimpleNamespace(
         standings=Standings([web]),
