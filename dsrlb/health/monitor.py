@@ -20,6 +20,7 @@ from dsrlb.standing import AS_CONFIGURED, Health, Names, Standing
 
 AT_ONCE = 400  # each takes a descriptor, of which a process has 1024 by default
 FIRST_A_SECOND = 400  # servers asked for the first time
+CLOSE_WITHIN_S = 3.0
 COMPLAIN_EVERY_S, COMPLAINTS_MAX = 60.0, 100
 
 log = logging.getLogger("dsrlb")
@@ -65,11 +66,17 @@ class Monitor:
         try:
             loop.run_forever()
         finally:
-            left = asyncio.all_tasks(loop)
-            for task in left:
-                task.cancel()
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.run_until_complete(self._break_off())
             loop.close()
+
+    async def _break_off(self) -> None:
+        """End all checks, and wait until what they hold is given back; what they ask by ends with them."""
+        for _, task in self._tasks.values():
+            task.cancel()
+        now = asyncio.get_running_loop().time
+        until = now() + CLOSE_WITHIN_S
+        while (left := asyncio.all_tasks() - {asyncio.current_task()}) and now() < until:
+            await asyncio.wait(left, timeout=until - now())
 
     def _take(self, subjects: Mapping[Names, Subject], said: Mapping[Names, Health]) -> None:
         before, self._tasks = self._tasks, {}
