@@ -178,7 +178,10 @@ class FlowTable:
         return len(self._flows)
 
     def __iter__(self) -> Iterator[tuple[bytes, Flow]]:
-        return iter(list(self._flows.items()))
+        for key in list(self._flows):  # the keys at once: they may come and go meanwhile
+            flow = self._flows.get(key)
+            if flow is not None:
+                yield key, flow
 
     def has_room(self, key: bytes) -> bool:
         """Return whether a flow can be recorded; count it if not."""

@@ -114,7 +114,8 @@ def lines_to_paste(lab: Lab) -> list[str]:
     """Return what to do next, as commands for a shell."""
     client, balancer = (f"sudo ip netns exec {lab.namespace(role)}" for role in ("client", "lb"))
     me = this_command()
-    more = ["--scheduler", "rr", *(xdp.flags(lab) if lab.xdp else [])]
+    admin = ["--admin", str(lab.run_directory / "admin.sock")]
+    more = ["--scheduler", "rr", *admin, *(xdp.flags(lab) if lab.xdp else [])]
     serve = [
         f"{balancer} {me} serve {shlex.join(serve_flags(lab, *more, version=vip.version))}"
         for vip in lab.vips
@@ -126,6 +127,8 @@ def lines_to_paste(lab: Lab) -> list[str]:
         "# a client, in another terminal",
         *(f"{client} curl {shlex.quote(f'http://{host}/')}" for host in hosts),
         f"{client} curl -o /dev/null http://{hosts[0]}/file/20m",
+        "# what the balancer says of its servers",
+        f"sudo {me} show backends {shlex.join(admin)}",
         f"# what crosses the balancer: {lab.topology.crosses}",
         watching(lab),
         "# remove it all",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
 
 from dsrlb import control
+from dsrlb.admin.beside import OFF, Admin
+from dsrlb.admin.listening import socket_path
 from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
 from dsrlb.config import Config, parse_instance, parse_interface
 from dsrlb.engines.choice import (
@@ -19,6 +22,7 @@ from dsrlb.engines.choice import (
     MIN_FLOWS,
     ON_EXIT,
     XDP_MODES,
+    EngineChoice,
 )
 
 ENGINE_OPTIONS = (
@@ -57,7 +61,8 @@ ENGINE_OPTIONS = (
         "--instance",
         metavar="NAME",
         type=Parsed("instance", parse_instance),
-        help="xdp: under which name programs and maps are kept.  [default: default]",
+        help="Its name: of the admin socket; xdp: under which programs and maps are kept.  "
+        "[default: default]",
     ),
     click.option(
         "--bpffs",
@@ -83,7 +88,16 @@ ENGINE_OPTIONS = (
     is_flag=True,
     help="Start although another machine answers for a VIP, this host has it, or no backend answers.",
 )
-def serve(config: Config, interfaces: tuple[str, ...], force: bool, **engine: Any) -> None:
+@click.option(
+    "--admin",
+    "admin_at",
+    metavar="PATH",
+    help="Where dsrlb show and the commands that steer find this one; off: nowhere.  "
+    f"[default: {socket_path('INSTANCE')}]",
+)
+def serve(
+    config: Config, interfaces: tuple[str, ...], force: bool, admin_at: str | None, **engine: Any
+) -> None:
     """Forward the frames of the VIPs to the backends until stopped.
 
     Logs a line with the word "ready" once the first packet can be forwarded.  SIGUSR1 prints the
@@ -95,7 +109,16 @@ def serve(config: Config, interfaces: tuple[str, ...], force: bool, **engine: An
             raise click.UsageError(BESIDE_FILE.format("--interface"))
         config = replace(config, interfaces=tuple(dict.fromkeys(interfaces)))
     said = {name: value for name, value in engine.items() if value is not None}
-    control.serve(config, replace(config.engine, **said), force=force)
+    choice = replace(config.engine, **said)
+    control.serve(config, choice, force=force, beside=_admin(admin_at, choice))
+
+
+def _admin(at: str | None, choice: EngineChoice) -> Admin | None:
+    """Return the admin socket, if there is to be one."""
+    if at == OFF:
+        return None
+    path = socket_path(choice.instance) if at is None else Path(at)
+    return Admin(path, is_asked_for=at is not None)
 
 
 for option in ENGINE_OPTIONS:

@@ -13,6 +13,7 @@ from dsrlb.config.places import Config, Origin, Problem, located, told
 from dsrlb.config.problems import MAX_BACKENDS, problems
 from dsrlb.config.words import (
     DEFAULT_SCHEDULER,
+    MAX_WEIGHT,
     PersistWord,
     Vip,
     parse_address,
@@ -30,6 +31,7 @@ __all__ = [
     "DEFAULT_SCHEDULER",
     "ENGINE_KEYS",
     "MAX_BACKENDS",
+    "MAX_WEIGHT",
     "OPTION_NAMES",
     "CheckWords",
     "Config",

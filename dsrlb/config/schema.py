@@ -206,7 +206,8 @@ TOP = Table(
         Key(
             "instance",
             text("a text", "web", parse_instance),
-            "`xdp`: under which name programs and maps are kept in the BPF file system.",
+            "The name of this dsrlb: of its [admin socket](admin.md); "
+            "`xdp`: under which programs and maps are kept in the BPF file system.",
             _DEFAULT_CHOICE.instance,
         ),
         Key(

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
-from dsrlb.control.serve import serve
+from dsrlb.control.loop import Loop
+from dsrlb.control.serve import Beside, serve
 
-__all__ = ["serve"]
+__all__ = ["Beside", "Loop", "serve"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -42,6 +42,8 @@ ANNOUNCE_AGAIN_AFTER_S = 1.0
 TEND_EVERY_S = 1.0
 COMPLAIN_AFTER_S = 60.0  # a failure that had stayed away that long is told again
 
+Heard = Callable[[Sequence[str]], None]  # what speaks against a reload; nothing: it is done
+
 log = logging.getLogger("dsrlb")
 
 
@@ -68,6 +70,8 @@ class Loop:
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reload: Reload | None = None
         self.reload_again = False
+        self.told_of_reload: list[Heard] = []  # of the one that runs
+        self.told_of_next: list[Heard] = []
         self.ticks: list[Tick] = []
 
     def begin(self, undo: ExitStack) -> None:
@@ -158,6 +162,8 @@ class Loop:
                 self.print_counters()
             case ("reload",):
                 self.begin_reload()
+            case ("call", do) if callable(do):  # by who sees and steers from beside
+                do()
             case ("prepared",):
                 self.end_reload()
             case ("claim", str(vip), str(mac), str(interface)):
@@ -227,11 +233,16 @@ class Loop:
 
     # ------------------------------------------------------------------------- reload
 
-    def begin_reload(self) -> None:
-        """Begin to prepare what the file says now; one that is under way is followed by another."""
+    def begin_reload(self, *tell: Heard) -> None:
+        """Begin to prepare what the file says now, and ``tell`` what came of it.
+
+        One that is under way is followed by another.
+        """
+        self.told_of_next += tell
         if self.reload is not None:
             self.reload_again = True
             return
+        self.told_of_reload, self.told_of_next = self.told_of_next, []
         notify(f"{RELOADING}\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         links = tuple(self.front.links.values())
         running = Running(self.config, links, self.backends.unresolved, self.force)
@@ -240,18 +251,22 @@ class Loop:
     def end_reload(self) -> None:
         """Go over to what was prepared, or say why not and stay."""
         outcome = self.reload.outcome if self.reload is not None else None
-        self.reload = None
+        self.reload, problems = None, ["the reload failed; see the log of dsrlb"]
         try:
             if isinstance(outcome, DsrlbError):
                 raise outcome
             if outcome is not None:
                 self.change_to(outcome)
+            problems = []
         except (DsrlbError, OSError) as error:  # OSError: the kernel, out of memory or descriptors
             problems = str(error).splitlines()
             for problem in problems:
                 log.error("%s", problem)
             log.error("reload refused: the running configuration stays as it was")
             notify(f"{READY}\nSTATUS=reload refused: {problems[0]}")
+        finally:
+            for tell in self.told_of_reload:
+                tell(problems)
         if self.reload_again:
             self.reload_again = False
             self.begin_reload()

@@ -6,6 +6,7 @@ import logging
 import queue
 import signal
 from contextlib import ExitStack
+from typing import Protocol
 
 from dsrlb.config import Config
 from dsrlb.control.loop import Loop
@@ -19,7 +20,20 @@ from dsrlb.preflight import guarded_by, survey
 log = logging.getLogger("dsrlb")
 
 
-def serve(config: Config, choice: EngineChoice, *, force: bool = False) -> None:
+class Beside(Protocol):
+    """What sees and steers a running loop, by events ("call", do) on its queue."""
+
+    def open(self) -> None:
+        """Take what is needed.  DsrlbError: nothing is to run."""
+
+    def start(self, loop: Loop) -> None:
+        """Begin; the loop runs from now on."""
+
+    def close(self) -> None:
+        """End, and give all back; harmless when repeated."""
+
+
+def serve(config: Config, choice: EngineChoice, *, force: bool = False, beside: Beside | None = None) -> None:
     """Balance until SIGTERM or SIGINT, then take back everything that was set on the host.
 
     Raises ConfigError or HostError, with nothing left behind, when it cannot begin.
@@ -40,10 +54,16 @@ def serve(config: Config, choice: EngineChoice, *, force: bool = False) -> None:
         ground = survey(config, force=force)
         claim = guard.claim(ground.guarded)
         undo.callback(claim.release)
+        if beside is not None:
+            undo.callback(beside.close)
+            beside.open()
         loop = Loop(config, ground, claim, events, force, choice)
         undo.callback(lambda: stays.update(loop.give_back()))  # before any rule is set
         undo.callback(loop.close)
         loop.begin(undo)
+        if beside is not None:
+            undo.callback(beside.close)  # first of all: who asks now would wait for the end
+            beside.start(loop)
         signal.signal(signal.SIGHUP, lambda *_: events.put(("reload",)))
         signal.signal(signal.SIGUSR1, lambda *_: events.put(("counters",)))
         loop.run()

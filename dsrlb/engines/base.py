@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -19,6 +19,16 @@ class Counters(NamedTuple):
     backends: Mapping[tuple[bytes, bytes], BackendCount]  # by service key, backend key
     flows_refused: int  # packets that found no room for a record
     templates_refused: int
+
+
+class FlowSeen(NamedTuple):
+    """A flow on record, as a person is shown it."""
+
+    key: bytes  # as ``wire.l4.flow_key`` has it
+    service: bytes | None  # its key; None: there is no such service any more
+    backend: bytes
+    state: int  # flows.FlowState
+    ends_s: int  # monotonic: when it is forgotten unless it is heard of again
 
 
 def counters_of(state: State) -> Counters:
@@ -53,6 +63,13 @@ class Engine(Protocol):
 
     def counters(self) -> Counters:
         """Return what has been counted."""
+
+    @property
+    def max_flows(self) -> int:
+        """How many flows can be on record."""
+
+    def flows(self) -> Iterator[FlowSeen]:
+        """Yield the flows on record, a few at a time; what comes or goes meanwhile may be missed."""
 
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""

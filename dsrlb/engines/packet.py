@@ -13,10 +13,10 @@ import select
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from dsrlb.datapath import decide
-from dsrlb.engines.base import Counters, Hears, counters_of
+from dsrlb.engines.base import Counters, FlowSeen, Hears, counters_of
 from dsrlb.engines.sockets import Sockets
 from dsrlb.flows import DEFAULT_MAX_FLOWS, FlowTable
 from dsrlb.frameio.af_packet import PacketSocket
@@ -27,7 +27,7 @@ from dsrlb.host.links import Link
 from dsrlb.model import Action, Reason
 from dsrlb.shortcut import forward_known
 from dsrlb.state import State, Verdict, expire, forget_others
-from dsrlb.table import EMPTY, ForwardingTable
+from dsrlb.table import EMPTY, ForwardingTable, find_service
 from dsrlb.wire.offload import Offload
 
 BATCH_FRAMES = 256
@@ -77,6 +77,20 @@ class PacketEngine:
     def counters(self) -> Counters:
         """Return what has been counted."""
         return counters_of(self.state)
+
+    @property
+    def max_flows(self) -> int:
+        """How many flows can be on record."""
+        return self.state.flows.max_flows
+
+    def flows(self) -> Iterator[FlowSeen]:
+        """Yield the flows on record, a few at a time; what comes or goes meanwhile may be missed."""
+        table = self.table
+        for key, flow in self.state.flows:
+            service = find_service(table, key[16:32], key[34:36], key[36])
+            state, seen_s = flow.state, flow.seen_s
+            ends_s = seen_s + flow.timeouts_s[state]
+            yield FlowSeen(key, service.key if service else None, flow.backend, state, ends_s)
 
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""

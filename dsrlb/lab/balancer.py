@@ -29,6 +29,7 @@ class Balancer:
     process: subprocess.Popen[bytes]
     stdout_file: Path
     stderr_file: Path
+    admin: Path  # its admin socket
 
     @property
     def stdout(self) -> str:
@@ -83,8 +84,9 @@ def dsrlb(*arguments: str) -> list[str]:
 def serve(lab: Lab, flags: Sequence[str], role: str = "lb", ready: bool = True) -> Balancer:
     """Start ``dsrlb serve`` in a node and return when it says that it is ready (``ready``: wait for that)."""
     name = f"serve-{next(_numbers)}"
-    process = start(lab, role, dsrlb("serve", *flags), name)
-    balancer = Balancer(process, lab.run_directory / f"{name}.out", lab.run_directory / f"{name}.err")
+    out, err, admin = (lab.run_directory / f"{name}.{kind}" for kind in ("out", "err", "sock"))
+    process = start(lab, role, dsrlb("serve", "--admin", str(admin), *flags), name)
+    balancer = Balancer(process, out, err, admin)
     if ready:
         try:
             balancer.wait_for(r"\bready\b")

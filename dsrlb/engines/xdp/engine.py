@@ -13,11 +13,11 @@ pinned: maps are used on, the program on the interfaces is replaced by this one'
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path as FilePath
 
-from dsrlb.engines.base import Counters, Hears
+from dsrlb.engines.base import Counters, FlowSeen, Hears
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.packet import PacketEngine
 from dsrlb.engines.xdp import program, reading
@@ -104,6 +104,16 @@ class XdpEngine:
         counted = reading.reasons(self._loaded)
         refused = counted[RECORDS_REFUSED], counted[TEMPLATES_REFUSED]
         return Counters(counted[: len(Reason)], reading.counts(self._tables), *refused)
+
+    @property
+    def max_flows(self) -> int:
+        """How many flows can be on record."""
+        return len(self._tables.flows)
+
+    def flows(self) -> Iterator[FlowSeen]:
+        """Yield the flows on record, a few at a time; what comes or goes meanwhile may be missed."""
+        for key, record in reading.flows(self._tables):
+            yield FlowSeen(key, record.service, record.backend, record.state, record.until_s)
 
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""

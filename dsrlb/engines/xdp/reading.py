@@ -14,6 +14,7 @@ from dsrlb.engines.xdp.program import Loaded
 from dsrlb.flows import BackendCount
 from dsrlb.wire.flowhash import flow_hash
 
+_LINES_AT_ONCE = 1 << 14  # a copy of a million would be of 72 MB
 _NUMBERS = ("state", "until_s", "nat_port", "bits", "stand_in")
 
 
@@ -44,10 +45,12 @@ def counts(tables: Tables) -> dict[tuple[bytes, bytes], BackendCount]:
 
 def flows(tables: Tables) -> Iterator[tuple[bytes, Record]]:
     """Yield every record, over or not, and its flow's key."""
-    for line in tables.flows[np.flatnonzero(tables.flows["target"])].copy():
-        record = _record(tables, line)
-        if record is not None:
-            yield line["key"].tobytes(), record
+    for first in range(0, len(tables.flows), _LINES_AT_ONCE):
+        lines = tables.flows[first : first + _LINES_AT_ONCE]
+        for line in lines[np.flatnonzero(lines["target"])]:  # a copy: the program writes on
+            record = _record(tables, line)
+            if record is not None:
+                yield line["key"].tobytes(), record
 
 
 def flow(tables: Tables, key: bytes) -> Record | None:

@@ -1,0 +1,144 @@
+"""Answers of a running dsrlb as tables for a person."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Row = dict[str, Any]
+Cell = str | int | float | None
+Column = tuple[str, str]  # heading, and how it is aligned: "left" or "right"
+
+WIDE = 1000  # characters: what is no terminal gets whole lines
+_COLOURS = {"down": "red", "unresolved": "red", "drained": "yellow", "disabled": "yellow", "starting": "cyan"}
+
+
+def left(*headings: str) -> list[Column]:
+    """Return columns of words."""
+    return [(one, "left") for one in headings]
+
+
+def right(*headings: str) -> list[Column]:
+    """Return columns of numbers."""
+    return [(one, "right") for one in headings]
+
+
+def show(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> None:
+    """Print a table; a terminal that is too narrow folds its cells."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading, side in columns:
+        table.add_column(heading, justify=side, overflow="fold")  # type: ignore[arg-type]  # one of its words
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    width = None if sys.stdout.isatty() else WIDE
+    for line in _lines(Console(width=width, highlight=False), table):
+        sys.stdout.write(f"{line}\n")
+
+
+def _lines(console: Console, table: Table) -> list[str]:
+    with console.capture() as captured:
+        console.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def _cell(value: Cell) -> Text:
+    """Return a value as it is printed; a text of others' making has no power over the terminal."""
+    if value is None:
+        return Text("-")
+    said = "".join(one if one.isprintable() else "?" for one in str(value))
+    return Text(said, style=_COLOURS.get(said.partition(",")[0].partition(" ")[0], ""))
+
+
+# ------------------------------------------------------------------------- rows
+
+
+def services(rows: Iterable[Row]) -> None:
+    """Print services."""
+    columns = left("service", "name", "mode", "scheduler") + right("backends", "taking")
+    columns += right("flows", "active", "packets", "bytes") + left("note")
+    words = ("service", "name", "mode", "scheduler", "backends", "taking_new_flows")
+    counted = ("flows", "active", "packets", "bytes")
+    show(columns, ([*_of(row, *words, *counted), _service_note(row)] for row in rows))
+
+
+def _service_note(row: Row) -> str:
+    notes = [f"no backend for new flows: they are {row['fate']}"] if row["fate"] else []
+    if row["drifting"]:
+        notes.append(f"{row['drifting']} not as configured")
+    return "; ".join(notes)
+
+
+def backends(rows: Iterable[Row]) -> None:
+    """Print backends of services."""
+    columns = left("service", "backend", "name", "standing") + right("weight", "expected", "share")
+    columns += right("flows", "active", "packets", "bytes") + left("note")
+    show(columns, map(_backend, rows))
+
+
+def _backend(row: Row) -> list[Cell]:
+    return [
+        *_of(row, "service", "backend", "name"),
+        standing(row),
+        row["weight"],
+        _percent(row["expected_percent"]),
+        _percent(row["share_percent"]),
+        *_of(row, "flows", "active", "packets", "bytes"),
+        backend_note(row),
+    ]
+
+
+def standing(row: Row) -> str:
+    """Return how a backend stands, in a few words."""
+    said = ", ".join(row["standing"])
+    return f"{said} ({row['starting_percent']}%)" if "starting" in row["standing"] else said
+
+
+def backend_note(row: Row) -> str:
+    """Return what else there is to say of a backend: why it is down, what it still has, what differs."""
+    notes = [row["why"]] if row["why"] else []
+    if row["remaining"] is not None:
+        notes.append(remaining(row["remaining"]))
+    return "; ".join((*notes, *row["drift"]))
+
+
+def remaining(left_over: Row) -> str:
+    """Return in words how many flows a backend still has."""
+    or_more = " or more" if left_over["at_least"] else ""
+    return f"{left_over['active']} active, {left_over['inactive']} inactive flows left{or_more}"
+
+
+def flows(answer: Row) -> None:
+    """Print flows."""
+    columns = left("client", "service", "port", "backend", "name", "state") + right("ends in s")
+    words = ("client", "service", "port", "backend", "name", "state", "ends_in_s")
+    show(columns, (_of(row, *words) for row in answer["flows"]))
+
+
+def counters(rows: Iterable[Row]) -> None:
+    """Print counters by reason."""
+    show(left("reason") + right("frames"), (_of(row, "reason", "frames") for row in rows))
+
+
+def engines(rows: Iterable[Row]) -> None:
+    """Print engines, one fact a line: there is one."""
+    for row in rows:
+        interfaces = ", ".join(f"{name} ({place})" for name, place in row["interfaces"].items())
+        facts = {**row, "interfaces": interfaces, "file": row["file"] or "none: options"}
+        facts["outlives_process"] = "yes" if row["outlives_process"] else "no"
+        show(
+            left("engine", row["engine"]),
+            ((name.replace("_", " "), value) for name, value in facts.items() if name != "engine"),
+        )
+
+
+def _of(row: Row, *words: str) -> list[Cell]:
+    return [row[word] for word in words]
+
+
+def _percent(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1f}%"
