@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from dsrlb.bench.xdp import report
+from dsrlb.bench.xdp import contest, report
 from dsrlb.bench.xdp.run import rows
 from dsrlb.bench.xdp.scenarios import ALL, BY_NAME, MANY, ONE, SCENARIOS, SOME
 from dsrlb.engines.xdp.sizes import DEFAULT_MAX_FLOWS
@@ -50,6 +50,7 @@ def _flows(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
     metavar="N",
     help="How many flows the table is made for.",
 )
+@click.option("--tables", is_flag=True, help="Instead: the flow table against the kernel's LRU hash.")
 @click.option("--repetitions", default=7, show_default=True, type=click.IntRange(1, 100))
 @click.option("--json", "in_json", is_flag=True, help="Print the figures as JSON.")
 @click.option(
@@ -60,6 +61,7 @@ def bench(
     flows: tuple[int, ...],
     names: tuple[str, ...],
     max_flows: int,
+    tables: bool,
     repetitions: int,
     in_json: bool,
     check: bool,
@@ -80,7 +82,8 @@ def bench(
     measured = []
     if not in_json:
         click.echo(report.HEAD)
-    for row in rows(chosen, flows, repetitions, max_flows):
+    wanted = (chosen, flows, repetitions, max_flows)
+    for row in contest.rows(flows, repetitions, max_flows) if tables else rows(*wanted):
         measured.append(row)
         if not in_json:
             click.echo(report.line(row))

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from dsrlb.bench.xdp import contest
 from dsrlb.bench.xdp.run import rows
 from dsrlb.bench.xdp.scenarios import BY_NAME
 
@@ -53,3 +54,11 @@ def test_the_command_prints_figures_for_a_program() -> None:
     (row,) = json.loads(done.stdout)["rows"]
     assert row["net_ns"] > 0
     assert not row["fault"]
+
+
+def test_either_flow_table_finds_what_it_holds_and_takes_what_is_new() -> None:
+    measured = list(contest.rows((1, 4096), 1, FLOWS))
+    assert [row.scenario.name for row in measured] == [
+        f"table-{table}-{what}" for table in ("own", "lru") for what in ("hit", "hit", "new")
+    ]
+    assert not any(row.fault for row in measured)
