@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def _exchange(path: Path, line: bytes, within_s: float) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(within_s)
         connection.connect(str(path))
-        connection.sendall(line)
+        with suppress(BrokenPipeError):  # one that is turned away has its answer before it has asked
+            connection.sendall(line)
         pieces: list[bytes] = []
         while not (pieces and pieces[-1].endswith(b"\n")):
             piece = connection.recv(_PIECE_BYTES)

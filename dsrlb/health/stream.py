@@ -106,7 +106,7 @@ async def connected(subject: Subject, open_to: Open, tls_name: str | None = None
         stream = TlsStream(sock, tls_name)
         await stream.shake_hands()
         yield stream
-    except ssl.SSLEOFError:
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # which one depends on who was sooner
         raise Failed("bad_tls", "closed in the middle") from None
     finally:
         sock.close()
