@@ -13,7 +13,7 @@ from dsrlb.table import ForwardingTable
 
 
 class Counters(NamedTuple):
-    """What an engine has counted since its start."""
+    """What an engine has counted: since its start, or since what it counts in was made (XDP: maps stay)."""
 
     reasons: Sequence[int]  # frames, by Reason
     backends: Mapping[tuple[bytes, bytes], BackendCount]  # by service key, backend key

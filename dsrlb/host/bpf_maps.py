@@ -152,13 +152,3 @@ def entries_of(path: Path) -> tuple[int, int] | None:
         return int(info.max_entries), int(info.value_bytes)
     finally:
         os.close(fd)
-
-
-def delete_batch(table: Map, gone: Iterable[bytes]) -> None:
-    """Remove many entries by one call; all of them must be there."""
-    column = list(gone)
-    if not column:
-        return
-    count = ctypes.c_uint32(len(column))
-    call = ("bpf_map_delete_batch", table.fd, b"".join(column), ctypes.byref(count), None)
-    libbpf.call(f"delete {len(column)} entries of map {table.name}", *call)

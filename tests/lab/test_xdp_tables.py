@@ -189,3 +189,51 @@ def test_a_write_that_fails_leaves_tables_that_know_what_stands_in_the_maps(
                 tables.install(table_of(web(1)))
         tables.install(table_of(web(2)))
         assert send(program, 2000, "S") == p.BACKEND_MACS[2]
+
+
+def test_after_a_write_that_failed_the_table_before_is_put_back_as_heavy_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def weighed(light: int, heavy: int) -> ForwardingTable:
+        one = web(0, 1, scheduler="wlc")
+        backends = zip(one.backends, (light, heavy), strict=True)
+        return table_of(replace(one, backends=tuple(replace(it, weight=weight) for it, weight in backends)))
+
+    def shares(tables: Tables) -> set[int]:
+        return set(tables.loads["share"].tolist()) - {0}
+
+    with at_work(None) as (_, tables):
+        tables.install(before := weighed(1, 7))
+        assert shares(tables) == {1, 7}
+        with monkeypatch.context() as patch:
+            patch.setattr(tables, "_settled", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                tables.install(weighed(2, 5))
+        assert tables.table is before
+        tables.tidy()
+        assert shares(tables) == {1, 7}
+
+
+def test_a_table_whose_slots_would_not_fit_is_refused_before_its_backends_are_known() -> None:
+    with at_work(None) as (program, tables):
+        tables.install(table_of(web(0, scheduler="rr")))
+        few, many = (
+            compile_table(
+                [web(0, 1, scheduler="maglev", port=port) for port in range(81, 81 + count)], {}, {}
+            )
+            for count in (33, 34)  # of 2049 lines; there are 69,636
+        )
+        tables.check(few)
+        with pytest.raises(HostError, match=r"lines of slots, not \d+: run dsrlb detach"):
+            tables.check(many)
+        assert send(program, 2000, "S") == p.BACKEND_MACS[0]
+
+
+def test_slots_of_services_that_change_or_go_count_until_they_are_over() -> None:
+    with at_work(None) as (_, tables):
+        table = table_of(*(web(0, 1, scheduler="maglev", port=port) for port in range(81, 96)))
+        tables.install(table)
+        tables.check(table)
+        tables.check(table_of(*(web(0, 2, scheduler="maglev", port=port) for port in range(81, 96))))
+        with pytest.raises(HostError, match="lines of slots"):
+            tables.check(table_of(*(web(0, 1, scheduler="maglev", port=port) for port in range(100, 120))))

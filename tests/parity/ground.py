@@ -78,7 +78,8 @@ def forget_all(loaded: Loaded) -> None:
     for name, table in loaded.maps.items():
         kind, entries = kind_of(table)
         if kind in HASHES:
-            bpf_maps.delete_batch(table, list(bpf_maps.keys(table)))
+            for key in list(bpf_maps.keys(table)):
+                bpf_maps.delete(table, key)
         elif kind in ARRAYS and name not in KEPT and "." not in name:
             _zero(table, entries)
 

@@ -76,7 +76,8 @@ def test_no_two_flows_have_one_port_when_the_marks_are_lost(program) -> None:
     tables = install(program)
     open_connections(program, 5000)
     for name in ("rings", "arcs"):
-        bpf_maps.delete_batch(program.maps[name], list(bpf_maps.keys(program.maps[name])))
+        for key in list(bpf_maps.keys(program.maps[name])):
+            bpf_maps.delete(program.maps[name], key)
     open_connections(program, 5001)
     names.check(program, tables, may_lack=CLIENTS)
     assert len(list(bpf_maps.keys(program.maps["replies"]))) == 2 * CLIENTS

@@ -12,6 +12,7 @@ from xdp_watch import BACKENDS, MAC, SIZES, Installed, compiled, key_of, web, we
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.layout import ServiceFlag
 from dsrlb.engines.xdp.lines import TargetLine
+from dsrlb.engines.xdp.plan import check_change
 from dsrlb.engines.xdp.writes import Put, Settle, Write
 from dsrlb.errors import HostError
 from dsrlb.flows import BackendCount
@@ -198,3 +199,28 @@ def test_who_joins_a_race_is_a_newcomer_until_as_least_prepare_has_it(
         for place, index in enumerate(indices):
             loads["newcomer"][index] = place in race.due
             loads["due"][index] = race.due.get(place, 0)
+
+
+def test_a_change_is_refused_whose_slots_would_not_fit_beside_those_there() -> None:
+    installed = Installed()  # 64 lines, two for each service of maglev
+    installed.writes(compiled([web("rr", 0, 1)]))
+    nobody = dict.fromkeys(range(len(BACKENDS)), 0)
+    fits, does_not = (
+        compiled([web("maglev", 0, 1, port=port) for port in range(100, 100 + count)], nobody)
+        for count in (14, 15)
+    )
+    lines = replace(installed.allocation.sizes, slots=14 * 2 + 1)
+    installed.allocation.sizes = lines
+    check_change(installed.allocation, fits)
+    with pytest.raises(HostError, match="room for 29 lines of slots, not 31: run dsrlb detach"):
+        check_change(installed.allocation, does_not)
+    assert installed.writes(installed.table) == []
+
+
+def test_a_target_whose_service_is_just_being_forgotten_has_no_names() -> None:
+    installed = Installed()
+    installed.writes(compiled([web("rr", 0)]))
+    (index,) = installed.allocation.lines
+    assert installed.allocation.names(index) == (web_key(), key_of(0))
+    installed.allocation.key_of.clear()
+    assert installed.allocation.names(index) is None

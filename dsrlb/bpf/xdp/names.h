@@ -91,12 +91,12 @@ static ALWAYS_INLINE void drop_name(const struct flow_key *name, const struct fl
         give_back(name);
 }
 
-/* Give up the second name of a flow that is over. */
+/* Give up the second name of a flow that is over, and had one. */
 static ALWAYS_INLINE void forget_name(const struct flow *ended)
 {
     struct flow_key name;
 
-    if (ended->bits & HAS_NAME && name_of(ended, &name))
+    if (name_of(ended, &name))
         drop_name(&name, &ended->key, ended->bits & HAS_PORT);
 }
 

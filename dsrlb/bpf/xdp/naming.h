@@ -195,6 +195,17 @@ static ALWAYS_INLINE int take_others_name(struct flow *flow, __u32 holder, struc
     return is_named && name_of(flow, &job->name) ? 0 : LOST_RACE;
 }
 
+/* The line has the name now.  Whoever ended an earlier record of the flow at that moment may have given the
+ * name up as that one's: then it is put back, unless this record has ended as well. */
+static ALWAYS_INLINE void keep_name(const struct flow *flow, __u32 holder, const struct job *job,
+                                    const struct naming *naming)
+{
+    if (bpf_map_lookup_elem(&replies, &job->name) || claim(&job->name, &naming->fresh) != MINE)
+        return;
+    if (holder_of(flow) != holder)
+        drop_name(&job->name, &job->key, 0);
+}
+
 /* Give a flow on record a second name.  Returns 0, or the Reason why that cannot be. */
 static ALWAYS_INLINE int give_name(struct xdp_md *ctx, struct flow *flow, __u32 holder, struct job *job,
                                    const struct service *service, const struct target *target,
@@ -210,6 +221,8 @@ static ALWAYS_INLINE int give_name(struct xdp_md *ctx, struct flow *flow, __u32 
         end_record(&job->key, job->hash, ALWAYS_OVER);
     else if (!write_name(flow, holder, job, naming))
         why = take_others_name(flow, holder, job, naming);
+    else
+        keep_name(flow, holder, job, naming);
     return why;
 }
 

@@ -26,10 +26,18 @@ static ALWAYS_INLINE void tally(__u32 target, __u8 state, __s64 change)
         __atomic_fetch_add(&load->inactive, change, __ATOMIC_RELAXED);
 }
 
-/* Give back what a flow held beside its line; `ended` is what stood there. */
-static ALWAYS_INLINE void end_flow(const struct flow *ended)
+/* Whether the same flow is on record in its line again, by the same name: another CPU was fast. */
+static ALWAYS_INLINE int is_named_again(const struct flow *line, const struct flow *ended)
 {
-    forget_name(ended);
+    return line->target == ended->target && line->bits == ended->bits && line->nat_port == ended->nat_port &&
+           line->stand_in == ended->stand_in && is_key(&line->key, &ended->key);
+}
+
+/* Give back what a flow held beside its line; `ended` is what stood there. */
+static ALWAYS_INLINE void end_flow(const struct flow *line, const struct flow *ended)
+{
+    if (ended->bits & HAS_NAME && !is_named_again(line, ended))
+        forget_name(ended);
     tally(ended->target, ended->state, -1);
 }
 
@@ -196,7 +204,7 @@ static ALWAYS_INLINE int begin_record(const struct places *places, const struct 
     if (!line.flow)
         return 0;
     if (ended.target)
-        end_flow(&ended);
+        end_flow(line.flow, &ended);
     tally(record->target, record->state, 1);
     return 1;
 }
@@ -221,8 +229,8 @@ static ALWAYS_INLINE void end_record(const struct flow_key *key, __u32 hash, __u
         *line.mark = 0;
     }
     bpf_spin_unlock(&places.lock->lock);
-    if (ended.target)
-        end_flow(&ended);
+    if (ended.target && line.flow)
+        end_flow(line.flow, &ended);
 }
 
 #endif

@@ -83,9 +83,13 @@ class Allocation:
             yield (self.key_of[number], backend), index
 
     def names(self, index: int) -> tuple[bytes, bytes] | None:
-        """Return service key and backend key of a target."""
+        """Return service key and backend key of a target; None: it has none, or has just lost them.
+
+        Other threads ask as well, while a plan is under way.
+        """
         line = self.lines.get(index)
-        return (self.key_of[line.service], line.key) if line is not None else None
+        key = self.key_of.get(line.service) if line is not None else None
+        return (key, line.key) if line is not None and key is not None else None
 
     def hold(self, key: bytes, number: int) -> Held:
         """Give a service an id, which is free."""

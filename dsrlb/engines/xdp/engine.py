@@ -25,7 +25,9 @@ from dsrlb.engines.xdp.attach import Attached
 from dsrlb.engines.xdp.companion import Companion
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.layout import RECORDS_REFUSED, TEMPLATES_REFUSED
+from dsrlb.engines.xdp.pinned import are_made
 from dsrlb.engines.xdp.pins import Pins
+from dsrlb.engines.xdp.plan import check_room
 from dsrlb.engines.xdp.sizes import DEFAULT_MAX_FLOWS, sizes_for
 from dsrlb.engines.xdp.sweeping import Sweeper
 from dsrlb.host import bpf, bpf_maps
@@ -55,13 +57,16 @@ class XdpEngine:
             self._pins = Pins(FilePath(choice.bpf_fs), choice.instance)
             undo.callback(self._pins.close)
             undo.callback(self._remove_pins)
-            self._is_new = not any(self._pins.maps.iterdir())
+            self._is_new = not are_made(self._pins.maps)
+            if self._is_new:
+                self._pins.remove_maps()
             sizes = sizes_for(likely, choice.max_flows or (DEFAULT_MAX_FLOWS if self._is_new else 1))
             self._loaded = undo.enter_context(program.loaded(sizes, maps_at=self._pins.maps))
             program.set_setup(self._loaded, inserts_a_second=choice.max_new_flows or 0)
             self._tables = Tables(self._loaded)
             if not self._is_new:
                 self._table = self._tables.adopt()
+                check_room(self._tables.allocation, likely)
             self._attached = Attached(self._pins, choice.xdp_mode)
             undo.callback(self._attached.close)
             self._take_over()

@@ -13,7 +13,7 @@ from dsrlb.engines.xdp.adopt import Found, adopt
 from dsrlb.engines.xdp.allocation import Allocation
 from dsrlb.engines.xdp.counting import added, counted, zeroed
 from dsrlb.engines.xdp.memory import mapped
-from dsrlb.engines.xdp.plan import check_room, plan
+from dsrlb.engines.xdp.plan import check_change, plan
 from dsrlb.engines.xdp.program import Loaded, set_setup
 from dsrlb.engines.xdp.recovered import recovered
 from dsrlb.engines.xdp.settling import settle
@@ -47,14 +47,15 @@ class Tables:
         self._settled = settled
 
     def check(self, table: ForwardingTable) -> None:
-        """Raise ``HostError`` for a table that the maps are too small for; nothing is changed."""
-        check_room(self.allocation, table)
+        """Raise ``HostError`` for a table that cannot follow on the one in use; nothing is changed."""
+        check_change(self.allocation, table)
 
     def install(self, table: ForwardingTable, paths: Mapping[bytes, int] | None = None) -> None:
         """Make the program forward as a table says.
 
         ``paths``: what routers said that the way to a server (16 bytes) takes, in bytes; None: as before.
-        Raises HostError, for the reasons of ``check`` with nothing changed.
+        Raises HostError: where there is no room, with nothing changed.  After a write that failed, the table
+        before is the one to be installed by the next ``tidy``: the maps do not tell all of it.
         """
         paths = self.paths if paths is None else paths
         writes = plan(self.allocation, table, self, paths)
@@ -63,7 +64,9 @@ class Tables:
         try:
             self._carry_out(writes)
         except BaseException:
+            before = self.table
             self.adopt()
+            self.table = before
             raise
         if not table.servers:
             set_setup(self.loaded, has_servers=False)

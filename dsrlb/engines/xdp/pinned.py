@@ -28,6 +28,14 @@ _OF = {
 }
 
 
+def are_made(folder: Path) -> bool:
+    """Return whether all maps are pinned in a folder; a start that was killed may leave some.
+
+    The layout is written when all have been made.
+    """
+    return (folder / "flows").exists() and _layout_in(folder / "setup") != _NONE_YET
+
+
 def found_at(folder: Path) -> dict[str, int]:
     """Return the entries of each map that is pinned in a folder.
 

@@ -81,6 +81,11 @@ class Pins:
             if one.name != str(steps):
                 one.unlink()
 
+    def remove_maps(self) -> None:
+        """Let go of what is pinned of maps."""
+        for one in self.maps.iterdir():
+            one.unlink()
+
     def remove(self) -> None:
         """Let go of everything: links first, so that the program is off before its maps go."""
         for part in (self.links, self.steps, self.maps, *self.folder.glob("netns_*")):

@@ -28,10 +28,10 @@ from dsrlb.engines.xdp.layout import ServiceFlag
 from dsrlb.engines.xdp.lines import NOWHERE_AT_ALL, Extents, TargetLine, flags_of, service_line
 from dsrlb.engines.xdp.plan_front import FrontPlan, check_interfaces
 from dsrlb.engines.xdp.plan_servers import ServerPlan
-from dsrlb.engines.xdp.plan_slots import SlotPlan, lines_of, running_of
+from dsrlb.engines.xdp.plan_slots import SlotPlan, running_of
 from dsrlb.engines.xdp.plan_targets import INDEX, Memory, Stages, TargetPlan
 from dsrlb.engines.xdp.room import NOWHERE
-from dsrlb.engines.xdp.sizes import WAY_OUT
+from dsrlb.engines.xdp.sizes import WAY_OUT, lines_for, lines_of
 from dsrlb.engines.xdp.writes import SETTLE, Put, Write
 from dsrlb.errors import HostError
 from dsrlb.model import ANY_PORT
@@ -54,18 +54,36 @@ def plan(
     return _Plan(allocation, table, memory, paths).writes()
 
 
-def check_room(allocation: Allocation, table: ForwardingTable) -> None:
-    """Raise ``HostError`` for a table that the maps are too small for."""
+def check_room(allocation: Allocation, table: ForwardingTable, lines_before: int = 0) -> None:
+    """Raise ``HostError`` for a table that the maps are too small for, be its backends known yet or not.
+
+    lines_before: how many lines of slots are in use beside those of the table.
+    """
     check_interfaces(table)
     sizes = allocation.sizes
     services = table.services.values()
     for what, most, count in (
         ("services", sizes.max_services, len(services)),
         ("backends", sizes.targets - 1, sum(len(service.targets) for service in services)),
-        ("lines of slots", sizes.slots, sum(lines_of(service) for service in services)),
+        ("lines of slots", sizes.slots, lines_before + sum(map(lines_of, services))),
     ):
         if count > most:
             raise HostError(f"the program was loaded with room for {most} {what}, not {count}: {WAY_OUT}.")
+
+
+def check_change(allocation: Allocation, table: ForwardingTable) -> None:
+    """Raise ``HostError`` for a table that cannot take the place of the one there.
+
+    Slots of services that change are their former ones for a time, those of others go when all else is done.
+    """
+    live = allocation.live.items()
+    changed = (held for key, held in live if not _keeps_slots(held, table.services.get(key)))
+    check_room(allocation, table, sum(lines_for(held.extents.slots.slots) for held in changed))
+
+
+def _keeps_slots(held: Held, service: CompiledService | None) -> bool:
+    """Return whether a service goes on with the slots it has, as far as that can be told."""
+    return service is not None and (held.compiled is None or held.compiled.intended == service.intended)
 
 
 class _Plan:

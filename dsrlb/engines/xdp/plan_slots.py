@@ -12,7 +12,6 @@ from dsrlb.engines.xdp.allocation import Allocation, Held
 from dsrlb.engines.xdp.lines import Extents
 from dsrlb.engines.xdp.plan_targets import Memory, Stages
 from dsrlb.engines.xdp.room import NOWHERE, Extent
-from dsrlb.engines.xdp.sizes import lines_for
 from dsrlb.engines.xdp.writes import Fill
 from dsrlb.table import GONE, CompiledService
 
@@ -63,12 +62,6 @@ def _slots_of(service: CompiledService, indices: NDArray[np.uint16]) -> Iterator
         there[: len(indices)] = indices
         yield there[np.frombuffer(service.former.slots, np.uint16)]
     yield indices[np.flatnonzero(service.shares)] if service.cursor in layout.RUNS else indices[:0]
-
-
-def lines_of(service: CompiledService) -> int:
-    """Return how many lines the slots of a service take, all told."""
-    former = 0 if service.former is None else len(service.former.slots)
-    return lines_for(len(service.slots)) + lines_for(former) + lines_for(len(running_of(service)))
 
 
 def running_of(service: CompiledService) -> tuple[bytes, ...]:

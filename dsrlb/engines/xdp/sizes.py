@@ -18,7 +18,8 @@ DEFAULT_MAX_FLOWS = 1_000_000
 MOST_TARGETS = 65_536  # their indices have 16 bits; 0 is none
 MOST_SERVICES = 65_536
 SOURCES = 256
-_LEAST_SERVICES, _LEAST_TARGETS, _LEAST_LINES = 64, 256, 4096
+_LEAST_SERVICES, _LEAST_TARGETS = 64, 256
+_SPARE_LINES = 65_536  # 4 MiB: the slots of 31 more services with maglev
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class Sizes:
 def sizes_for(table: ForwardingTable, max_flows: int = DEFAULT_MAX_FLOWS) -> Sizes:
     """Return sizes for a table and for what it may grow to."""
     services, targets = len(table.services), sum(len(one.targets) for one in table.services.values())
-    lines = sum(_lines_of(one) for one in table.services.values())
+    lines = sum(lines_of(one) for one in table.services.values())
     return Sizes(
         front=max(buckets_for(table.services, layout.FRONT_WAYS), _LEAST_SERVICES),
         vips=max(buckets_for(table.vips, layout.VIP_WAYS), _LEAST_SERVICES // 2),
         services=min(max(4 * power_of_two(services + 1), 2 * _LEAST_SERVICES), MOST_SERVICES),
         targets=min(max(2 * power_of_two(targets + 1), _LEAST_TARGETS), MOST_TARGETS),
-        slots=2 * lines + _LEAST_LINES,
+        slots=2 * lines + _SPARE_LINES,
         flows=max(power_of_two(2 * max_flows) // layout.FLOWS_A_BUCKET, 2),
     )
 
@@ -62,9 +63,12 @@ def power_of_two(least: int) -> int:
     return 1 << max(least - 1, 0).bit_length()
 
 
-def _lines_of(service: CompiledService) -> int:
+def lines_of(service: CompiledService) -> int:
+    """Return how many lines the slots of a service take, all told, when every backend can be reached."""
+    former = 0 if service.former is None else len(service.former.slots)
     running = len(service.targets) if service.cursor in layout.RUNS else 0
-    return lines_for(max(len(service.slots), len(service.intended))) + lines_for(running)
+    slots = max(len(service.slots), len(service.intended))
+    return lines_for(slots) + lines_for(former) + lines_for(running)
 
 
 def lines_for(slots: int) -> int:
@@ -99,21 +103,3 @@ def constants(sizes: Sizes) -> dict[str, bytes]:
     """Return the program's constants that go with the sizes."""
     masks = {"front_mask": sizes.front, "vip_mask": sizes.vips, "flow_mask": sizes.flows}
     return {name: struct.pack("=I", count - 1) for name, count in masks.items()}
-
-
-def memory_bytes(sizes: Sizes, cpus: int) -> int:
-    """Return how many bytes the kernel sets aside for the maps that have a fixed size."""
-    by_map = {
-        "front": layout.FRONT_BUCKET,
-        "vips": layout.VIP_BUCKET,
-        "services": layout.SERVICE,
-        "races": layout.RACE,
-        "slots": layout.SLOT_LINE,
-        "targets": layout.TARGET,
-        "loads": layout.LOAD,
-        "flows": layout.FLOW_BUCKET,
-        "flow_marks": layout.FLOW_MARKS,
-    }
-    entries = max_entries(sizes)
-    fixed = sum(entries[name] * one.itemsize for name, one in by_map.items())
-    return fixed + entries["counts"] * layout.COUNT.itemsize * cpus

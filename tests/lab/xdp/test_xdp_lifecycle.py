@@ -16,8 +16,13 @@ from lab_xdp import detach, is_bare, there, xdp
 from scapy.layers.inet import IP, UDP, fragment
 from scapy.packet import Raw
 
+from dsrlb.engines.xdp import layout
+from dsrlb.engines.xdp.program import loaded
+from dsrlb.engines.xdp.sizes import sizes_for
+from dsrlb.host import bpf_maps
 from dsrlb.lab.balancer import Balancer
 from dsrlb.lab.topology import CLIENT, VIP, Lab, link_bytes
+from dsrlb.table import EMPTY
 
 CONNECTIONS, TIMES = 500, 10
 MODES = pytest.mark.parametrize("mode", ["native", "generic"])
@@ -177,3 +182,16 @@ def test_a_start_that_is_refused_leaves_what_is_at_work_alone(
     refused = serve(flags=["--config", str(lab.run_directory / "no.toml"), *xdp(lab)], ready=False)
     assert refused.process.wait(DEADLINE_S) == 2
     assert there(lab) == before and client.requests(9)["errors"] == []
+
+
+def test_maps_of_a_first_start_that_was_killed_are_made_anew(lab: Lab, serve: Serve, client: Any) -> None:
+    maps = lab.bpf_fs / "dsrlb" / "default" / "maps"
+    maps.mkdir(parents=True)
+    with loaded(sizes_for(EMPTY, max_flows=16), maps_at=maps) as program:
+        bpf_maps.update(program.maps["setup"], bytes(4), bytes(layout.SETUP.itemsize))
+    (maps / "slots").unlink()
+    running = serve(flags=to(*SERVERS, more=xdp(lab)))
+    found = bpf_maps.entries_of(maps / "flows")
+    assert found is not None and found[0] == sizes_for(EMPTY).flows
+    assert client.requests(9)["errors"] == []
+    assert running.stop() == 0

@@ -138,6 +138,20 @@ def test_a_reload_to_more_backends_than_the_maps_hold_is_refused_and_changes_not
     assert running.stop() == 0
 
 
+def test_a_reload_to_more_slots_than_the_maps_hold_is_refused_and_changes_nothing(
+    lab: Lab, start: Start, write: Write, client: Any
+) -> None:
+    write(service(*SERVERS))
+    running = start()
+    write(
+        service(*SERVERS), *(service(*SERVERS, port=port, scheduler="maglev") for port in range(1000, 1032))
+    )
+    said = reload(running, "reload refused")
+    assert "lines of slots" in said and "dsrlb detach" in said
+    assert client.requests(9)["errors"] == []
+    assert running.stop() == 0
+
+
 def test_what_is_not_there_is_not_detached(lab: Lab) -> None:
     gone = detach(lab, "web")
     assert gone.returncode == 3 and "no instance web" in gone.stderr
