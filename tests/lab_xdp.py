@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lab_running import Serve
 from lab_wire import inside
 
 from dsrlb.bpf.objects import object_path
@@ -16,7 +17,7 @@ from dsrlb.lab.commands import inside as command_inside
 from dsrlb.lab.topology import Lab, run
 from dsrlb.lab.xdp import flags as xdp
 
-__all__ = ["There", "detach", "instances", "is_bare", "there", "xdp"]
+__all__ = ["There", "detach", "instances", "is_bare", "refused", "there", "xdp"]
 
 
 class There(NamedTuple):
@@ -59,6 +60,16 @@ def detach(lab: Lab, instance: str = "default") -> subprocess.CompletedProcess[s
     line = dsrlb("detach", "--bpffs", str(lab.bpf_fs), "--instance", instance)
     command = command_inside(lab.namespace("lb"), *line)
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+def refused(serve: Serve, code: int, *words: str, flags: list[str]) -> str:
+    """Start what must not start; return what it said, one line."""
+    it = serve(flags=flags, ready=False)
+    assert it.process.wait(30) == code, it.stderr
+    said = it.stderr
+    assert all(word in said for word in words), said
+    assert len(said.splitlines()) == 1, said
+    return said
 
 
 @contextmanager

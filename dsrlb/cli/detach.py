@@ -8,6 +8,7 @@ import click
 
 from dsrlb.cli.options import Parsed
 from dsrlb.config import parse_instance
+from dsrlb.control.left import take_back_stale
 from dsrlb.engines.choice import BPF_FS, EngineChoice
 from dsrlb.engines.xdp import pins
 from dsrlb.errors import ConfigError
@@ -50,5 +51,5 @@ def detach(instance: str, bpf_fs: str) -> None:
     finally:
         held.close()
     click.echo(f"instance {instance}: program taken off {count} interface{'' if count == 1 else 's'}")
-    for one in guard.remove_stale():
+    for one in take_back_stale(bpf_fs):
         click.echo(f"rules taken back for {guard.named(one)}")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from dsrlb.config import Config
 from dsrlb.control.front import Front
+from dsrlb.control.left import refuse_left
 from dsrlb.engines.base import Engine, Hears
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.packet import PacketEngine
 from dsrlb.engines.xdp import pins
-from dsrlb.errors import ConfigError, DsrlbError
+from dsrlb.errors import DsrlbError
 from dsrlb.flows import DEFAULT_MAX_FLOWS
 from dsrlb.host.privileges import require_bpf
-from dsrlb.model import wire_address
 from dsrlb.table import compile_table
 
 log = logging.getLogger("dsrlb")
@@ -27,7 +27,7 @@ def open_engine(choice: EngineChoice, config: Config, front: Front, hears: Hears
     Raises ConfigError or HostError, with nothing left open.
     """
     if choice.engine == "packet":
-        _refuse_left(choice, front)
+        refuse_left(choice.bpf_fs, front.vips)
         return _opened(_packet(choice, hears), front)
     try:
         return _opened(_xdp(choice, config, hears), front)
@@ -35,19 +35,9 @@ def open_engine(choice: EngineChoice, config: Config, front: Front, hears: Hears
         is_left = choice.instance in pins.instances(Path(choice.bpf_fs))  # a program would go on beside it
         if choice.engine == "xdp" or is_left:
             raise
+        refuse_left(choice.bpf_fs, front.vips)
         log.warning("engine packet, since engine xdp is not possible here: %s", error)
         return _opened(_packet(choice, hears), front)
-
-
-def _refuse_left(choice: EngineChoice, front: Front) -> None:
-    """Raise ConfigError if a program that no process runs takes the frames of a VIP: none would get here."""
-    for instance, vips in pins.left_here(Path(choice.bpf_fs)):
-        taken = [str(vip) for vip in front.vips if wire_address(vip) in vips]
-        if taken:
-            raise ConfigError(
-                f"The XDP program of instance {instance} is still at work for VIP {', '.join(taken)}; take "
-                f"it over (--engine xdp --instance {instance}), or away (dsrlb detach --instance {instance})."
-            )
 
 
 def keeps(choice: EngineChoice, config: Config) -> bool:

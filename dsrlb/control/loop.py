@@ -19,6 +19,7 @@ from dsrlb.control.backends import Backends, refuse_if_none_answers
 from dsrlb.control.checks import Checks
 from dsrlb.control.engine import open_engine
 from dsrlb.control.front import Front
+from dsrlb.control.left import needed, take_back_stale
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
 from dsrlb.control.standings import Standings
 from dsrlb.control.takeover import finish, stage
@@ -91,6 +92,9 @@ class Loop:
         undo.callback(watch.stop)
         self.events.put(("resync",))  # what changed since the survey
         self.reconcile(macs)
+        # What a program that was at work served before, and where, is over now.
+        engine.narrow(list(front.links.values()), front.wire_vips, self.backends.ways_out)
+        take_back_stale(self.choice.bpf_fs)
         engine.start()
         self.checks.change_to(self.config.services, self.standings.of, engine.name)
         front.announce()
@@ -107,7 +111,9 @@ class Loop:
     def give_back(self) -> tuple[guard.Guarded, ...]:
         """Give back the claim, and the rules unless frames are still taken; return what stays guarded."""
         engine: Engine | None = getattr(self, "engine", None)  # a start may fail before there is one
-        stays = self.front.guarded if engine is not None and engine.outlives else ()
+        guarded = self.front.guarded
+        is_left = engine is not None and engine.outlives
+        stays = guarded if is_left else tuple(needed(self.choice.bpf_fs, guarded))
         self.front.give_back(stays)
         return stays
 
@@ -276,7 +282,7 @@ class Loop:
 
         First everything that can fail, beside what runs; then the table; then what is over is given back.
         """
-        stage(new, self.front, self.backends, self.engine)
+        stage(new, self.front, self.backends, self.engine, self.choice.bpf_fs)
         old, self.config = self.config, new.config
         fresh = [vip for vip in new.ground.vips if vip not in self.front.vips]
         self.backends.change_to(new.config, new.ground, new.lost)

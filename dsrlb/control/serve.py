@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Protocol
 
 from dsrlb.config import Config
+from dsrlb.control.left import take_back_stale
 from dsrlb.control.loop import Loop
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.host import guard
@@ -40,7 +41,7 @@ def serve(config: Config, choice: EngineChoice, *, force: bool = False, beside: 
     """
     require_network("dsrlb serve")
     # Our own are taken over: without them the host would answer.
-    for one in guard.remove_stale(keep=guarded_by(config)):
+    for one in take_back_stale(choice.bpf_fs, keep=guarded_by(config)):
         log.info("took back the rules that a crashed run left for %s", guard.named(one))
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -50,7 +51,7 @@ def serve(config: Config, choice: EngineChoice, *, force: bool = False, beside: 
     with ExitStack() as undo:
         stays: set[guard.Guarded] = set()  # where a program goes on without this process
         # Last of all: a start that fails leaves none, whoever set them.
-        undo.callback(lambda: guard.remove_stale(keep=stays))
+        undo.callback(lambda: take_back_stale(choice.bpf_fs, keep=stays))
         ground = survey(config, force=force)
         claim = guard.claim(ground.guarded)
         undo.callback(claim.release)

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 
 from dsrlb.control.backends import Backends, wrapped_for
 from dsrlb.control.front import Front
+from dsrlb.control.left import needed, refuse_left
 from dsrlb.control.reload import Prepared
 from dsrlb.engines.base import Engine
 from dsrlb.errors import DsrlbError
@@ -22,11 +23,13 @@ from dsrlb.model import wire_address
 from dsrlb.table import compile_table
 
 
-def stage(new: Prepared, front: Front, backends: Backends, engine: Engine) -> None:
+def stage(new: Prepared, front: Front, backends: Backends, engine: Engine, bpf_fs: str) -> None:
     """Make room for what is new beside what runs.  DsrlbError: all is as it was, the claim is released."""
     with ExitStack() as undo:
         undo.callback(new.claim.release)
-        undo.callback(_unstage, new, front, backends, engine)
+        undo.callback(_unstage, new, front, backends, engine, bpf_fs)
+        if engine.name == "packet":
+            refuse_left(bpf_fs, new.ground.vips)
         engine.check(compile_table(new.config.services, {}, {}))
         engine.widen(new.ground.links, [wire_address(vip) for vip in new.ground.vips])
         wrapped = wrapped_for(new.config)
@@ -42,8 +45,9 @@ def finish(gone: Iterable[guard.Guarded], front: Front, backends: Backends, engi
     front.let_go(gone)
 
 
-def _unstage(new: Prepared, front: Front, backends: Backends, engine: Engine) -> None:
+def _unstage(new: Prepared, front: Front, backends: Backends, engine: Engine, bpf_fs: str) -> None:
     engine.narrow(list(front.links.values()), front.wire_vips, backends.ways_out)
+    fresh = set(new.ground.guarded) - set(front.guarded)
     with suppress(DsrlbError):
-        guard.remove(set(new.ground.guarded) - set(front.guarded))
+        guard.remove(fresh - needed(bpf_fs, fresh))
     front.keep_guard()

@@ -18,6 +18,7 @@ from dsrlb.host.bpf_maps import ask_info
 _INGRESS, _EGRESS = 1, 2  # libbpf.h, enum bpf_tc_attach_point
 _REPLACE = 1  # libbpf.h, BPF_TC_F_REPLACE
 _ATTACH_XDP = 37  # linux/bpf.h, enum bpf_attach_type
+_LINK_TYPE_XDP = 6  # linux/bpf.h, enum bpf_link_type
 _GENERIC = 2  # linux/if_link.h, XDP_ATTACHED_SKB
 _XDP_FLAGS = {"native": 4, "generic": 2}  # linux/if_link.h, XDP_FLAGS_DRV_MODE and _SKB_MODE
 
@@ -116,6 +117,36 @@ def on_xdp(ifindex: int) -> OnXdp | None:
 def replace_in_link(link_fd: int, program_fd: int) -> None:
     """Put another program in the place of the one a link holds, without a moment between."""
     libbpf.call("replace the program of the link", "bpf_link_update", link_fd, program_fd, None)
+
+
+def end_link(link_fd: int) -> None:
+    """Take the program of a link off, though the link be pinned; harmless when its device is gone."""
+    libbpf.call("take the program off XDP", "bpf_link_detach", link_fd)
+
+
+def link_holding(on: OnXdp, ifindex: int) -> int | None:
+    """Return the kernel's number of the link that holds a program on XDP of a device; None: no link does.
+
+    Raises HostError without CAP_SYS_ADMIN.
+    """
+    number = ctypes.c_uint32()
+    following = ("bpf_link_get_next_id", number, ctypes.byref(number))
+    while libbpf.call("list BPF links", *following, allowed=(errno.ENOENT,)) >= 0:
+        opening = ("bpf_link_get_fd_by_id", number)
+        fd = libbpf.call(f"open BPF link {number.value}", *opening, allowed=(errno.ENOENT,))
+        if fd >= 0 and _holds(fd, on, ifindex):
+            return number.value
+    return None
+
+
+def _holds(link_fd: int, on: OnXdp, ifindex: int) -> bool:
+    """Return whether a link, of any type, holds that program there; close it."""
+    info = libbpf.LinkInfo()
+    try:
+        ask_info(link_fd, info)
+    finally:
+        os.close(link_fd)
+    return (info.type, info.prog_id, info.ifindex) == (_LINK_TYPE_XDP, on.program_id, ifindex)
 
 
 def detach_xdp(link_fd: int) -> None:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from dsrlb.engines.xdp import attach_words as words
 from dsrlb.engines.xdp.pins import Pins
-from dsrlb.errors import ConfigError, HostError
+from dsrlb.errors import ConfigError, DsrlbError, HostError
 from dsrlb.host import bpf, bpf_attach
 from dsrlb.host.libbpf import Refused
 from dsrlb.host.links import Link
@@ -69,14 +71,41 @@ class Attached:
             if there is not None and self._wanted in ("auto", there.mode):
                 self._fronts[link.ifindex] = link
                 return
-            self.detach(link.ifindex)  # another mode takes taking it off for a moment
-        elif there is not None:
-            raise ConfigError(words.occupied(link, there.program_id))
+            with self._taken_off(link, program):  # another mode takes that
+                self._put_wanted(link, program)
+            return
+        if there is not None:
+            raise ConfigError(words.occupied(link, there, self._pins.bpf_fs))
+        self._put_wanted(link, program)
+
+    def _put_wanted(self, link: Link, program: bpf.Program) -> None:
+        """Put the program on an interface in the mode to have."""
         mode, why = ("generic", "") if self._wanted == "generic" else self._put_native(link, program)
         if mode == "generic":
             self._put(link, program, "generic")
         self._fronts[link.ifindex] = link
         log.info("XDP program on %s: %s%s", link.name, mode, why)
+
+    @contextmanager
+    def _taken_off(self, link: Link, program: bpf.Program) -> Iterator[None]:
+        """Take the program off an interface for another mode; it is back in its own if that fails."""
+        there = bpf_attach.on_xdp(link.ifindex)
+        self.detach(link.ifindex)
+        try:
+            yield
+        except BaseException:
+            if there is not None:
+                self._put_back(link, program, there.mode)
+            raise
+
+    def _put_back(self, link: Link, program: bpf.Program, mode: Mode) -> None:
+        self.detach(link.ifindex)
+        try:
+            self._put(link, program, mode)
+        except DsrlbError as error:
+            log.error("XDP program on %s: off, since it cannot be put back as it was: %s", link.name, error)
+        else:
+            self._fronts[link.ifindex] = link
 
     def _put_native(self, link: Link, program: bpf.Program) -> tuple[Mode, str]:
         """Try to put the program into the driver; return the mode to have, and why if it is not native."""
@@ -84,7 +113,7 @@ class Attached:
             self._put(link, program, "native")
         except Refused as error:
             if self._wanted == "native" or error.code in words.OTHER_THERE:
-                raise words.refusal(link, error) from error
+                raise words.refusal(link, error, self._pins.bpf_fs) from error
             return "generic", words.why_generic(error)
         if link.kind != "veth" or _can_send(link.ifindex, unless_told=self._wanted == "native"):
             return "native", ""
@@ -100,7 +129,7 @@ class Attached:
         except Refused as error:
             if mode == "native":
                 raise
-            raise words.refusal(link, error) from error
+            raise words.refusal(link, error, self._pins.bpf_fs) from error
         try:
             bpf.pin(fd, self._pins.link(link.ifindex))
         except HostError:
@@ -124,11 +153,12 @@ class Attached:
             return
         if self._wanted == "native":
             raise HostError(f"Native mode is not possible: {words.no_way_out(link)}; use --xdp-mode generic.")
-        self._wanted = "generic"
         for one in natives:
-            self.detach(one.ifindex)
-            self._put(one, program, "generic")
+            with self._taken_off(one, program):
+                self._put(one, program, "generic")
+            self._fronts[one.ifindex] = one
             log.warning("XDP program on %s: generic (%s)", one.name, words.no_way_out(link))
+        self._wanted = "generic"
 
     def _helps(self, link: Link, program: bpf.Program) -> bool:
         """Return whether a driver can send what it is given once the program is on its interface too."""
@@ -154,6 +184,7 @@ class Attached:
         self._fronts.pop(ifindex, None)
         if fd is not None:
             self._pins.link(ifindex).unlink(missing_ok=True)
+            bpf_attach.end_link(fd)  # where the file system is unmounted, the pin is there still
             bpf_attach.detach_xdp(fd)
 
     def close(self) -> None:

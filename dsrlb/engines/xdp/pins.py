@@ -18,17 +18,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from dsrlb.errors import ConfigError, HostError
-from dsrlb.host import bpf, bpf_maps
+from dsrlb.host import bpf, bpf_attach
 
 FOLDER = "dsrlb"
 NAMESPACE = Path("/proc/thread-self/ns/net")
 _PARTS = ("maps", "steps", "links")
 _TRIES = 10  # a folder that is removed between opening and locking is made again
+_WAITS, _WAIT_S = 10, 0.02  # for a lock that somebody has only to look whether there is one
 
 
 class Pins:
@@ -40,7 +42,7 @@ class Pins:
         Raises HostError without a BPF file system there, or privilege; ConfigError when another process
         runs this instance.
         """
-        self.instance = instance
+        self.bpf_fs, self.instance = bpf_fs, instance
         self.folder = bpf_fs / FOLDER / instance
         self.maps, self.steps, self.links = (self.folder / part for part in _PARTS)
         bpf.need_bpf_fs(bpf_fs)
@@ -52,14 +54,19 @@ class Pins:
             raise
 
     def _settle(self) -> None:
-        """Make the folders; refuse an instance whose interfaces are in another network namespace."""
+        """Make the folders; refuse an instance that is at work in another network namespace.
+
+        One whose interfaces are gone, mostly with their namespace, is at work nowhere.
+        """
         here = _namespace()
-        others = [one.name for one in self.folder.glob("netns_*") if one.name != here]
-        if others:
+        others = [one for one in self.folder.glob("netns_*") if one.name != here]
+        if others and any(ifindex_of(one) for one in self.links.glob("*")):
             raise ConfigError(
-                f"Instance {self.instance} of the XDP engine is at work in another network namespace; give "
-                "this one a name of its own: --instance NAME."
+                f"Instance {self.instance} of the XDP engine is at work in another network namespace; run "
+                "dsrlb there (ip netns exec NETNS …), or give this one a name of its own: --instance NAME."
             )
+        for one in others:
+            one.rmdir()
         for part in (self.folder / here, self.maps, self.steps, self.links):
             part.mkdir(exist_ok=True)
 
@@ -87,12 +94,17 @@ class Pins:
             one.unlink()
 
     def remove(self) -> None:
-        """Let go of everything: links first, so that the program is off before its maps go."""
+        """Let go of everything: links first, so that the program is off before its maps go.
+
+        Harmless when the file system is not there any more.
+        """
         for part in (self.links, self.steps, self.maps, *self.folder.glob("netns_*")):
-            for one in part.iterdir():
-                one.unlink()
-            part.rmdir()
-        self.folder.rmdir()
+            with suppress(FileNotFoundError):
+                for one in part.iterdir():
+                    one.unlink()
+                part.rmdir()
+        with suppress(FileNotFoundError):
+            self.folder.rmdir()
         with suppress(OSError):  # another instance is in there
             self.folder.parent.rmdir()
 
@@ -109,36 +121,39 @@ def instances(bpf_fs: Path) -> Iterator[str]:
         yield from sorted(one.name for one in (bpf_fs / FOLDER).iterdir())
 
 
-def left_here(bpf_fs: Path) -> Iterator[tuple[str, frozenset[bytes]]]:
-    """Yield the instances of this network namespace that no process runs, and the VIPs they serve."""
-    for instance in instances(bpf_fs):
-        folder = bpf_fs / FOLDER / instance
-        if (folder / _namespace()).is_dir() and not _is_run(folder):
-            yield instance, _vips(folder / "maps" / "vips")
+def here(bpf_fs: Path) -> Iterator[str]:
+    """Yield the instances of this network namespace, run by a process or not."""
+    namespace = _namespace()
+    yield from (one for one in instances(bpf_fs) if (bpf_fs / FOLDER / one / namespace).is_dir())
 
 
-def _is_run(folder: Path) -> bool:
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def holder(bpf_fs: Path, ifindex: int) -> str | None:
+    """Return the instance whose program is on an interface of this network namespace, if one's is."""
+    found = (one for one in here(bpf_fs) if ifindex_of(bpf_fs / FOLDER / one / "links" / str(ifindex)))
+    return next(found, None)
+
+
+def ifindex_of(link: Path) -> int:
+    """Return the interface (ifindex) of a pinned link; 0: it is gone, or no link is pinned there."""
+    fd = bpf.pinned(link)
+    if fd is None:
+        return 0
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return bpf_attach.xdp_link(fd).ifindex
+    finally:
+        os.close(fd)
+
+
+def is_run(bpf_fs: Path, instance: str) -> bool:
+    """Return whether a process runs an instance."""
+    lock = os.open(bpf_fs / FOLDER / instance, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
         os.close(lock)
     return False
-
-
-def _vips(where: Path) -> frozenset[bytes]:
-    """Return the addresses (16 bytes each) in the map of VIPs that is pinned there."""
-    fd = bpf.pinned(where)
-    if fd is None:
-        return frozenset()
-    try:
-        vips = bpf_maps.map_of(fd)
-        buckets = [bpf_maps.lookup(vips, key) or b"" for key in bpf_maps.keys(vips)]
-    finally:
-        os.close(fd)
-    return frozenset(one[at : at + 16] for one in buckets for at in range(0, len(one), 16)) - {bytes(16)}
 
 
 def _namespace() -> str:
@@ -150,19 +165,27 @@ def _locked(folder: Path, instance: str) -> int:
     """Return a descriptor of the folder that holds the lock on it."""
     for _ in range(_TRIES):
         lock = _opened(folder)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _got(lock):
             os.close(lock)
             raise ConfigError(
                 f"Instance {instance} of the XDP engine is run by another process; stop it first, or give "
                 "this one a name of its own: --instance NAME."
-            ) from None
+            )
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), folder.stat()):
                 return lock
         os.close(lock)
     raise HostError(f"{folder} is removed again and again; who does that?")
+
+
+def _got(lock: int) -> bool:
+    """Take the lock; whoever only looks (``is_run``) has it for a moment."""
+    for _ in range(_WAITS):
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_WAIT_S)
+    return False
 
 
 def _opened(folder: Path) -> int:

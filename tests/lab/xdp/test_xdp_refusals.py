@@ -5,30 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import struct
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from lab_reload import DEADLINE_S, Start, Write, reload, service
+from lab_reload import Start, Write, reload, service
 from lab_running import RS1, RS2, RS3, Serve, to
-from lab_xdp import detach, instances, there, without_peer_program, xdp
+from lab_wire import inside
+from lab_xdp import detach, instances, refused, there, without_peer_program, xdp
 
 from dsrlb.bpf.objects import object_path
-from dsrlb.host import bpf, bpf_maps
+from dsrlb.host import bpf, bpf_attach, bpf_maps
 from dsrlb.lab.topology import VIP, Lab, run
 
 SERVERS = (RS1, RS2, RS3)
-
-
-def refused(serve: Serve, code: int, *words: str, flags: list[str]) -> str:
-    """Start what must not start; return what it said, one line."""
-    it = serve(flags=flags, ready=False)
-    assert it.process.wait(DEADLINE_S) == code, it.stderr
-    said = it.stderr
-    assert all(word in said for word in words), said
-    assert len(said.splitlines()) == 1, said
-    return said
 
 
 @contextlib.contextmanager
@@ -44,11 +36,22 @@ def another_program(lab: Lab, how: str = "xdpgeneric") -> Iterator[None]:
 
 @pytest.mark.parametrize("how", ["xdpgeneric", "xdpdrv"])
 def test_another_program_on_the_interface_is_named_and_left_alone(how: str, lab: Lab, serve: Serve) -> None:
+    off = {"xdpgeneric": "ip link set dev e0 xdpgeneric off", "xdpdrv": "ip link set dev e0 xdp off"}[how]
     with another_program(lab, how):
-        said = refused(serve, 3, "e0", "dsrlb_pass", "--engine packet", flags=to(RS1, more=xdp(lab)))
+        said = refused(serve, 3, "e0", "dsrlb_pass", off, "--engine packet", flags=to(RS1, more=xdp(lab)))
         shown = run(["ip", "-n", lab.namespace("lb"), "link", "show", "e0"])
         number = shown.partition("prog/xdp id ")[2].split()[0]
         assert f"(id {number})" in said
+
+
+def test_another_program_that_a_link_holds_is_named_with_its_link(lab: Lab, serve: Serve) -> None:
+    with bpf.load(object_path("pass")) as opened, inside(lab.namespace("lb")):
+        fd = bpf_attach.attach_xdp(socket.if_nametoindex("e0"), opened.program("dsrlb_pass").fd, "generic")
+        try:
+            way = f"bpftool link detach id {bpf_attach.xdp_link(fd).id}"
+            refused(serve, 3, "e0", "dsrlb_pass", way, flags=to(RS1, more=xdp(lab)))
+        finally:
+            os.close(fd)
 
 
 def test_auto_takes_the_packet_engine_where_xdp_cannot_be_and_says_why(
@@ -70,8 +73,8 @@ def test_an_instance_that_a_process_runs_is_nobody_else_s(lab: Lab, serve: Serve
     other = to(RS1, vip="198.18.1.101", more=xdp(lab))
     refused(serve, 3, "Instance default", "another process", "--instance", flags=other)
     assert detach(lab).returncode == 3
-    said = refused(serve, 3, "e0", "another instance", flags=[*other, "--instance", "other"])
-    assert "detach" in said
+    way = "dsrlb detach --instance default"
+    refused(serve, 3, "e0", "another instance", way, flags=[*other, "--instance", "other"])
     assert instances(lab) == ["default"]
 
 
