@@ -128,7 +128,8 @@ def test_left_at_work_it_serves_new_clients_and_answers_for_the_vip(
     second = serve(flags=line)
     assert client.requests(30)["errors"] == []
     assert second.stop() == 0
-    assert sum(flows_of(second)) == 90
+    # More than these, if connections of before are still being closed.
+    assert all(now >= then + 20 for then, now in zip(flows_of(first), flows_of(second), strict=True))
     assert detach(lab).stdout.startswith("instance default: program taken off 1 interface\n")
     assert is_bare(lab) and not ours(lab)
     assert not connects(lab)
