@@ -86,9 +86,9 @@ def backend_row(seen: Seen, chosen: Chosen) -> Row:
         "weight_configured": backend.weight,
         "expected_percent": _percent(_share(compiled, names[1]), sum(compiled.shares) if compiled else 0),
         "share_percent": _share_of_flows(seen, names, service, compiled),
-        "flows": count.flows if _counts_flows(service, compiled) else None,
-        "active": count.active if _records_all(compiled) else None,
-        "inactive": count.inactive if _records_all(compiled) else None,
+        "flows": count.flows if counts_flows(service, compiled) else None,
+        "active": count.active if records_all(compiled) else None,
+        "inactive": count.inactive if records_all(compiled) else None,
         "packets": count.packets,
         "bytes": count.octets,
         "remaining": None if standing.is_wanted(backend) else _remaining(count, compiled),
@@ -159,7 +159,7 @@ def _share_of_flows(
     seen: Seen, names: Names, service: Service, compiled: CompiledService | None
 ) -> float | None:
     """Return how much of the service's flows a backend has had; where flows are not counted, of packets."""
-    word = "flows" if _counts_flows(service, compiled) else "packets"
+    word = "flows" if counts_flows(service, compiled) else "packets"
     total = sum(getattr(seen.count(one), word) for one, _ in named(service))
     return _percent(getattr(seen.count(names), word), total) if total else None
 
@@ -168,13 +168,14 @@ def _percent(part: int, whole: int) -> float:
     return round(100 * part / whole, 1) if whole else 0.0
 
 
-def _records_all(compiled: CompiledService | None) -> bool:
+def records_all(compiled: CompiledService | None) -> bool:
+    """Return whether every flow of a service is on record."""
     return compiled is not None and compiled.records_all
 
 
-def _counts_flows(service: Service, compiled: CompiledService | None) -> bool:
+def counts_flows(service: Service, compiled: CompiledService | None) -> bool:
     """Return whether it is known which packet begins a flow."""
-    return _records_all(compiled) or service.protocol == "tcp"
+    return records_all(compiled) or service.protocol == "tcp"
 
 
 def _remaining(count: BackendCount, compiled: CompiledService | None) -> Row:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dsrlb import __version__
+from dsrlb.cli import logs
 from dsrlb.errors import DsrlbError, UsageError
 from dsrlb.host import output
 
@@ -40,6 +41,7 @@ COMMANDS = OnDemand(
     enable="dsrlb.cli.steer",
     weight="dsrlb.cli.steer",
     reload="dsrlb.cli.steer",
+    top="dsrlb.cli.top",
     replay="dsrlb.cli.replay",
     backend="dsrlb.cli.backend",
     lab="dsrlb.cli.lab",
@@ -81,7 +83,7 @@ def _tell(error: Exception) -> int:
     else:
         said, code = f"{type(error).__name__}: {error} (dsrlb --debug shows where)", DsrlbError.exit_code
     for line in said.splitlines():
-        click.echo(f"dsrlb: {line}", err=True)
+        logs.tell(line)
     return code
 
 

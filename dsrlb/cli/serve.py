@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import click
 from dsrlb import control
 from dsrlb.admin.beside import OFF, Admin
 from dsrlb.admin.listening import socket_path
+from dsrlb.cli.logs import log_format
 from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
-from dsrlb.config import Config, parse_instance, parse_interface
+from dsrlb.config import Config, Listen, parse_instance, parse_interface, parse_metrics
+from dsrlb.control.serve import Beside
 from dsrlb.engines.choice import (
     BPF_FS,
     ENGINES,
@@ -95,30 +97,51 @@ ENGINE_OPTIONS = (
     help="Where dsrlb show and the commands that steer find this one; off: nowhere.  "
     f"[default: {socket_path('INSTANCE')}]",
 )
+@click.option(
+    "--metrics",
+    "metrics_at",
+    metavar="[ADDR:]PORT",
+    type=Parsed("metrics", parse_metrics),
+    help="Tell metrics, for Prometheus, over HTTP (docs/metrics.md); a port alone: to this host only.  "
+    "[default: nowhere]",
+)
+@log_format
 def serve(
-    config: Config, interfaces: tuple[str, ...], force: bool, admin_at: str | None, **engine: Any
+    config: Config,
+    interfaces: tuple[str, ...],
+    force: bool,
+    admin_at: str | None,
+    metrics_at: Listen | None,
+    **engine: Any,
 ) -> None:
     """Forward the frames of the VIPs to the backends until stopped.
 
     Logs a line with the word "ready" once the first packet can be forwarded.  SIGUSR1 prints the
     counters; SIGTERM or SIGINT prints them and stops.
     """
-    logging.basicConfig(format="dsrlb: %(message)s", level=logging.INFO)
     if interfaces:
         if config.origin is not None:
             raise click.UsageError(BESIDE_FILE.format("--interface"))
         config = replace(config, interfaces=tuple(dict.fromkeys(interfaces)))
     said = {name: value for name, value in engine.items() if value is not None}
     choice = replace(config.engine, **said)
-    control.serve(config, choice, force=force, beside=_admin(admin_at, choice))
+    beside = [*_admin(admin_at, choice), *_metrics(metrics_at or config.metrics)]
+    control.serve(config, choice, force=force, beside=beside)
 
 
-def _admin(at: str | None, choice: EngineChoice) -> Admin | None:
-    """Return the admin socket, if there is to be one."""
-    if at == OFF:
-        return None
-    path = socket_path(choice.instance) if at is None else Path(at)
-    return Admin(path, is_asked_for=at is not None)
+def _admin(at: str | None, choice: EngineChoice) -> Iterator[Beside]:
+    """Yield the admin socket, if there is to be one."""
+    if at != OFF:
+        path = socket_path(choice.instance) if at is None else Path(at)
+        yield Admin(path, is_asked_for=at is not None)
+
+
+def _metrics(at: Listen | None) -> Iterator[Beside]:
+    """Yield the metrics, if they are asked for: only then is loaded what they need."""
+    if at is not None:
+        from dsrlb.metrics.beside import Metrics
+
+        yield Metrics(at)
 
 
 for option in ENGINE_OPTIONS:

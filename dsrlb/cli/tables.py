@@ -30,14 +30,19 @@ def right(*headings: str) -> list[Column]:
 
 def show(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> None:
     """Print a table; a terminal that is too narrow folds its cells."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading, side in columns:
-        table.add_column(heading, justify=side, overflow="fold")  # type: ignore[arg-type]  # one of its words
-    for row in rows:
-        table.add_row(*map(_cell, row))
     width = None if sys.stdout.isatty() else WIDE
-    for line in _lines(Console(width=width, highlight=False), table):
+    for line in _lines(Console(width=width, highlight=False), table(columns, rows)):
         sys.stdout.write(f"{line}\n")
+
+
+def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> Table:
+    """Return a table."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading, side in columns:
+        made.add_column(heading, justify=side, overflow="fold")  # type: ignore[arg-type]  # one of its words
+    for row in rows:
+        made.add_row(*map(_cell, row))
+    return made
 
 
 def _lines(console: Console, table: Table) -> list[str]:
@@ -85,8 +90,8 @@ def _backend(row: Row) -> list[Cell]:
         *_of(row, "service", "backend", "name"),
         standing(row),
         row["weight"],
-        _percent(row["expected_percent"]),
-        _percent(row["share_percent"]),
+        percent(row["expected_percent"]),
+        percent(row["share_percent"]),
         *_of(row, "flows", "active", "packets", "bytes"),
         backend_note(row),
     ]
@@ -140,5 +145,6 @@ def _of(row: Row, *words: str) -> list[Cell]:
     return [row[word] for word in words]
 
 
-def _percent(value: float | None) -> str | None:
+def percent(value: float | None) -> str | None:
+    """Return a share as it is printed."""
     return None if value is None else f"{value:.1f}%"

@@ -14,6 +14,7 @@ from dsrlb.config.problems import MAX_BACKENDS, problems
 from dsrlb.config.words import (
     DEFAULT_SCHEDULER,
     MAX_WEIGHT,
+    Listen,
     PersistWord,
     Vip,
     parse_address,
@@ -21,10 +22,12 @@ from dsrlb.config.words import (
     parse_instance,
     parse_interface,
     parse_mac,
+    parse_metrics,
     parse_name,
     parse_persist,
     parse_port,
     parse_vip,
+    spelt,
 )
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "CheckWords",
     "Config",
     "Draft",
+    "Listen",
     "Origin",
     "PersistWord",
     "Problem",
@@ -48,6 +52,7 @@ __all__ = [
     "parse_instance",
     "parse_interface",
     "parse_mac",
+    "parse_metrics",
     "parse_name",
     "parse_persist",
     "parse_port",
@@ -55,5 +60,6 @@ __all__ = [
     "problems",
     "read_config",
     "service_of",
+    "spelt",
     "told",
 ]

@@ -55,7 +55,7 @@ def config_in(content: bytes, name: str) -> Config:
         raise ConfigError(*told(found, origin))
     chosen = {name: top[name] for name in ENGINE_KEYS if name in top}
     services = tuple(service_of(draft) for draft in drafts)
-    return Config(services, top.get("interfaces") or (), origin, EngineChoice(**chosen))
+    return Config(services, top.get("interfaces") or (), origin, EngineChoice(**chosen), top.get("metrics"))
 
 
 def _draft(service: Read | None) -> Draft:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 
+from dsrlb.config.words import Listen
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.model import Address, Service
 
@@ -35,6 +36,7 @@ class Config:
     interfaces: tuple[str, ...] = ()  # empty: the one of the default route
     origin: Origin | None = field(default=None, compare=False)  # None: the command line
     engine: EngineChoice = field(default_factory=EngineChoice)  # as the file says
+    metrics: Listen | None = None  # as the file says; None: nowhere
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dsrlb.config.words import (
     parse_instance,
     parse_interface,
     parse_mac,
+    parse_metrics,
     parse_name,
     parse_persist,
     parse_vip,
@@ -49,6 +50,12 @@ def _persist(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise WrongType
     return parse_persist(str(value))
+
+
+def _metrics(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise WrongType
+    return parse_metrics(str(value))
 
 
 FLAG = Kind("true or false", "true", _flag)
@@ -215,6 +222,12 @@ TOP = Table(
             one_of(ON_EXIT),
             "`xdp`: whether a process that stops takes the program away, or leaves it at work.",
             "detach; keep under systemd",
+        ),
+        Key(
+            "metrics",
+            Kind('a port, or "address:port"', "9311", _metrics),
+            "Where [metrics](metrics.md) are told over HTTP; a port alone: to this host only.",
+            "nowhere",
         ),
         Key("service", SERVICE, "The services.", is_needed=True),
     ),

@@ -6,7 +6,8 @@ Every function raises UsageError for a malformed text: one sentence that repeats
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, ip_address
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal
 
 from dsrlb.errors import UsageError
@@ -18,6 +19,7 @@ MAX_WEIGHT = 65_535
 MAX_TIMEOUT_S = 31 * 86_400  # as ipvsadm's
 MAX_SLOW_START_S = 3600
 Vip = tuple[Address, int, Literal["tcp", "udp"]]
+Listen = tuple[Address, int]  # where a socket listens
 PersistWord = tuple[int, int | None]  # seconds, prefix length; None: the whole address
 
 
@@ -169,6 +171,28 @@ def parse_instance(value: str) -> str:
             "a letter or digit first"
         )
     return value
+
+
+def parse_metrics(text: str) -> Listen:
+    """Return address and port of ``[ADDR:]PORT``, or ``[v6]:PORT``; without an address, the loopback."""
+    match = re.fullmatch(r"(?:(?:\[(?P<v6>[^]]*)\]|(?P<v4>[^:\[\]]*)):)?(?P<port>[^:]*)", text)
+    v6, v4, port_text = match.group("v6", "v4", "port") if match is not None else (None, None, "")
+    port = _whole_number(port_text, 65_535)
+    if not port:
+        raise UsageError(
+            f"metrics {text!r} is not [ADDR:]PORT; write 9311 (this host alone) or 198.18.1.1:9311"
+        )
+    with suppress(ValueError):
+        if v6 is not None:
+            return IPv6Address(v6), port
+        return IPv4Address("127.0.0.1" if v4 is None else v4), port
+    raise UsageError(f"metrics {text!r}: {v4 if v6 is None else v6!r} is not an address")
+
+
+def spelt(at: Listen) -> str:
+    """Return a place to listen at as a person writes it."""
+    address, port = at
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
 def parse_mac(value: str, where: str) -> bytes:

@@ -28,7 +28,7 @@ from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.report import lines
 from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.host import guard
-from dsrlb.host.notify import READY, RELOADING, notify
+from dsrlb.host.notify import READY, RELOADING, WATCHDOG, notify, watchdog_every_s
 from dsrlb.host.output import print_lines
 from dsrlb.host.resolver import NextHop
 from dsrlb.host.watch import Event, Watch
@@ -136,6 +136,8 @@ class Loop:
             Tick(TEND_EVERY_S, self.engine.tend),
             Tick(ANNOUNCE_AGAIN_AFTER_S, self.front.announce, once=True),
         ]
+        if (every_s := watchdog_every_s()) is not None:
+            self.ticks.append(Tick(every_s, lambda: notify(WATCHDOG)))
         while True:
             with suppress(queue.Empty):
                 due = min(tick.due for tick in self.ticks)
@@ -302,7 +304,7 @@ class Loop:
 class Tick:
     """Something to do every so often, or once."""
 
-    def __init__(self, every_s: float, do: Callable[[], None], *, once: bool = False) -> None:
+    def __init__(self, every_s: float, do: Callable[[], object], *, once: bool = False) -> None:
         self.every_s = every_s if not once else float("inf")
         self.do, self.due = do, time.monotonic() + every_s
 

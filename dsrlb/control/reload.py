@@ -78,7 +78,7 @@ def prepare(running: Running) -> Prepared:
     if running.config.origin is None:
         raise ConfigError("there is no file to read again: dsrlb was started by options (see --config)")
     config = read_config(running.config.origin.file)
-    _refuse_another_engine(config, running.config)
+    _refuse_what_lasts(config, running.config)
     ground, found = look(config, force=running.force)
     excused = [finding for finding in found if _is_excused(finding, config, running, ground)]
     if len(excused) < len(found):
@@ -97,12 +97,12 @@ def prepare(running: Running) -> Prepared:
     return Prepared(config, ground, lost, claim)
 
 
-def _refuse_another_engine(config: Config, running: Config) -> None:
+def _refuse_what_lasts(config: Config, running: Config) -> None:
     """Raise ConfigError for settings that hold for as long as the process runs."""
+    changed = [key for key in ENGINE_KEYS if getattr(config.engine, key) != getattr(running.engine, key)]
+    changed += ["metrics"] if config.metrics != running.metrics else []
     problems = (
-        Problem((key,), f"{key} cannot change while dsrlb runs; restart it for that")
-        for key in ENGINE_KEYS
-        if getattr(config.engine, key) != getattr(running.engine, key)
+        Problem((key,), f"{key} cannot change while dsrlb runs; restart it for that") for key in changed
     )
     if sentences := told(problems, config.origin):
         raise ConfigError(*sentences)

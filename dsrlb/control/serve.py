@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -34,7 +35,9 @@ class Beside(Protocol):
         """End, and give all back; harmless when repeated."""
 
 
-def serve(config: Config, choice: EngineChoice, *, force: bool = False, beside: Beside | None = None) -> None:
+def serve(
+    config: Config, choice: EngineChoice, *, force: bool = False, beside: Sequence[Beside] = ()
+) -> None:
     """Balance until SIGTERM or SIGINT, then take back everything that was set on the host.
 
     Raises ConfigError or HostError, with nothing left behind, when it cannot begin.
@@ -55,16 +58,16 @@ def serve(config: Config, choice: EngineChoice, *, force: bool = False, beside: 
         ground = survey(config, force=force)
         claim = guard.claim(ground.guarded)
         undo.callback(claim.release)
-        if beside is not None:
-            undo.callback(beside.close)
-            beside.open()
+        for helper in beside:
+            undo.callback(helper.close)
+            helper.open()
         loop = Loop(config, ground, claim, events, force, choice)
         undo.callback(lambda: stays.update(loop.give_back()))  # before any rule is set
         undo.callback(loop.close)
         loop.begin(undo)
-        if beside is not None:
-            undo.callback(beside.close)  # first of all: who asks now would wait for the end
-            beside.start(loop)
+        for helper in beside:
+            undo.callback(helper.close)  # first of all: who asks now would wait for the end
+            helper.start(loop)
         signal.signal(signal.SIGHUP, lambda *_: events.put(("reload",)))
         signal.signal(signal.SIGUSR1, lambda *_: events.put(("counters",)))
         loop.run()

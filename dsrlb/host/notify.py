@@ -9,6 +9,7 @@ import socket
 READY = "READY=1"
 RELOADING = "RELOADING=1"  # with MONOTONIC_USEC, so that systemd can tell one reload from another
 STOPPING = "STOPPING=1"
+WATCHDOG = "WATCHDOG=1"
 
 
 def notify(state: str) -> bool:
@@ -25,3 +26,15 @@ def notify(state: str) -> bool:
         out.sendto(state.encode(), address)
         return True
     return False
+
+
+def watchdog_every_s() -> float | None:
+    """Return how often the service manager is to hear that we are alive; None when it does not ask.
+
+    *Source*: sd_watchdog_enabled(3): WATCHDOG_USEC is the time after which it gives us up, half of it is
+    advised; WATCHDOG_PID, if there, says whom it means.
+    """
+    microseconds, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not microseconds.isdecimal() or int(microseconds) == 0 or pid not in ("", str(os.getpid())):
+        return None
+    return int(microseconds) / 2_000_000

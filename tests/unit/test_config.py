@@ -12,9 +12,11 @@ from dsrlb.config import (
     parse_address,
     parse_backend,
     parse_mac,
+    parse_metrics,
     parse_persist,
     parse_port,
     parse_vip,
+    spelt,
 )
 from dsrlb.errors import DsrlbError, UsageError
 from dsrlb.model import ANY_PORT, Backend
@@ -202,3 +204,26 @@ def test_a_wrong_persist_is_refused_with_what_to_write(text: str) -> None:
 def test_a_wrong_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="letters, digits, dots"):
         parse_backend(f"198.18.0.21,name={name}")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("9311", "127.0.0.1:9311"),
+        ("198.18.1.1:9311", "198.18.1.1:9311"),
+        ("0.0.0.0:1", "0.0.0.0:1"),
+        ("[2001:DB8::1]:65535", "[2001:db8::1]:65535"),
+        ("[::]:9311", "[::]:9311"),
+    ],
+)
+def test_metrics_are_told_at_a_port_and_without_an_address_to_this_host(text: str, place: str) -> None:
+    assert spelt(parse_metrics(text)) == place
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "0", "65536", "x", "-1", "::1:9311", "[::1]", "host:9311", "1.2.3:80", ":9311", "[]:1"]
+)
+def test_metrics_at_no_place_are_told_what_to_write(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^metrics .*") as refused:
+        parse_metrics(text)
+    assert repr(text) in str(refused.value) and "\n" not in str(refused.value)

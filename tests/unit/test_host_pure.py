@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address, ip_interface
@@ -193,6 +194,26 @@ def test_the_service_manager_is_told_on_a_path_or_an_abstract_name(monkeypatch, 
         monkeypatch.setenv("NOTIFY_SOCKET", "@" + path if abstract else path)
         assert notify.notify(notify.READY)
         assert manager.recv(100) == b"READY=1"
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "pid", "every_s"),
+    [
+        ("30000000", None, 15),
+        ("3000000", str(os.getpid()), 1.5),
+        ("30000000", "1", None),
+        ("0", None, None),
+        ("soon", None, None),
+        (None, None, None),
+    ],
+)
+def test_the_watchdog_is_told_twice_in_its_time(monkeypatch, microseconds, pid, every_s):
+    for name, value in (("WATCHDOG_USEC", microseconds), ("WATCHDOG_PID", pid)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    assert notify.watchdog_every_s() == every_s
 
 
 def test_nobody_is_told_when_nobody_asked(monkeypatch):

@@ -12,9 +12,9 @@ import balancer
 import pytest
 from packets import BACKENDS, VIP, VIP6, tcp
 
-from dsrlb.config import Config, read_config
+from dsrlb.config import Config, config_in, read_config
 from dsrlb.control import reload
-from dsrlb.control.reload import Prepared, Running, changes, prepare
+from dsrlb.control.reload import Prepared, Running, _refuse_what_lasts, changes, prepare
 from dsrlb.errors import ConfigError, DsrlbError, HostError
 from dsrlb.host import guard
 from dsrlb.host.links import Link
@@ -236,3 +236,16 @@ def test_what_a_table_has_no_more_is_forgotten_once_its_flows_are_over() -> None
     assert len(state.backends) == 1
     assert forget_others(state, balancer.table(vips=[f"{VIP}:9"]))
     assert not (state.backends or state.turns or state.races or state.routes)
+
+
+WITH_METRICS = "metrics = {}\n" + TEXT
+
+
+def test_metrics_do_not_move_while_dsrlb_runs() -> None:
+    running, other = (
+        config_in(WITH_METRICS.format(at).encode(), "dsrlb.toml") for at in (9311, '"[::1]:9311"')
+    )
+    assert running.metrics == (ip_address("127.0.0.1"), 9311)
+    _refuse_what_lasts(running, running)
+    with pytest.raises(ConfigError, match=r"^dsrlb.toml:1: metrics cannot change while dsrlb runs; restart"):
+        _refuse_what_lasts(other, running)

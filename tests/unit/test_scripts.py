@@ -82,7 +82,7 @@ def test_the_systemd_unit_grants_what_the_engines_need_and_no_more() -> None:
     unit = (ROOT / "scripts/dsrlb.service").read_text()
     granted = re.findall(r"^(?:CapabilityBoundingSet|AmbientCapabilities)=(.*)$", unit, re.MULTILINE)
     assert [line.split() for line in granted] == [[*CAPABILITIES, *sorted(BPF_CAPABILITIES)]] * 2
-    for line in ("Type=notify", "NoNewPrivileges=yes", "ProtectSystem=strict"):
+    for line in ("Type=notify", "WatchdogSec=30", "NoNewPrivileges=yes", "ProtectSystem=strict"):
         assert f"\n{line}\n" in unit
 
 

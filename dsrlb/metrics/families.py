@@ -1,0 +1,150 @@
+"""The metrics: what a moment comes to, by name and label.
+
+*Source* of the names: Prometheus, "Metric and label naming": base units, ``_total`` for what only grows,
+``_info`` for words about a thing, ratios from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from dsrlb import __version__
+from dsrlb.admin.shown import counts_flows, records_all
+from dsrlb.flows import BackendCount
+from dsrlb.metrics.moment import Moment
+from dsrlb.model import Backend, Reason, Service, person_backend
+from dsrlb.standing import Names, Standing
+from dsrlb.table import CompiledService
+
+_NOTHING = BackendCount()
+_OF_A_BACKEND = ("service", "backend")
+
+
+def families(moment: Moment) -> Iterator[Metric]:
+    """Yield every metric of a moment, whether it has samples or not."""
+    yield from _of_the_whole(moment)
+    yield from _of_the_flow_table(moment)
+    yield from _of_services(moment)
+    yield from Backends(moment).families()
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=labels)
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, labels=labels)
+
+
+def _of_the_whole(moment: Moment) -> Iterator[Metric]:
+    build = _gauge("dsrlb_build_info", "Version of dsrlb; always 1.", "version")
+    build.add_metric((__version__,), 1)
+    engine = _gauge("dsrlb_engine_info", "Which engine forwards, under which name; always 1.",
+                    "engine", "name")  # fmt: skip
+    engine.add_metric((moment.engine, moment.instance), 1)
+    frames = _counter("dsrlb_frames", "Frames, by what became of them and why.", "reason")
+    for reason in Reason:
+        frames.add_metric((reason.word,), moment.counters.reasons[reason])
+    links = _gauge("dsrlb_interface_up", "Whether an interface of clients has a link.", "interface")
+    for link in moment.links:
+        links.add_metric((link.name,), link.up)
+    yield from (build, engine, frames, links)
+
+
+def _of_the_flow_table(moment: Moment) -> Iterator[Metric]:
+    counted = moment.counters
+    on_record = sum(one.active + one.inactive for one in counted.backends.values())
+    yield GaugeMetricFamily("dsrlb_flow_records", "Flows on record.", on_record)
+    yield GaugeMetricFamily("dsrlb_flow_records_limit", "How many flows can be on record.", moment.max_flows)
+    yield CounterMetricFamily(
+        "dsrlb_flow_records_refused", "Packets that found no room for a flow's record.", counted.flows_refused
+    )
+    yield CounterMetricFamily(
+        "dsrlb_persistence_records_refused",
+        "Clients that found no room for their record.",
+        counted.templates_refused,
+    )
+
+
+def _of_services(moment: Moment) -> Iterator[Metric]:
+    info = _gauge("dsrlb_service_info", "What is configured of a service; always 1.",
+                  "service", "name", "mode", "scheduler")  # fmt: skip
+    takes = _gauge("dsrlb_service_takes_new_flows", "Whether some backend of it gets new flows.", "service")
+    for one in moment.config.services:
+        info.add_metric((one.name, one.label, one.mode, one.scheduler), 1)
+        takes.add_metric((one.name,), moment.takes_new(one))
+    yield from (info, takes)
+
+
+class Backends:
+    """The metrics of all backends, filled in one pass."""
+
+    def __init__(self, moment: Moment) -> None:
+        self._moment = moment
+        both = _OF_A_BACKEND
+        self.info = _gauge("dsrlb_backend_info", "What a backend is called; always 1.", *both, "name")
+        self.up = _gauge("dsrlb_backend_up", "Whether it passes its checks; 1 without any.", *both)
+        self.enabled = _gauge("dsrlb_backend_enabled", "Whether the operator has not disabled it.", *both)
+        self.resolved = _gauge(
+            "dsrlb_backend_resolved", "Whether the way to it and its MAC are known.", *both
+        )
+        self.weight = _gauge("dsrlb_backend_weight", "The weight that holds; 0 while it is drained.", *both)
+        self.configured = _gauge("dsrlb_backend_configured_weight", "The weight as configured.", *both)
+        self.expected = _gauge(
+            "dsrlb_backend_expected_ratio", "Its part of the service's new flows, as they are shared.", *both
+        )
+        self.packets = _counter("dsrlb_backend_packets", "Packets that clients sent it.", *both)
+        self.octets = _counter("dsrlb_backend_bytes", "Bytes of these packets.", *both)
+        self.begun = _counter("dsrlb_backend_flows", "Flows that began, where they are counted.", *both)
+        self.flows = _gauge(
+            "dsrlb_backend_flows", "Flows that it has now, where all are on record.", *both, "state"
+        )
+
+    def families(self) -> Iterator[Metric]:
+        """Fill them and yield them."""
+        for service in self._moment.config.services:
+            compiled = self._moment.compiled(service)
+            for names, backend, standing in self._moment.backends(service):
+                labels = (service.name, person_backend(names[1]))
+                self._add_standing(labels, names, backend, standing, compiled)
+                self._add_counts(labels, names, service, compiled)
+            self._add_expected(service.name, compiled)
+        yield from (self.info, self.up, self.enabled, self.resolved, self.weight, self.configured)
+        yield from (self.expected, self.packets, self.octets, self.begun, self.flows)
+
+    def _add_standing(
+        self,
+        labels: tuple[str, str],
+        names: Names,
+        backend: Backend,
+        standing: Standing,
+        compiled: CompiledService | None,
+    ) -> None:
+        target = compiled.by_key.get(names[1]) if compiled is not None else None
+        self.info.add_metric((*labels, backend.label), 1)
+        self.up.add_metric(labels, standing.up)
+        self.enabled.add_metric(labels, standing.enabled)
+        self.resolved.add_metric(labels, target is not None and target.hop is not None)
+        self.weight.add_metric(labels, standing.weight_of(backend))
+        self.configured.add_metric(labels, backend.weight)
+
+    def _add_counts(
+        self, labels: tuple[str, str], names: Names, service: Service, compiled: CompiledService | None
+    ) -> None:
+        count = self._moment.counters.backends.get(names, _NOTHING)
+        self.packets.add_metric(labels, count.packets)
+        self.octets.add_metric(labels, count.octets)
+        if counts_flows(service, compiled):
+            self.begun.add_metric(labels, count.flows)
+        if records_all(compiled):
+            self.flows.add_metric((*labels, "active"), count.active)
+            self.flows.add_metric((*labels, "inactive"), count.inactive)
+
+    def _add_expected(self, service: str, compiled: CompiledService | None) -> None:
+        if compiled is None:
+            return
+        whole = sum(compiled.shares) or 1
+        for target, share in zip(compiled.targets, compiled.shares, strict=True):
+            self.expected.add_metric((service, person_backend(target.key)), share / whole)

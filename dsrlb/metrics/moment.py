@@ -1,0 +1,57 @@
+"""What is told of one moment, taken on the control loop's thread in little time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from dsrlb.config import Config
+from dsrlb.control import Loop
+from dsrlb.engines.base import Counters
+from dsrlb.host.links import Link
+from dsrlb.model import Backend, Service
+from dsrlb.standing import AS_CONFIGURED, Names, Standing, key_of, named
+from dsrlb.table import CompiledService, ForwardingTable
+
+
+@dataclass(frozen=True)
+class Moment:
+    """All that the page is made of; nothing in it changes any more but counters, which only grow."""
+
+    config: Config
+    standings: Mapping[Names, Standing]
+    table: ForwardingTable
+    counters: Counters
+    links: tuple[Link, ...]
+    engine: str
+    instance: str
+    max_flows: int
+
+    def compiled(self, service: Service) -> CompiledService | None:
+        """Return a service as it is in force; None where it is not."""
+        return self.table.services.get(key_of(service))
+
+    def takes_new(self, service: Service) -> bool:
+        """Return whether some backend of a service gets new flows."""
+        compiled = self.compiled(service)
+        return compiled is not None and any(compiled.shares)
+
+    def backends(self, service: Service) -> Iterator[tuple[Names, Backend, Standing]]:
+        """Yield the backends of a service, each with its standing."""
+        for names, backend in named(service):
+            yield names, backend, self.standings.get(names, AS_CONFIGURED)
+
+
+def moment_of(loop: Loop) -> Moment:
+    """Return what holds now."""
+    counted = loop.engine.counters()
+    return Moment(
+        config=loop.config,
+        standings=dict(loop.standings.of),
+        table=loop.engine.table,
+        counters=counted._replace(reasons=tuple(counted.reasons), backends=dict(counted.backends)),
+        links=tuple(loop.front.links.values()),
+        engine=loop.engine.name,
+        instance=loop.choice.instance,
+        max_flows=loop.engine.max_flows,
+    )

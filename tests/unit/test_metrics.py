@@ -1,0 +1,135 @@
+"""Do the metrics say what holds, by names that Prometheus takes?"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import balancer
+import pytest
+from moments import large, moment
+from packets import BACKENDS, VIP
+from prometheus_client.parser import text_string_to_metric_families
+
+from dsrlb.metrics import page
+from dsrlb.metrics.moment import Moment
+from dsrlb.model import Reason
+from dsrlb.table import compile_table
+
+ROOT = Path(__file__).parents[2]
+SERVICE = f"{VIP}:80/tcp"
+A, B, C = map(str, BACKENDS[:3])
+LABELS = ("service", "backend", "state", "name", "mode", "scheduler", "reason", "interface")
+
+
+def samples(of: Moment) -> dict[tuple[str, ...], float]:
+    """Return what Prometheus would read: by name and values of labels."""
+    text = page.metrics(of).body.decode()
+    return {
+        (one.name, *(one.labels[label] for label in LABELS if label in one.labels)): one.value
+        for family in text_string_to_metric_families(text)
+        for one in family.samples
+    }
+
+
+def test_what_backends_were_sent_and_how_they_stand_are_metrics() -> None:
+    said = samples(moment(clients=6))
+    for backend in (A, B, C):
+        assert said["dsrlb_backend_packets_total", SERVICE, backend] == 2
+        assert said["dsrlb_backend_flows_total", SERVICE, backend] == 2
+        assert said["dsrlb_backend_flows", SERVICE, backend, "inactive"] == 2
+        assert said["dsrlb_backend_flows", SERVICE, backend, "active"] == 0
+        assert said["dsrlb_backend_bytes_total", SERVICE, backend] > 0
+        assert said["dsrlb_backend_up", SERVICE, backend] == 1
+        assert said["dsrlb_backend_expected_ratio", SERVICE, backend] == pytest.approx(1 / 3)
+    assert said["dsrlb_frames_total", "forwarded"] == 6
+    assert said["dsrlb_flow_records",] == 6 and said["dsrlb_flow_records_limit",] == 1000
+    assert said["dsrlb_service_info", SERVICE, "web", "l2dsr", "wrr"] == 1
+    assert said["dsrlb_backend_info", SERVICE, A, "rs1"] == 1
+    assert said["dsrlb_interface_up", "e0"] == 1
+
+
+@pytest.mark.parametrize(
+    ("standing", "name", "value"),
+    [
+        ({"up": False}, "dsrlb_backend_up", 0),
+        ({"enabled": False}, "dsrlb_backend_enabled", 0),
+        ({"drained": True}, "dsrlb_backend_weight", 0),
+        ({"weight": 7}, "dsrlb_backend_weight", 7),
+        ({"weight": 7}, "dsrlb_backend_configured_weight", 1),
+        ({"weight": 2}, "dsrlb_backend_expected_ratio", 0.5),
+        ({"up": False}, "dsrlb_backend_expected_ratio", 0),
+    ],
+)
+def test_a_standing_changes_the_metrics_of_its_backend_alone(
+    standing: dict[str, Any], name: str, value: float
+) -> None:
+    said, plain = samples(moment(**standing)), samples(moment())
+    assert said[name, SERVICE, A] == value
+    if name != "dsrlb_backend_expected_ratio":
+        assert said[name, SERVICE, B] == plain[name, SERVICE, B]
+
+
+def test_what_is_not_counted_is_left_out() -> None:
+    said = samples(moment(scheduler="maglev", clients=3))
+    assert not [key for key in said if key[0] == "dsrlb_backend_flows"]
+    assert sum(value for key, value in said.items() if key[0] == "dsrlb_backend_flows_total") == 3
+
+
+def test_every_reason_is_there_before_it_happens() -> None:
+    said = samples(moment())
+    assert {key[1] for key in said if key[0] == "dsrlb_frames_total"} == {one.word for one in Reason}
+
+
+def test_names_and_help_are_as_prometheus_has_them() -> None:
+    text = page.metrics(moment(clients=1)).body.decode()
+    ours = re.findall(r"^# TYPE (dsrlb_\w+) (\w+)$", text, re.MULTILINE)
+    assert len(ours) == len(set(ours)) > 20
+    for name, kind in ours:
+        assert (kind == "counter") == name.endswith("_total")
+        assert re.search(rf"^# HELP {name} [A-Z].*[.1]$", text, re.MULTILINE)
+
+
+def families_in(text: str) -> set[str]:
+    return set(re.findall(r"\bdsrlb_[a-z_]+", text))
+
+
+def told() -> set[str]:
+    return {key[0] for key in samples(moment(clients=1)) if key[0].startswith("dsrlb_")}
+
+
+def test_every_metric_that_the_dashboard_names_exists() -> None:
+    dashboard = json.loads((ROOT / "docs/grafana-dashboard.json").read_text())
+    asked = [one["expr"] for panel in dashboard["panels"] for one in panel.get("targets", ())]
+    asked += [one["query"]["query"] for one in dashboard["templating"]["list"] if one["type"] == "query"]
+    named_there = families_in(" ".join(asked))
+    assert len(asked) > 10 and len(named_there) > 10
+    assert named_there <= told()
+
+
+def test_the_page_on_metrics_explains_every_one_and_no_other() -> None:
+    documented = families_in(" ".join(re.findall(r"`([^`]*)`", (ROOT / "docs/metrics.md").read_text())))
+    assert documented == told()
+
+
+def test_a_thousand_services_are_told_in_a_second() -> None:
+    many = large()
+    begun_s = time.thread_time()
+    body = page.metrics(many).body
+    assert time.thread_time() - begun_s < 1
+    assert body.count(b"dsrlb_backend_packets_total{") == 4000
+
+
+# ------------------------------------------------------------------------- pages
+
+
+def test_ready_is_who_has_a_backend_for_new_flows() -> None:
+    assert page.ready(moment()).status == 200
+    bare = moment()
+    none = compile_table(bare.config.services, {}, {balancer.IFINDEX: balancer.BALANCER})
+    refused = page.ready(replace(bare, table=none))
+    assert refused.status == 503 and refused.body == b"0 of 1 services have a backend for new flows\n"
