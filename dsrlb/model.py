@@ -185,6 +185,19 @@ class Service:
     # No server can take new flows: send on to those that are down, refuse the client, or drop.
     on_all_down: Literal["keep", "reject", "drop"] = "keep"
     slow_start_s: int = 0  # for so long the share of a server that joins or returns grows
+    # Whether a server is left whose clients' handshakes fail, unlike the others'; None: if there is a check.
+    passive: bool | None = None
+
+    @property
+    def watches(self) -> bool:
+        """Whether servers are left for what clients' handshakes say of them."""
+        is_checked = self.check is not None or any(one.check for one in self.backends)
+        return self.protocol == "tcp" and (is_checked if self.passive is None else self.passive)
+
+    @property
+    def samples(self) -> bool:
+        """Whether handshakes are looked at: how long they take, and how many fail."""
+        return self.watches or (self.protocol == "tcp" and self.scheduler == "response")
 
     @property
     def name(self) -> str:

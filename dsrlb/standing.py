@@ -6,7 +6,9 @@
     up           its share    goes there       goes there
     drained      none         goes there       goes there       as with weight 0
     down         none         goes there       is picked anew   by health; a dead process resets: clients know
+    ejected      none         goes there       is picked anew   by its clients' handshakes: they fail
     disabled     none         goes there       is picked anew   by the operator's word
+    gone         none         is picked anew   is picked anew   by the operator's word: a drain is over
 
 Where no backend of a service takes new flows since all fail their checks, and the service says to keep
 sending (``Service.on_all_down``), those that are down count as up.
@@ -35,6 +37,20 @@ class Standing:
     weight: int | None = None  # in place of the configured one
     since_s: float = 0  # monotonic: when it last began, or ceased, to take new flows
     share_percent: int = 100  # of its weight: less while it starts slowly
+    ejected: bool = False  # by what clients' handshakes say of it
+    why_ejected: str = ""
+    response_percent: int = 100  # of its weight, where it goes by response times
+    gone: bool = False  # the operator's word: as if it were not configured
+
+    @property
+    def is_well(self) -> bool:
+        """Whether neither health nor its clients' handshakes speak against it."""
+        return self.up and not self.ejected
+
+    @property
+    def percent(self) -> int:
+        """How much of its weight it has, at least 1 per cent."""
+        return max(1, self.share_percent * self.response_percent // 100)
 
     def weight_of(self, backend: Backend) -> int:
         """Return the weight that holds: none while it is drained, the operator's, or the configured one."""
@@ -44,11 +60,11 @@ class Standing:
 
     def is_wanted(self, backend: Backend) -> bool:
         """Return whether it is meant to take new flows."""
-        return self.enabled and self.weight_of(backend) > 0
+        return self.enabled and not self.gone and self.weight_of(backend) > 0
 
     def takes_new(self, backend: Backend) -> bool:
         """Return whether it takes new flows, as far as standings go."""
-        return self.up and self.is_wanted(backend)
+        return self.is_well and self.is_wanted(backend)
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,14 @@ class Health:
 
     up: bool
     why: str = ""  # it is down
+
+
+@dataclass(frozen=True)
+class Ejection:
+    """What its clients' handshakes say of a backend."""
+
+    out: bool
+    why: str = ""
 
 
 CONFIGURED = -1  # of a wish: the weight that is in the configuration
@@ -69,9 +93,10 @@ class Wish:
     enabled: bool | None = None
     drained: bool | None = None
     weight: int | None = None
+    gone: bool | None = None
 
 
-Change = Health | Wish
+Change = Health | Ejection | Wish
 
 AS_CONFIGURED = Standing()
 
@@ -83,6 +108,7 @@ class Effective:
     weights: Mapping[Names, int] = field(default_factory=dict)  # in place of the configured ones
     percents: Mapping[Names, int] = field(default_factory=dict)  # of their weights, while they start slowly
     down: frozenset[Names] = frozenset()
+    gone: frozenset[Names] = frozenset()  # as if they were not configured
 
 
 ALL_UP = Effective()
@@ -93,17 +119,20 @@ def effective(services: Sequence[Service], standings: Mapping[Names, Standing]) 
     weights: dict[Names, int] = {}
     percents: dict[Names, int] = {}
     down: set[Names] = set()
+    gone: set[Names] = set()
     for service in services:
         known = ((names, one, standings[names]) for names, one in named(service) if names in standings)
         is_kept = service.on_all_down == "keep" and not takes_new(service, standings)
         for names, backend, standing in known:
             if standing.weight_of(backend) != backend.weight:
                 weights[names] = standing.weight_of(backend)
-            if standing.share_percent < 100:
-                percents[names] = standing.share_percent
-            if not standing.enabled or not (standing.up or is_kept):
+            if standing.percent < 100:
+                percents[names] = standing.percent
+            if not standing.enabled or not (standing.is_well or is_kept):
                 down.add(names)
-    return Effective(weights, percents, frozenset(down))
+            if standing.gone:
+                gone.add(names)
+    return Effective(weights, percents, frozenset(down), frozenset(gone))
 
 
 def takes_new(service: Service, standings: Mapping[Names, Standing]) -> bool:
@@ -115,12 +144,15 @@ def after(standing: Standing, change: Change) -> Standing:
     """Return a standing after what was said of the backend."""
     if isinstance(change, Health):
         return replace(standing, up=change.up, why="" if change.up else change.why)
+    if isinstance(change, Ejection):
+        return replace(standing, ejected=change.out, why_ejected=change.why if change.out else "")
     weight = standing.weight if change.weight is None else change.weight
     return replace(
         standing,
         enabled=standing.enabled if change.enabled is None else change.enabled,
         drained=standing.drained if change.drained is None else change.drained,
         weight=None if weight == CONFIGURED else weight,
+        gone=standing.gone if change.gone is None else change.gone,
     )
 
 

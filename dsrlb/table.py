@@ -7,8 +7,8 @@ which slot points at which backend.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -27,7 +27,7 @@ from dsrlb.model import (
 )
 from dsrlb.modes.base import Mode, outer_source, wraps
 from dsrlb.schedulers.base import Cursor, Scheduler
-from dsrlb.standing import ALL_UP, Effective, key_of
+from dsrlb.standing import ALL_UP, Effective, Names, key_of, named
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class CompiledService:
     source: bytes | None = None  # 16 bytes: what servers see in place of the client's address
     former: Former | None = None
     refuses: bool = False  # who opens a flow while no backend can take it is told so
+    samples: bool = False  # handshakes are looked at (``dsrlb/sampling.py``)
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,20 @@ def compile_table(
     ``known``: what the last call has left there; services that are as they were are not compiled again.
     """
     before = {} if known is None else dict(known)
+    services = [_without(one, effective.gone) for one in services]
     after = {key_of(one): _compiled(one, hops, effective, before) for one in services}
     if known is not None:
         known.clear()
         known.update(after)
     compiled = {key: service for key, (_, service) in after.items()}
     return _assemble(compiled, dict(interfaces), dict(mtus))
+
+
+def _without(service: Service, gone: Set[Names]) -> Service:
+    """Return a service without the backends that are gone."""
+    if not gone:
+        return service
+    return replace(service, backends=tuple(one for names, one in named(service) if names not in gone))
 
 
 def _compiled(
@@ -231,6 +240,7 @@ def _compile_service(
         intended=_slots(service.scheduler, names, tuple(weights)),
         records_all=once or mode.sees_replies or service.persist is not None,
         refuses=service.on_all_down == "reject" and not len(slots),
+        samples=service.samples,
     )
 
 

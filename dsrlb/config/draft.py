@@ -31,6 +31,7 @@ class Draft:
     label: str = ""
     on_all_down: Literal["keep", "reject", "drop"] = "keep"
     slow_start_s: int = 0
+    passive: bool | None = None
     check: CheckWords | None = None
     backend_checks: Sequence[CheckWords | None] = ()  # of the backends, in order; those after it have none
 
@@ -67,6 +68,7 @@ def service_of(draft: Draft) -> Service:
         check=_check(draft.check),
         on_all_down=draft.on_all_down,
         slow_start_s=draft.slow_start_s,
+        passive=draft.passive,
     )
 
 

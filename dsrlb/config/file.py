@@ -20,7 +20,12 @@ from dsrlb.model import SAME_PORT, Backend, Timeouts
 
 # At the head of the file.
 ENGINE_KEYS = ("engine", "max_flows", "max_new_flows", "xdp_mode", "instance", "on_exit")
-DRAFT_FIELDS = {"scheduler": "scheduler", "on_all_down": "on_all_down", "slow_start": "slow_start_s"}
+DRAFT_FIELDS = {
+    "scheduler": "scheduler",
+    "on_all_down": "on_all_down",
+    "slow_start": "slow_start_s",
+    "passive": "passive",
+}
 Read = dict[str, Any]  # what is in a table: None where the value is malformed, nothing where there is none
 
 

@@ -169,6 +169,12 @@ SERVICE = Table(
             "Seconds in which the share of a server grows that joins, or takes new flows again.",
             "off",
         ),
+        Key(
+            "passive",
+            FLAG,
+            "TCP: whether a server is left whose clients' handshakes fail, unlike those of the others.",
+            "where there is a check",
+        ),
         Key("check", CHECK, "How the servers are checked ([health.md](health.md)).", "all are taken for up"),
         Key("timeouts", TIMEOUTS, "When a silent flow is forgotten."),
         Key("backend", BACKEND, "The servers.", is_needed=True),

@@ -33,7 +33,7 @@ from dsrlb.host.output import print_lines
 from dsrlb.host.resolver import NextHop
 from dsrlb.host.watch import Event, Watch
 from dsrlb.preflight import Ground, links_of_answers, other_owners
-from dsrlb.standing import Health, Wish
+from dsrlb.standing import Ejection, Health, Wish
 from dsrlb.transition import carry
 
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
@@ -185,7 +185,7 @@ class Loop:
                 )
             case ("neighbour",):
                 self.reconcile(self.backends.resolver.known(time.monotonic()))
-            case ("standing", bytes(service), bytes(backend), Health() | Wish() as change):
+            case ("standing", bytes(service), bytes(backend), Health() | Ejection() | Wish() as change):
                 self.standings.hear((service, backend), change, time.monotonic())
                 if self.events.empty():  # many may come at once; the next look serves them all
                     self.reconcile(self.backends.resolver.known(time.monotonic()))

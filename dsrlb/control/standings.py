@@ -173,6 +173,9 @@ def _told(before: Standing, now: Standing, backend: Backend) -> Iterator[tuple[i
         yield logging.WARNING, f"is down{why}"
     elif now.why != before.why:
         yield logging.INFO, f"is still down{why}"
+    if now.ejected != before.ejected:
+        is_out = f"is ejected: {now.why_ejected}" if now.ejected else "is ejected no more"
+        yield logging.WARNING if now.ejected else logging.INFO, is_out
     if now.enabled != before.enabled:
         yield logging.INFO, "is enabled" if now.enabled else "is disabled: it gets no new flows, and no UDP"
     if now.drained != before.drained:

@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 from dsrlb.flows import BackendCount
 from dsrlb.host.links import Link
+from dsrlb.sampling import Handshakes
+from dsrlb.standing import Names
 from dsrlb.state import State
 from dsrlb.table import ForwardingTable
 
@@ -63,6 +65,9 @@ class Engine(Protocol):
 
     def counters(self) -> Counters:
         """Return what has been counted."""
+
+    def handshakes(self) -> Mapping[Names, Handshakes]:
+        """Return what was seen of handshakes, where services have them looked at."""
 
     @property
     def max_flows(self) -> int:

@@ -25,7 +25,9 @@ from dsrlb.frameio.sendmmsg import Sent
 from dsrlb.frameio.vnet import NO_VNET, Frame, moved, offload_of
 from dsrlb.host.links import Link
 from dsrlb.model import Action, Reason
+from dsrlb.sampling import Handshakes
 from dsrlb.shortcut import forward_known
+from dsrlb.standing import Names
 from dsrlb.state import State, Verdict, expire, forget_others
 from dsrlb.table import EMPTY, ForwardingTable, find_service
 from dsrlb.wire.offload import Offload
@@ -77,6 +79,10 @@ class PacketEngine:
     def counters(self) -> Counters:
         """Return what has been counted."""
         return counters_of(self.state)
+
+    def handshakes(self) -> Mapping[Names, Handshakes]:
+        """Return what was seen of handshakes, where services have them looked at."""
+        return {}
 
     @property
     def max_flows(self) -> int:

@@ -33,6 +33,8 @@ from dsrlb.engines.xdp.sweeping import Sweeper
 from dsrlb.host import bpf, bpf_maps
 from dsrlb.host.links import Link
 from dsrlb.model import Reason
+from dsrlb.sampling import Handshakes
+from dsrlb.standing import Names
 from dsrlb.state import Path, Verdict
 from dsrlb.table import EMPTY, ForwardingTable
 
@@ -109,6 +111,10 @@ class XdpEngine:
         counted = reading.reasons(self._loaded)
         refused = counted[RECORDS_REFUSED], counted[TEMPLATES_REFUSED]
         return Counters(counted[: len(Reason)], reading.counts(self._tables), *refused)
+
+    def handshakes(self) -> Mapping[Names, Handshakes]:
+        """Return what was seen of handshakes, where services have them looked at."""
+        return {}
 
     @property
     def max_flows(self) -> int:
