@@ -33,6 +33,7 @@ class Checks:
         """Take the loop's events."""
         self._monitor = Monitor(lambda names, health: events.put(standing_event(names, health)))
         self.close = self._monitor.close
+        self.records = self._monitor.records
 
     def change_to(
         self, services: Sequence[Service], standings: Mapping[Names, Standing], engine: str

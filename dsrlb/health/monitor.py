@@ -11,11 +11,13 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dsrlb.health import BY_NAME
 from dsrlb.health.base import OK, PASSED, Open, Outcome, Subject, Unasked, directly, probe
 from dsrlb.health.dampening import Damped, heard
+from dsrlb.health.record import Asked, Record, Records, with_check
 from dsrlb.standing import AS_CONFIGURED, Health, Names, Standing
 
 AT_ONCE = 400  # each takes a descriptor, of which a process has 1024 by default
@@ -32,6 +34,7 @@ class Monitor:
     def __init__(self, tell: Callable[[Names, Health], None], open_to: Open = directly) -> None:
         """Take whom to tell, on the thread of the checks, and how to get to a server."""
         self._tell, self._open_to = tell, open_to
+        self._records = Records()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._tasks: dict[Names, tuple[Subject, asyncio.Task[None]]] = {}  # the thread's, as all below
@@ -50,6 +53,10 @@ class Monitor:
         known = {names: standings.get(names, AS_CONFIGURED) for names in subjects}
         said = {names: Health(one.up, one.why) for names, one in known.items()}
         self._loop.call_soon_threadsafe(self._take, dict(subjects), said)
+
+    def records(self) -> dict[Names, Record]:
+        """Return what the checks have found of each server that is checked, on any thread."""
+        return self._records.all()
 
     def close(self) -> None:
         """Stop asking; what is under way is broken off."""
@@ -80,6 +87,7 @@ class Monitor:
 
     def _take(self, subjects: Mapping[Names, Subject], said: Mapping[Names, Health]) -> None:
         before, self._tasks = self._tasks, {}
+        self._records.keep(subjects.keys())
         fresh = {names: number for number, names in enumerate(subjects.keys() - before.keys())}
         for names, subject in subjects.items():
             old, task = before.pop(names, (None, None))
@@ -100,11 +108,14 @@ class Monitor:
         loop, check = asyncio.get_running_loop(), subject.check
         state = Damped(PASSED if said.up else Outcome(said.why), is_fresh)
         due = loop.time() + after_s
+        record = Record(subject, said.up, loop.time(), due)
         while True:
+            self._records.put(names, replace(record, due_s=due))
             await asyncio.sleep(due - loop.time())
-            outcome = await self._ask(subject, due)
-            if outcome is not None:
-                state = heard(state, outcome, check.rise, check.fall)
+            asked = await self._ask(subject, due)
+            if asked is not None:
+                state = heard(state, asked.outcome, check.rise, check.fall)
+                record = with_check(record, asked, up=state.holds.ok)
                 if _health(state.holds) != said:
                     said = _health(state.holds)
                     self._tell(names, said)
@@ -112,13 +123,16 @@ class Monitor:
             early = check.jitter * random.random()  # noqa: S311  (no secret)
             due = max(due + pace_s * (1 - early), loop.time())
 
-    async def _ask(self, subject: Subject, due: float) -> Outcome | None:
+    async def _ask(self, subject: Subject, due: float) -> Asked | None:
         """Ask a server once; None if it could not be asked."""
+        now = asyncio.get_running_loop().time
         async with self._slots:
-            if asyncio.get_running_loop().time() - due > subject.check.interval_s:
+            began = now()
+            if began - due > subject.check.interval_s:
                 self._complain("checks are late: there are more than this host can do; make intervals longer")
             try:
-                return await probe(BY_NAME[subject.check.kind], subject, self._open_to)
+                outcome = await probe(BY_NAME[subject.check.kind], subject, self._open_to)
+                return Asked(outcome, now(), now() - began)
             except Unasked as error:
                 self._complain(f"a check was left out, since this host could not make it: {error}")
             except Exception as error:

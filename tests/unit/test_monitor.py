@@ -19,6 +19,7 @@ from check_servers import LOOPBACK, VIP, eventually, free_port
 from dsrlb.control.checks import Checks
 from dsrlb.health.base import Open, Subject, Unasked
 from dsrlb.health.monitor import Monitor
+from dsrlb.health.record import TIMES_KEPT
 from dsrlb.model import Check, Service
 from dsrlb.standing import Health, Names, Standing
 
@@ -122,6 +123,22 @@ def test_a_change_of_the_checks_keeps_what_is_known_and_asks_no_more_who_is_gone
     assert world.told.empty()
     world.refusing.clear()
     assert world.hear() == (names_of(1), UP)
+
+
+def test_what_each_check_found_is_on_record_with_its_time(world: World) -> None:
+    began_s = time.monotonic()
+    world.watch(1, 2)
+    world.let_ask(1, 3)
+    world.refusing.add(1)
+    assert world.hear() == (names_of(1), DOWN)
+    assert eventually(lambda: not world.monitor.records()[names_of(1)].up, WAIT_S)
+    down, up = (world.monitor.records()[names_of(one)] for one in (1, 2))
+    assert down.last is not None and down.last.outcome.word == "refused" and down.in_a_row >= 2
+    assert began_s < down.since_s <= down.last.at_s <= down.due_s
+    assert len(down.times_s) == TIMES_KEPT and down.time_s is not None and 0 <= down.time_s < WAIT_S
+    assert up.up and up.last is not None and up.last.outcome.ok and up.since_s < down.since_s
+    world.watch(2)
+    assert eventually(lambda: [*world.monitor.records()] == [names_of(2)], WAIT_S)
 
 
 def test_what_this_host_lacks_is_told_once_and_changes_nothing(

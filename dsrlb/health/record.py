@@ -1,0 +1,80 @@
+"""What checks have found of each server of late, to be read from any thread.
+
+A record is a value that is replaced after each check, never changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from statistics import median
+
+from dsrlb.health.base import Outcome, Subject
+from dsrlb.standing import Names
+
+TIMES_KEPT = 3
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One check: what it found, when it ended (monotonic), and how long it took."""
+
+    outcome: Outcome
+    at_s: float
+    took_s: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the checks of one server have found; times are monotonic."""
+
+    subject: Subject
+    up: bool  # as it was told
+    since_s: float  # it has been up, or down, or checked
+    due_s: float  # when the next check begins
+    last: Asked | None = None
+    in_a_row: int = 0  # checks that passed, or failed, like the last one
+    times_s: tuple[float, ...] = ()  # that the last passed checks took, the latest at the end
+
+    @property
+    def time_s(self) -> float | None:
+        """How long a passed check takes: the median of the last ones; None before the first."""
+        return median(self.times_s) if self.times_s else None
+
+
+def with_check(before: Record, asked: Asked, *, up: bool) -> Record:
+    """Return a record after one more check, after which the server is told to be up, or down."""
+    is_alike = before.last is not None and before.last.outcome.ok == asked.outcome.ok
+    times = (*before.times_s, asked.took_s)[-TIMES_KEPT:] if asked.outcome.ok else before.times_s
+    return replace(
+        before,
+        up=up,
+        since_s=before.since_s if up == before.up else asked.at_s,
+        last=asked,
+        in_a_row=before.in_a_row + 1 if is_alike else 1,
+        times_s=times,
+    )
+
+
+class Records:
+    """The records of all servers that are checked."""
+
+    def __init__(self) -> None:
+        self._of: dict[Names, Record] = {}
+        self._lock = threading.Lock()
+
+    def all(self) -> dict[Names, Record]:
+        """Return the records as they are now."""
+        with self._lock:
+            return dict(self._of)
+
+    def put(self, names: Names, record: Record) -> None:
+        """Replace the record of a server."""
+        with self._lock:
+            self._of[names] = record
+
+    def keep(self, names: Collection[Names]) -> None:
+        """Forget the servers that are not among these."""
+        with self._lock:
+            self._of = {one: record for one, record in self._of.items() if one in names}
