@@ -14,7 +14,7 @@ from dsrlb.admin.beside import OFF, Admin
 from dsrlb.admin.listening import socket_path
 from dsrlb.cli.logs import log_format
 from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
-from dsrlb.config import Config, Listen, parse_instance, parse_interface, parse_metrics
+from dsrlb.config import Config, Listen, parse_folder, parse_instance, parse_interface, parse_metrics
 from dsrlb.control.serve import Beside
 from dsrlb.engines.choice import (
     BPF_FS,
@@ -23,6 +23,7 @@ from dsrlb.engines.choice import (
     MAX_NEW_FLOWS,
     MIN_FLOWS,
     ON_EXIT,
+    STATE_DIR,
     XDP_MODES,
     EngineChoice,
 )
@@ -71,6 +72,12 @@ ENGINE_OPTIONS = (
         "bpf_fs",
         metavar="DIR",
         help=f"xdp: where the BPF file system is mounted.  [default: {BPF_FS}]",
+    ),
+    click.option(
+        "--state-dir",
+        metavar="DIR",
+        type=Parsed("folder", parse_folder),
+        help=f"Where is kept what is to hold over restarts.  [default: {STATE_DIR}]",
     ),
 )
 

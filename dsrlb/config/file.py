@@ -19,7 +19,7 @@ from dsrlb.errors import ConfigError, UsageError
 from dsrlb.model import SAME_PORT, Backend, Timeouts
 
 # At the head of the file.
-ENGINE_KEYS = ("engine", "max_flows", "max_new_flows", "xdp_mode", "instance", "on_exit")
+ENGINE_KEYS = ("engine", "max_flows", "max_new_flows", "xdp_mode", "instance", "on_exit", "state_dir")
 DRAFT_FIELDS = {
     "scheduler": "scheduler",
     "on_all_down": "on_all_down",

@@ -14,6 +14,7 @@ from dsrlb.config.words import (
     MAX_TIMEOUT_S,
     MAX_WEIGHT,
     parse_address,
+    parse_folder,
     parse_instance,
     parse_interface,
     parse_mac,
@@ -228,6 +229,12 @@ TOP = Table(
             one_of(ON_EXIT),
             "`xdp`: whether a process that stops takes the program away, or leaves it at work.",
             "detach; keep under systemd",
+        ),
+        Key(
+            "state_dir",
+            text("a text", _DEFAULT_CHOICE.state_dir, parse_folder),
+            "The folder of what is to hold over restarts ([durable changes](admin.md)), by instance.",
+            _DEFAULT_CHOICE.state_dir,
         ),
         Key(
             "metrics",

@@ -10,6 +10,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal
 
+from dsrlb.engines.choice import STATE_DIR
 from dsrlb.errors import UsageError
 from dsrlb.model import ANY_PORT, SAME_PORT, Address, Backend
 
@@ -161,6 +162,13 @@ def parse_name(value: str, where: str = "") -> str:
             "a letter or digit first"
         )
     return value
+
+
+def parse_folder(text: str) -> str:
+    """Return an absolute path, where a folder may be."""
+    if not text.startswith("/") or not text.isprintable():
+        raise UsageError(f"{text[:200]!r} is no absolute path of a folder, such as {STATE_DIR}")
+    return text
 
 
 def parse_instance(value: str) -> str:

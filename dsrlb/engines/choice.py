@@ -11,6 +11,7 @@ ON_EXIT = ("detach", "keep")
 MIN_FLOWS, MAX_FLOWS = 1_000, 100_000_000
 MAX_NEW_FLOWS = 100_000_000
 BPF_FS = "/sys/fs/bpf"
+STATE_DIR = "/var/lib/dsrlb"
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,4 @@ class EngineChoice:
     instance: str = "default"  # xdp: under which name it is kept in the BPF file system
     on_exit: Literal["detach", "keep"] | None = None  # xdp; None: keep for a file under a service manager
     bpf_fs: str = BPF_FS
+    state_dir: str = STATE_DIR  # where is kept, by instance, what is to hold over restarts
