@@ -18,7 +18,7 @@ from dsrlb.model import V4_MAPPED, Action, Reason
 from dsrlb.modes.base import NO_LIMIT, Job, TooBig
 from dsrlb.pick import count_of, is_told_by_slots, owner_of, pick_backend, pick_under_way
 from dsrlb.shortcut import forward_known
-from dsrlb.state import State, Verdict, mtu_to, remember_pick, stop
+from dsrlb.state import State, Verdict, forget_way, mtu_to, remember_pick, stop
 from dsrlb.table import CompiledService, ForwardingTable, Target, find_service
 from dsrlb.tunnel import hear
 from dsrlb.wire import icmp, ipv4, ipv6, l4
@@ -140,12 +140,27 @@ def _forward(arrival: Arrival, table: ForwardingTable, state: State, now_s: int)
         for piece in state.fragments.remember(fragment.key, (service.key, target.key), now_s):
             state.reasons[Reason.FRAGMENT_HELD] -= 1
             state.released.append(_send_piece(piece, service, target, state, now_s))
+    verdict = _send(arrival, service, target, state, _FORWARDED, now_s, reply_key)
+    if service.samples and flags is not None and _is_looked_at(verdict, key, service, target, flags, state):
+        return verdict
     if not flags or not flags & l4.SYN:  # a connection may never get further than its SYN
         if reply_key:
             nat.remember_request(arrival, key, target, table, state)
         else:
             _remember_route(key, service, target, table, state)
-    return _send(arrival, service, target, state, _FORWARDED, now_s, reply_key)
+    return verdict
+
+
+def _is_looked_at(
+    verdict: Verdict, key: bytes, service: CompiledService, target: Target, flags: int, state: State
+) -> bool:
+    """Look at a packet's part in a handshake; return whether the flow's next one must come this way too."""
+    if verdict[1] is not _FORWARDED:
+        return True
+    if not state.handshakes.request(key, (service.key, target.key), flags, state.clock_us):
+        return False
+    forget_way(state, key)
+    return True
 
 
 def _remember_route(

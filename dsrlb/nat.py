@@ -176,7 +176,11 @@ def _reply(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -
             state.reasons[Reason.FRAGMENT_HELD] -= 1
             addresses = ends._replace(ports=b"")
             state.released.append(_send_back(piece, translation, addresses, table, state, now_s))
-    return _send_back(arrival, translation, ends, table, state, now_s)
+    verdict = _send_back(arrival, translation, ends, table, state, now_s)
+    is_reset = protocol == l4.TCP and frame[at + l4.TCP_FLAGS_AT] & l4.RST
+    if service.samples and is_reset and verdict[1] is Reason.REPLY_FORWARDED:
+        state.handshakes.reply_reset(translation.key)
+    return verdict
 
 
 def _unmatched(arrival: Arrival, table: ForwardingTable, state: State) -> Verdict | None:

@@ -12,6 +12,7 @@ from dsrlb.least import Race
 from dsrlb.model import PASS_REASONS, Action, Hop, Reason
 from dsrlb.modes.base import NO_LIMIT
 from dsrlb.persistence import TemplateTable
+from dsrlb.sampling import HandshakeTable
 from dsrlb.table import ForwardingTable
 
 MAX_PICKS = 65_536  # about 200 bytes each
@@ -48,6 +49,8 @@ class State:
     routes: dict[tuple[bytes, bytes], Route] = field(default_factory=dict)  # by service key, backend key
     paths: dict[bytes, Path] = field(default_factory=dict)  # by a server's 16 bytes
     told: Budget = field(default_factory=Budget)  # errors sent to clients
+    handshakes: HandshakeTable = field(default_factory=HandshakeTable)
+    clock_us: int = 0  # monotonic; set before frames are processed, and used for handshakes alone
     released: list[Verdict] = field(default_factory=list)  # held pieces that the caller is to send now
 
 
@@ -90,6 +93,8 @@ def forget_others(state: State, table: ForwardingTable) -> bool:
     for names in left:
         if not state.backends[names].active + state.backends[names].inactive:
             del state.backends[names]
+    sampled = {(one.key, backend) for one in table.services.values() if one.samples for backend in one.by_key}
+    state.handshakes.keep(sampled | state.backends.keys() - there)
     return state.backends.keys() <= there
 
 
@@ -97,6 +102,16 @@ def mtu_to(state: State, server: bytes, hop: Hop) -> int:
     """Return the greatest packet that the way to a server takes, as far as it is known."""
     path, mtu_bytes = state.paths.get(server), hop.mtu_bytes or NO_LIMIT
     return mtu_bytes if path is None else min(mtu_bytes, path.mtu_bytes)
+
+
+def forget_way(state: State, key: bytes) -> None:
+    """Let the packets of a flow go the long way until its route is noted again."""
+    state.picks.pop(key, None)
+    flow = state.flows.get(key)
+    if flow is not None:
+        flow.route = None
+        if flow.translation is not None:
+            flow.translation.request = None
 
 
 def forget_routes(state: State, server: bytes) -> None:

@@ -82,7 +82,7 @@ class PacketEngine:
 
     def handshakes(self) -> Mapping[Names, Handshakes]:
         """Return what was seen of handshakes, where services have them looked at."""
-        return {}
+        return self.state.handshakes.seen(time.monotonic_ns() // 1000)
 
     @property
     def max_flows(self) -> int:
@@ -198,7 +198,8 @@ class PacketEngine:
     def _forward_batch(self, ifindex: int, source: PacketSocket) -> None:
         """Process the frames that wait on one socket and send what comes of them."""
         state, table, known, decide = self.state, self.table, self.known, self.decide
-        now_s = int(time.monotonic())
+        now_ns = time.monotonic_ns()
+        now_s, state.clock_us = now_ns // 1_000_000_000, now_ns // 1000
         released = state.released
         queues: defaultdict[int, list[Frame]] = defaultdict(list)  # by the interface to leave by
         frames: Iterable[Frame] = source.receive(BATCH_FRAMES)
