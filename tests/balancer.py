@@ -75,10 +75,11 @@ def table(
     persist: Persist | None = None,
     down: Iterable[str] = (),
     on_all_down: Literal["keep", "reject", "drop"] = "keep",
+    samples: bool = False,
 ) -> ForwardingTable:
     """Return the forwarding table of a balancer with one interface, or with two if a backend needs it."""
     made = services(vips, backends, scheduler, mode, options, persist)
-    made = tuple(replace(service, on_all_down=on_all_down) for service in made)
+    made = tuple(replace(service, on_all_down=on_all_down, passive=samples) for service in made)
     behind = [backend for service in made for backend in service.backends]
     here = {IFINDEX: BALANCER, **({OTHER_IFINDEX: INNER} if any(map(is_inner, behind)) else {})}
     here = here if interfaces is None else dict(interfaces)

@@ -2,7 +2,8 @@
 
 Each TOML file tells one story: a balancer, frames that come in (as a scapy expression over the names
 of ``tests/packets.py``, and as hex), what leaves, why, and the counters at the end.  A frame may come with
-the backends that there are from then on, or those of them that are down.
+the backends that there are from then on, or those of them that are down.  Of a story with ``samples`` the
+handshakes are told as well, as they are seen when its last frame has come.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import balancer
 import packets
 import pytest
-from golden_stories import STORIES, changed_by, table_of
+from golden_stories import STORIES, changed_by, moment_of, person_handshakes, table_of
 
 from dsrlb.datapath import process
 from dsrlb.model import Action, Reason, person_backend
@@ -43,7 +44,7 @@ def test_scapy_and_hex_agree(frame: dict[str, Any]) -> None:
 
 def step(frame: dict[str, Any], state: State, table: Any) -> None:
     """Process one frame of a story and compare everything that it says."""
-    now_s = frame.get("at_s", 0)
+    now_s, state.clock_us = moment_of(frame)
     if now_s:
         expire(state, now_s)
     came, goes = (getattr(packets, frame.get(key, "IFINDEX")) for key in ("came_by", "goes_by"))
@@ -63,7 +64,7 @@ def test_the_story_comes_true(name: str) -> None:
     for frame in story["frames"]:
         changed = changed_by(story, frame)
         if changed is not None:
-            story, table = changed, carry(table, table_of(changed), frame.get("at_s", 0))
+            story, table = changed, carry(table, table_of(changed), moment_of(frame)[0])
         step(frame, state, table)
     assert balancer.counted(state) == story["counters"]
     totals = {
@@ -71,6 +72,7 @@ def test_the_story_comes_true(name: str) -> None:
         for (_, backend), count in state.backends.items()
     }
     assert story.get("backend_counters", totals) == totals
+    assert person_handshakes(state.handshakes.seen(state.clock_us)) == story.get("handshakes", {})
 
 
 def test_every_reason_of_the_data_path_has_a_story() -> None:

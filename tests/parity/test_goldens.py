@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import packets
 import pytest
-from golden_stories import STORIES, changed_by, table_of
+from golden_stories import STORIES, changed_by, moment_of, table_of
 from parity.ground import LEAST_BYTES
 from parity.twins import Differ, Twins
 
@@ -15,7 +15,7 @@ def tell(twins: Twins, name: str) -> None:
     twins.begin()
     twins.install(table_of(story))
     for number, frame in enumerate(story["frames"], 1):
-        at_s = frame.get("at_s", 0)
+        at_s, twins.state.clock_us = moment_of(frame)
         if at_s:
             twins.wait(at_s - twins.now_s)
             twins.sweep()
