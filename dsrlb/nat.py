@@ -2,7 +2,8 @@
 
 A translated flow has two names (``flows.Translation``).  A packet from a server is looked up by the
 second one; found, it leaves as the VIP's answer to the client, by the way that the client's last packet
-came.  What a server sends on its own account has no such name, and is not dsrlb's.
+came.  What a server sends on its own account has no such name, and is not dsrlb's; nor
+is what it sends to the host itself, such as the answer to a health check.
 """
 
 from __future__ import annotations
@@ -186,6 +187,8 @@ def _reply(arrival: Arrival, table: ForwardingTable, state: State, now_s: int) -
 def _unmatched(arrival: Arrival, table: ForwardingTable, state: State) -> Verdict | None:
     """Drop what comes from a service's port of a server but belongs to no flow; None: not our business."""
     frame, _, _, packet, _ = arrival
+    if packet.dst in table.own:
+        return None  # the host asked
     at, tail = packet.l4_at, bytes((packet.protocol, 0))
     sport, dport = frame[at : at + 2], frame[at + 2 : at + 4]
     answering = table.answering
@@ -204,6 +207,8 @@ def _later_piece(
     """Send a later piece of a server's after its first one, or hold it until that comes."""
     owner = state.reply_fragments.owner(key, now_s)
     if owner is None:
+        if arrival.packet.dst in table.own:
+            return None
         if arrival.packet.dst in table.vips and state.fragments.owner(key, now_s) is not None:
             return None  # the server is a client now
         held = state.reply_fragments.hold(key, arrival, now_s)

@@ -98,6 +98,7 @@ class ForwardingTable:
     # Where such servers answer from, as a service key of their own; whether to anybody, or to ``vips`` only.
     answering: Mapping[bytes, bool] = field(default_factory=dict)
     mtus: Mapping[int, int] = field(default_factory=dict)  # bytes, of the ways to clients, where known
+    own: frozenset[bytes] = frozenset()  # the host's addresses, where servers' packets to them could be taken
     edition: object = field(default_factory=object, compare=False, repr=False)  # no two tables share one
 
 
@@ -109,10 +110,12 @@ class TableDiff:
     put: Mapping[bytes, CompiledService]
     interfaces: Mapping[int, bytes | None] | None  # None: unchanged
     mtus: Mapping[int, int] | None  # None: unchanged
+    own: frozenset[bytes] | None  # None: unchanged
 
     def __bool__(self) -> bool:
         """Return whether there is anything to do."""
-        return bool(self.removed or self.put or self.interfaces is not None or self.mtus is not None)
+        rest = (self.interfaces, self.mtus, self.own)
+        return bool(self.removed or self.put) or any(one is not None for one in rest)
 
 
 EMPTY = ForwardingTable({}, frozenset(), {})
@@ -127,11 +130,13 @@ def compile_table(
     mtus: Mapping[int, int] = NO_MTUS,
     effective: Effective = ALL_UP,
     known: Known | None = None,
+    own: Set[bytes] = frozenset(),
 ) -> ForwardingTable:
     """Return the table for these services; the order of services and backends does not matter to it.
 
     A backend that is down or has no hop gets no slot, and keeps its place for the flows that are its own.
     ``known``: what the last call has left there; services that are as they were are not compiled again.
+    ``own``: the host's addresses (16 bytes each).
     """
     before = {} if known is None else dict(known)
     services = [_without(one, effective.gone) for one in services]
@@ -140,7 +145,7 @@ def compile_table(
         known.clear()
         known.update(after)
     compiled = {key: service for key, (_, service) in after.items()}
-    return _assemble(compiled, dict(interfaces), dict(mtus))
+    return _assemble(compiled, dict(interfaces), dict(mtus), own)
 
 
 def _without(service: Service, gone: Set[Names]) -> Service:
@@ -168,6 +173,7 @@ def _assemble(
     services: Mapping[bytes, CompiledService],
     interfaces: Mapping[int, bytes | None],
     mtus: Mapping[int, int],
+    own: Set[bytes],
 ) -> ForwardingTable:
     """Return the table of these services, with what follows from them."""
     wrapping = [one for one in services.values() if wraps(one.mode, one.options)]
@@ -177,10 +183,11 @@ def _assemble(
         for target in service.targets if service.mode.sees_replies else ():
             key = target.address + (target.port or service.key[16:18]) + service.key[18:]
             answering[key] = answering.get(key, False) or service.source is None
+    vips = frozenset(key[:16] for key in services)
+    vips |= {one.source for one in services.values() if one.source}
     return ForwardingTable(
         services,
-        vips=frozenset(key[:16] for key in services)
-        | {one.source for one in services.values() if one.source},
+        vips=vips,
         interfaces=interfaces,
         wrapped=frozenset(one.key[:16] for one in wrapping),
         tunnels=tunnels,
@@ -188,6 +195,7 @@ def _assemble(
         servers=frozenset(key[:16] for key in answering),
         answering=answering,
         mtus=mtus,
+        own=frozenset(own) - vips if any(answering.values()) else frozenset(),
     )
 
 
@@ -304,6 +312,7 @@ def diff(old: ForwardingTable, new: ForwardingTable) -> TableDiff:
         put={key: one for key, one in new.services.items() if old.services.get(key) != one},
         interfaces=None if old.interfaces == new.interfaces else new.interfaces,
         mtus=None if old.mtus == new.mtus else new.mtus,
+        own=None if old.own == new.own else new.own,
     )
 
 
@@ -312,4 +321,5 @@ def apply(change: TableDiff, old: ForwardingTable) -> ForwardingTable:
     services = {key: one for key, one in old.services.items() if key not in change.removed}
     services.update(change.put)
     interfaces = old.interfaces if change.interfaces is None else change.interfaces
-    return _assemble(services, interfaces, old.mtus if change.mtus is None else change.mtus)
+    mtus = old.mtus if change.mtus is None else change.mtus
+    return _assemble(services, interfaces, mtus, old.own if change.own is None else change.own)

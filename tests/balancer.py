@@ -76,6 +76,7 @@ def table(
     down: Iterable[str] = (),
     on_all_down: Literal["keep", "reject", "drop"] = "keep",
     samples: bool = False,
+    own: Iterable[str] = (),
 ) -> ForwardingTable:
     """Return the forwarding table of a balancer with one interface, or with two if a backend needs it."""
     made = services(vips, backends, scheduler, mode, options, persist)
@@ -84,7 +85,8 @@ def table(
     here = {IFINDEX: BALANCER, **({OTHER_IFINDEX: INNER} if any(map(is_inner, behind)) else {})}
     here = here if interfaces is None else dict(interfaces)
     said = effective(made, standings(made, down))
-    return compile_table(made, hops(behind, mtu_bytes=mtu_bytes), here, mtus, said)
+    ways, owned = hops(behind, mtu_bytes=mtu_bytes), {wire_address(ip_address(one)) for one in own}
+    return compile_table(made, ways, here, mtus, said, own=owned)
 
 
 def standings(of: Iterable[Service], down: Iterable[str]) -> dict[Names, Standing]:

@@ -43,6 +43,7 @@ def table_of(story: dict[str, Any]) -> ForwardingTable:
         down=story.get("down", ()),
         on_all_down=story.get("on_all_down", "keep"),
         samples=story.get("samples", False),
+        own=story.get("own", ()),
     )
 
 

@@ -44,7 +44,12 @@ class Maps:
         self.arrays = {name: np.zeros(count, of) for name, (count, of) in entries.items()}
         self.slots = np.zeros(sizes.slots * layout.SLOTS_A_LINE, np.uint16)
         self.loads = np.zeros(sizes.targets, layout.LOAD)
-        self.numbers: dict[str, dict[bytes, bytes]] = {"members": {}, "servers": {}, "answering": {}}
+        self.numbers: dict[str, dict[bytes, bytes]] = {
+            "members": {},
+            "servers": {},
+            "answering": {},
+            "own_addresses": {},
+        }
         self.counted: list[tuple[bytes, bytes]] = []
 
     def write(self, write: Write) -> None:

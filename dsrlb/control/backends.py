@@ -12,12 +12,13 @@ from dsrlb import modes
 from dsrlb.config import Config
 from dsrlb.engines.base import Engine
 from dsrlb.errors import ConfigError, DsrlbError
-from dsrlb.host.links import Link, link_at
+from dsrlb.host.links import Link, every_address, link_at
 from dsrlb.host.resolver import NextHop, Resolver
 from dsrlb.host.watch import Event
 from dsrlb.model import Address, Hop, person_mac, wire_address
 from dsrlb.modes.base import wraps
 from dsrlb.preflight import Ground, Way, find_ways
+from dsrlb.table import stand_in
 from dsrlb.tunnel import refusing_server
 
 REPORT_REFUSAL_EVERY_S = 600.0
@@ -39,6 +40,7 @@ class Backends:
 
     def _take(self, config: Config, ground: Ground, lost: Mapping[Address, str]) -> None:
         self._config, self._fixed_macs = config, ground.fixed_macs
+        self.own = own_addresses(config)
         self.ways = dict(ground.ways)
         self._lost = dict(lost)  # backends without a way, and why
         self._wrapped = wrapped_for(config)
@@ -98,6 +100,7 @@ class Backends:
 
     def look_at_routes(self, links: Iterable[Link], engine: Engine) -> None:
         """Find the way to each backend anew."""
+        self.own = own_addresses(self._config)
         found, lost = find_ways(self._config, list(links))
         for address, way in found.items():
             try:
@@ -136,6 +139,13 @@ def wrapped_for(config: Config) -> frozenset[Address]:
         if wraps(modes.BY_NAME[service.mode], service.options)
         for backend in service.backends
     )
+
+
+def own_addresses(config: Config) -> frozenset[bytes]:
+    """Return the host's addresses, where a server's answer to the host could be taken for a client's."""
+    if not any(modes.BY_NAME[one.mode].sees_replies and stand_in(one) is None for one in config.services):
+        return frozenset()
+    return frozenset(map(wire_address, every_address()))
 
 
 def targets(

@@ -96,7 +96,7 @@ class Loop:
         engine.narrow(list(front.links.values()), front.wire_vips, self.backends.ways_out)
         take_back_stale(self.choice.bpf_fs)
         engine.start()
-        self.checks.change_to(self.config.services, self.standings.of, engine.name)
+        self.checks.change_to(self.config.services, self.standings.of)
         front.announce()
 
     def check_owners(self) -> None:
@@ -223,7 +223,8 @@ class Loop:
         interfaces = self.backends.links_to_hear() | front
         mtus = {ifindex: one.mtu_bytes for ifindex, one in self.front.links.items()}
         hops, said = self.backends.hops(macs), self.standings.effective(time.monotonic())
-        table = tables.compile_table(self.config.services, hops, interfaces, mtus, said, self.known)
+        services, own = self.config.services, self.backends.own
+        table = tables.compile_table(services, hops, interfaces, mtus, said, self.known, own)
         table = carry(self.engine.table, table, int(time.monotonic()))
         if tables.diff(self.engine.table, table):
             self.engine.install(table)
@@ -289,7 +290,7 @@ class Loop:
         fresh = [vip for vip in new.ground.vips if vip not in self.front.vips]
         self.backends.change_to(new.config, new.ground, new.lost)
         self.standings.change_to(new.config.services, time.monotonic())
-        self.checks.change_to(new.config.services, self.standings.of, self.engine.name)
+        self.checks.change_to(new.config.services, self.standings.of)
         gone = self.front.change_to(new.ground, new.claim)
         self.attempt(lambda: self.reconcile(self.backends.resolver.known(time.monotonic())))
         finish(gone, self.front, self.backends, self.engine)

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from typing import Any
 
 import netifaces
@@ -116,6 +116,12 @@ def own_addresses(addresses: Iterable[Address]) -> list[OwnAddress]:
                 address, name = wanted[_local(message)], socket.if_indextoname(message["index"])
                 found.append(OwnAddress(address, message["prefixlen"], name))
     return found
+
+
+def every_address() -> frozenset[Address]:
+    """Return all addresses of this host, whatever interface they are on."""
+    with IPRoute() as ipr:
+        return frozenset(ip_address(_local(message)) for message in ipr.get_addr())
 
 
 def _ethernet(known: dict[str, Any]) -> list[str]:

@@ -65,6 +65,33 @@ def test_500_connections_up_and_down_with_their_port_translated(lab, serve, clie
         assert not counted[reason], counted
 
 
+@pytest.mark.both_engines(lab=[{}], xdp_mode=["native"])
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_check_at_the_very_port_of_the_service_hears_the_server(lab, serve, client, version) -> None:
+    check = "--check", "tcp,interval=0.3,timeout=0.3,fall=3,rise=2"
+    address = str(lab.server_addresses(version)[0])
+    with socket_listening(lab, "rs1", version):
+        balancer = serve(*check, flags=flags(lab, "8090", version=version))
+        for one in lab.server_addresses(version)[1:]:  # nobody listens there: all have been asked by then
+            balancer.wait_for(f"backend {one} of .* is down: refused")
+    balancer.wait_for(f"backend {address} of .* is down: refused")
+    with socket_listening(lab, "rs1", version):
+        balancer.wait_for(f"backend {address} of .* is up again")
+    assert "no_answer" not in balancer.stderr
+    assert balancer.stop() == 0
+    assert not counters(balancer)["reply_unmatched"]
+
+
+@contextmanager
+def socket_listening(lab: Lab, role: str, version: int) -> Iterator[None]:
+    """Listen at port 8090 of a server."""
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    with inside(lab.namespace(role)):
+        listening = socket.create_server(("", 8090), family=family)
+    with listening:
+        yield
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_client_that_has_no_more_to_say_still_hears_the_whole_answer(lab, serve, client, version) -> None:
     serve(flags=flags(lab, "80", 8080, version))

@@ -56,7 +56,7 @@ class Setting:
     def compiled(self) -> ForwardingTable:
         """Return the forwarding table."""
         said = effective(self.services, self.standings)
-        return compile_table(self.services, self.hops, INTERFACES, self.mtus, said)
+        return compile_table(self.services, self.hops, INTERFACES, self.mtus, said, own=set(OWN.values()))
 
     def without(self, name: str) -> Setting:
         """Return the same without one of its services."""

@@ -187,7 +187,11 @@ class Traffic:
         rng = self._rng
         if rng.random() < 0.6:
             return rng.choice(scapy_seeds()), p.IFINDEX
-        head = Ip(f.packed(p.SERVERS[0]), f.packed(rng.choice((p.CLIENT, p.VIP))), rng.choice((TCP, UDP)))
+        head = Ip(
+            f.packed(p.SERVERS[0]),
+            f.packed(rng.choice((p.CLIENT, p.VIP, p.BALANCER_IP))),
+            rng.choice((TCP, UDP)),
+        )
         segment = f.segment(
             head,
             rng.choice((80, 53, 8080, 5000)),

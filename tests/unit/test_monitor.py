@@ -203,8 +203,8 @@ def asked_of(monkeypatch: pytest.MonkeyPatch) -> Any:
     seen: list[dict[Names, Subject]] = []
     monkeypatch.setattr(Monitor, "change_to", lambda self, subjects, standings: seen.append(dict(subjects)))
 
-    def of(one: Service, engine: str = "packet") -> list[int]:
-        Checks(queue.SimpleQueue()).change_to([one], {}, engine)
+    def of(one: Service) -> list[int]:
+        Checks(queue.SimpleQueue()).change_to([one], {})
         return [subject.port for subject in seen[-1].values()]
 
     return of
@@ -216,17 +216,6 @@ def test_a_server_is_asked_where_it_listens_unless_the_check_says_another_port(a
     assert asked_of(service(check=Check("tcp", port=9))) == [9]
     assert asked_of(service(check=Check("icmp"))) == [0]
     assert asked_of(service(check=None)) == []
-
-
-def test_a_server_whose_answers_do_not_come_here_is_told_of_and_not_asked(
-    asked_of: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert asked_of(service("inline"), "packet") == [80] and not caplog.records
-    assert asked_of(service("inline"), "xdp") == []
-    assert "1 of its servers cannot be checked" in caplog.records[-1].getMessage()
-    assert asked_of(service("inline", check=Check("tcp", port=9)), "xdp") == [9]
-    assert asked_of(service("inline", check=Check("icmp")), "xdp") == [0]
-    assert asked_of(service("l2dsr"), "xdp") == [80]
 
 
 @pytest.mark.parametrize(

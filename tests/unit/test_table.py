@@ -91,6 +91,11 @@ def test_nothing_has_changed_between_equal_tables() -> None:
     assert not diff(EMPTY, EMPTY)
 
 
+def inline(*own: str) -> ForwardingTable:
+    """Return the table of an inline service on a host that has these addresses."""
+    return balancer.table(["198.18.1.100:80"], ["198.18.2.11"], mode="inline", own=own)
+
+
 ONE, TWO, THREE = balancer.ALL_BACKENDS
 TABLES = {
     "empty": EMPTY,
@@ -106,6 +111,8 @@ TABLES = {
     "another VIP": single(vip="198.18.1.101:80"),
     "another interface": balancer.table(interfaces={9: BALANCER}),
     "no interface": balancer.table(interfaces={}),
+    "own addresses": inline("198.18.1.10"),
+    "other own addresses": inline("198.18.1.10", "198.18.2.1"),
     "replay": balancer.table(interfaces={packets.IFINDEX: None}),
 }
 

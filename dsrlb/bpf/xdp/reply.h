@@ -31,6 +31,14 @@ struct {
 } answering SEC(".maps"); /* ForwardingTable.answering */
 
 struct {
+    MAP_NUMBER(type, BPF_MAP_TYPE_HASH);
+    MAP_NUMBER(max_entries, 2);
+    MAP_NUMBER(map_flags, BPF_F_NO_PREALLOC);
+    MAP_TYPE(key, struct address);
+    MAP_TYPE(value, __u32); /* 1 */
+} own_addresses SEC(".maps"); /* ForwardingTable.own */
+
+struct {
     MAP_NUMBER(type, BPF_MAP_TYPE_LRU_HASH);
     MAP_NUMBER(max_entries, 16384); /* fragments.MAX_DATAGRAMS */
     MAP_TYPE(key, struct fragment_key);
@@ -48,6 +56,12 @@ static ALWAYS_INLINE int is_perhaps_server(const struct xdp_md *ctx, const struc
 static ALWAYS_INLINE int is_server(const struct address *address)
 {
     return bpf_map_lookup_elem(&servers, address) != 0;
+}
+
+/* Whether an address is the host's own: what servers send there is not translated. */
+static ALWAYS_INLINE int is_own(const struct address *address)
+{
+    return bpf_map_lookup_elem(&own_addresses, address) != 0;
 }
 
 /* Whether an ICMP packet is an error that quotes a packet. */
@@ -116,7 +130,7 @@ static ALWAYS_INLINE int is_unmatched(const struct job *job)
         from.port = 0;
         to_anybody = bpf_map_lookup_elem(&answering, &from);
     }
-    if (!to_anybody)
+    if (!to_anybody || is_own(&job->key.dst))
         return 0;
     is_to_us = is_vip(&job->key.dst);
     if (is_to_us && service_at(&job->key.dst, job->key.dport, job->protocol))
@@ -146,8 +160,11 @@ static ALWAYS_INLINE int send_later_piece(struct xdp_md *ctx, struct job *job)
     const struct reply_owner *owner = bpf_map_lookup_elem(&reply_fragments, &job->datagram);
     const struct translation *translation;
 
-    if (!owner || now_s() > owner->until_s) /* the server is a client now; or to be held */
-        return is_vip(&job->key.dst) && owner_of_piece(job) ? NO_REPLY : hand_over();
+    if (!owner || now_s() > owner->until_s) { /* the server is a client now; or to be held */
+        int is_a_client = is_vip(&job->key.dst) && owner_of_piece(job);
+
+        return is_own(&job->key.dst) || is_a_client ? NO_REPLY : hand_over();
+    }
     if (!owner->is_ours)
         return NO_REPLY;
     translation = bpf_map_lookup_elem(&replies, &owner->name);

@@ -40,6 +40,7 @@ class Found:
     ) -> None:
         self.sizes, self.slots = sizes, slots
         self.members, self.servers, self.answering = map(numbers, ("members", "servers", "answering"))
+        self.own = numbers("own_addresses")
         self.front = np.frombuffer(read("front"), layout.FRONT_BUCKET).copy()
         self.vips = np.frombuffer(read("vips"), layout.VIP_BUCKET).copy()
         self.services = np.frombuffer(read("services"), layout.SERVICE)
@@ -214,6 +215,7 @@ class _Adoption:
     def _servers(self) -> None:
         found = self.found
         self.allocation.servers = set(found.servers)
+        self.allocation.own = set(found.own)
         self.allocation.answering = {key[:_KEY_BYTES]: bool(yes) for key, yes in found.answering.items()}
 
 

@@ -74,6 +74,7 @@ class Allocation:
         self.filters = Filters()
         self.servers: set[bytes] = set()  # ForwardingTable.servers, and .answering
         self.answering: dict[bytes, bool] = {}
+        self.own: set[bytes] = set()  # of ForwardingTable.own, those that there is room for
         self.sources: dict[bytes, int] = {}
         self.free_sources = list(range(SOURCES - 1, 0, -1))
 

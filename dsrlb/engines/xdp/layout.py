@@ -38,6 +38,7 @@ KEPT = (
     *("setup", "front", "vips", "services", "current", "slots", "targets", "loads", "races", "sources"),
     *("interfaces", "counts", "reasons", "flows", "flow_marks", "flow_locks", "templates", "fragments"),
     *("members", "servers", "answering", "replies", "stand_ins", "rings", "arcs", "reply_fragments"),
+    "own_addresses",
 )
 PASSING = (
     *("steps", "jobs", "seens", "courses", "namings", "retellings"),

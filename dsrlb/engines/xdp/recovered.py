@@ -36,6 +36,7 @@ def recovered(allocation: Allocation, slots: NDArray[np.uint16]) -> ForwardingTa
         vips=frozenset(allocation.vips.of),
         interfaces={int(one["ifindex"]): one["mac"].tobytes() for one in lines},
         mtus={int(one["ifindex"]): int(one["mtu_bytes"]) for one in lines if one["mtu_bytes"]},
+        own=frozenset(allocation.own),
     )
 
 

@@ -18,6 +18,7 @@ DEFAULT_MAX_FLOWS = 1_000_000
 MOST_TARGETS = 65_536  # their indices have 16 bits; 0 is none
 MOST_SERVICES = 65_536
 SOURCES = 256
+MOST_OWN = 4096  # addresses of the host
 _LEAST_SERVICES, _LEAST_TARGETS = 64, 256
 _SPARE_LINES = 65_536  # 4 MiB: the slots of 31 more services with maglev
 
@@ -96,6 +97,7 @@ def max_entries(sizes: Sizes) -> Mapping[str, int]:
         "replies": sizes.max_flows,
         "servers": sizes.targets,
         "answering": sizes.targets,
+        "own_addresses": MOST_OWN,
     }
 
 
