@@ -23,6 +23,7 @@ from dsrlb.wire.checksum import checksum
 ETHER = Ether(dst=packets.BALANCER_MAC, src=packets.ROUTER_MAC)
 THREE, TWO = balancer.table(), balancer.table(backends=balancer.ALL_BACKENDS[:2])
 TABLES = (THREE, TWO, carry(THREE, TWO, 0), carry(TWO, THREE, 0), balancer.table(scheduler="rr"))
+TABLES += (balancer.table(samples=True), balancer.table(scheduler="rr", samples=True))
 FAR = (f"{packets.FAR},mac={packets.ROUTER_MAC}", f"{packets.FAR6},mac={packets.ROUTER_MAC}")
 WRAPPING = [  # 80 bytes: some packets fit, some do not
     balancer.table(backends=FAR, mode="l3dsr", options=ModeOptions(encap=encap), mtu_bytes=mtu_bytes)
@@ -111,9 +112,11 @@ def outcome(way: Callable[..., Verdict], steps: list[tuple[bytes, int, object, i
     state, now_s, verdicts = State(), 0, []
     for frame, ifindex, table, later_s in steps:
         now_s += later_s
+        state.clock_us += later_s * 1_000_000 + 900
         verdicts.append(way(frame, ifindex, table, state, now_s))
     flows = {key: (flow.backend, flow.state, flow.seen_s) for key, flow in state.flows}
-    return verdicts, state.released, state.reasons, state.backends, flows
+    handshakes = state.handshakes.seen(state.clock_us)
+    return verdicts, state.released, state.reasons, state.backends, flows, handshakes
 
 
 @given(STEPS)

@@ -23,13 +23,15 @@ VIPS = (f"{p.VIP}:80", f"{p.VIP}:53/udp")
 SERVERS = tuple(f"{one}:8080,mac={mac}" for one, mac in zip(p.SERVERS, p.SERVER_MACS, strict=True))
 
 
-def table(snat: bool = False, mtu_bytes: int = 1500) -> ForwardingTable:
+def table(snat: bool = False, mtu_bytes: int = 1500, samples: bool = False) -> ForwardingTable:
     mtus, options = {p.IFINDEX: mtu_bytes}, ModeOptions(snat=snat)
-    return balancer.table(VIPS, SERVERS, "rr", mode="inline", options=options, mtu_bytes=mtu_bytes, mtus=mtus)
+    limits: Any = {"mtu_bytes": mtu_bytes, "mtus": mtus}
+    return balancer.table(VIPS, SERVERS, "rr", mode="inline", options=options, samples=samples, **limits)
 
 
 # Two of each: a table that is installed anew is another edition; 100 bytes: some packets do not fit.
 TABLES = [table(), table(), table(mtu_bytes=100), table(snat=True), table(snat=True, mtu_bytes=100)]
+SAMPLED = [table(samples=True), table(mtu_bytes=100, samples=True)]
 FLAGS = st.sampled_from(["S", "A", "A", "A", "PA", "FA", "R", ""])
 LINKS = st.sampled_from([p.ether()] * 4 + [p.ether(p.STRANGER_MAC), p.ether(tags=(5,))])
 LIVES = st.sampled_from([64, 64, 64, 1, 2])
@@ -73,7 +75,7 @@ def replies(draw: st.DrawFn) -> Callable[[list[bytes]], bytes]:
 @st.composite
 def steps(draw: st.DrawFn) -> list[Any]:
     """Return frames, or how to make them; where they come in; offload; damage; table; seconds that pass."""
-    tables = draw(st.sampled_from([TABLES[:2], TABLES[1:3], TABLES[3:]]))
+    tables = draw(st.sampled_from([TABLES[:2], TABLES[1:3], TABLES[3:], SAMPLED]))
     one = st.tuples(
         st.one_of(requests(), replies()),
         st.booleans(),  # now and then by the other interface
@@ -98,6 +100,7 @@ def outcome(way: Callable[..., Verdict], those: list[Any]) -> object:
             frame = frame[:at] + bytes((frame[at] ^ 1 << bit,)) + frame[at + 1 :]
             frame = refreshed(frame) if mended and len(frame) >= 34 else frame
         now_s += later_s
+        state.clock_us += later_s * 1_000_000 + 900
         verdict = way(frame, ifindex, here, state, now_s, offload)
         verdicts += [*state.released, verdict]
         state.released.clear()
@@ -107,7 +110,7 @@ def outcome(way: Callable[..., Verdict], those: list[Any]) -> object:
         key: (flow.backend, flow.state, flow.seen_s, flow.translation and flow.translation.reply_key)
         for key, flow in state.flows
     }
-    return verdicts, state.reasons, state.backends, flows
+    return verdicts, state.reasons, state.backends, flows, state.handshakes.seen(state.clock_us)
 
 
 def test_a_packet_by_the_old_way_turns_the_answers_back_to_it() -> None:

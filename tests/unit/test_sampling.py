@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+from threading import Event, Thread
+
 import pytest
 from packets import CLIENT, VIP
 
@@ -183,3 +186,22 @@ def test_percentiles_lie_where_so_many_are_below() -> None:
 
 def test_of_no_times_there_is_no_median() -> None:
     assert median_us([0] * BUCKETS) is None
+
+
+def test_another_thread_may_read_at_any_time(table: HandshakeTable) -> None:
+    over = Event()
+
+    def go_on() -> None:
+        for sport in cycle(range(20_000)):
+            if over.is_set():
+                return
+            table.request(key(sport), A, SYN, sport)
+            table.request(key(sport), A, ACK if sport % 3 else RST, sport + 80)
+
+    thread = Thread(target=go_on)
+    thread.start()
+    seen = [table.seen(0)[A] for _ in range(300)]
+    over.set()
+    thread.join()
+    assert all(one.opened >= one.answered + one.reset for one in seen)
+    assert [one.opened for one in seen] == sorted(one.opened for one in seen)
