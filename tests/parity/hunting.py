@@ -25,6 +25,9 @@ SEED = int(os.environ.get("DSRLB_PARITY_SEED", "1"))
 STORY_FRAMES = 400
 COMPARED_EVERY = 40  # frames
 SECONDS = 1, 1, 2, 3, 4, 7, 13, 31, 61, 91, 121, 301, 901
+# Between frames: about the bounds of buckets, and about when a handshake is given up.
+MICROSECONDS = 1, 15, 16, 63, 64, 79, 80, 500, 20_000, 300_000, 1_000_000, 2_999_999, 3_000_000, 3_000_001
+PAUSES = 0.3
 FEW_SLOTS = 1021  # a prime, as the real one
 
 
@@ -80,9 +83,11 @@ def improvise(
             _go(twins, Wait(rng.choice(SECONDS)), steps)
             if rng.random() < swept:
                 _go(twins, Sweep(), steps)
-        frame = Frame(*traffic.next())
+        after_us = rng.choice(MICROSECONDS) if rng.random() < PAUSES else 0
+        frame = Frame(*traffic.next(), after_us)
         steps.append(frame)
-        verdict = twins.step(frame.raw, frame.ifindex)
+        verdict = take(twins, frame)
+        assert verdict is not None
         met[verdict[1].word] += 1
         traffic.saw(verdict)
         if number % COMPARED_EVERY == 0:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
+from operator import add
 from typing import Any
+
+import numpy as np
 
 from dsrlb.engines.xdp import reading
 from dsrlb.engines.xdp.install import Tables
@@ -13,6 +17,7 @@ from dsrlb.flows import BackendCount, FlowState
 from dsrlb.host import bpf_maps
 from dsrlb.model import person_address, person_backend
 from dsrlb.ports import COUNT, PORT_AT
+from dsrlb.sampling import Cell, Tally
 from dsrlb.state import State
 from dsrlb.table import ForwardingTable
 
@@ -49,6 +54,13 @@ def differences(state: State, table: ForwardingTable, tables: Tables, beside: St
             bytes.hex,
         ),
         ("ring", specified_rings(state), program_rings(tables), bytes.hex),
+        ("cell", specified_cells(state, table), program_cells(tables, table), str),
+        (
+            "handshakes",
+            specified_handshakes(state, table),
+            program_handshakes(tables, beside, table),
+            _person_names,
+        ),
         ("counters", specified_counts(state, table), program_counts(tables, beside, table), _person_names),
     ]
     return [line for pair in pairs for line in _unlike(*pair)]
@@ -207,6 +219,44 @@ def program_counts(
         count.packets += more.packets
         count.octets += more.octets
     return {name: count for name, count in counts.items() if name in there and count != BackendCount()}
+
+
+def specified_cells(state: State, table: ForwardingTable) -> dict[int, Cell]:
+    """Return the handshakes that are under way with backends of a table."""
+    there = backends_of(table)
+    return {at: cell for at, cell in state.handshakes.cells.items() if cell.names in there}
+
+
+def program_cells(tables: Tables, table: ForwardingTable) -> dict[int, Cell]:
+    """Return the same of the program's map."""
+    there, found = backends_of(table), {}
+    for at in np.flatnonzero(tables.cells["tag"]).tolist():
+        tag, began_us, target, again, _ = tables.cells[at].item()
+        names = tables.names(target)
+        if names in there:
+            found[at] = Cell(tag, names, began_us, bool(again))
+    return found
+
+
+def specified_handshakes(state: State, table: ForwardingTable) -> dict[tuple[bytes, bytes], Tally]:
+    """Return what was counted of handshakes with the backends of a table, those without any left out."""
+    there = backends_of(table)
+    return {names: one for names, one in state.handshakes.tallies.items() if names in there}
+
+
+def program_handshakes(
+    tables: Tables, beside: State, table: ForwardingTable
+) -> dict[tuple[bytes, bytes], Tally]:
+    """Return the same of the program's counts, with what its companion has counted."""
+    found = {}
+    for names in backends_of(table):
+        *counts, _, times = tables.handshakes[tables.target_of(names)].item()
+        more = beside.handshakes.tallies.get(names, Tally())
+        *more_counts, more_times = astuple(more)
+        tally = Tally(*map(add, counts, more_counts), list(map(add, times.tolist(), more_times)))
+        if tally != Tally():
+            found[names] = tally
+    return found
 
 
 def _person_flow(key: bytes) -> str:

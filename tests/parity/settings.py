@@ -41,6 +41,7 @@ OWN = {4: wire_address(ip_address(p.BALANCER_IP)), 6: wire_address(ip_address(p.
 PLACES = {"l2dsr": NEAR, "l3dsr": FAR, "inline": INNER}
 VIPS = p.VIP, p.VIP6, p.OTHER_VIP
 FATES = "keep", "reject", "drop"
+SAMPLED = 0.6  # of TCP services
 PORTS = (80, "tcp"), (53, "udp"), (0, "tcp"), (0, "udp"), (8080, "tcp")
 
 
@@ -80,6 +81,7 @@ def _person_service(
         stands = f", {standings[names]}" if names in standings else ""
         behind.append(f"{one.address}{port} weight {one.weight} ({way}{source}{stands})")
     words = [service.name, service.mode, service.scheduler, service.on_all_down]
+    words += ["sampled"] if service.samples else []
     words += [_person_changes(one) for one in (service.options, service.persist, service.timeouts) if one]
     return " ".join((*words, "->", "; ".join(behind)))
 
@@ -110,6 +112,7 @@ def _service(rng: Random, vip: str, port: int, protocol: str, mode: str) -> Serv
         persist=_persist(rng),
         timeouts=rng.choice((BRIEF, Timeouts())),
         on_all_down=rng.choice(FATES),  # type: ignore[arg-type]  # they are its words
+        passive=rng.random() < SAMPLED,
     )
 
 
@@ -175,7 +178,10 @@ def changed(rng: Random, old: Setting, modes: Sequence[str]) -> Setting:
         weighed = tuple(replace(each, weight=rng.choice(WEIGHTS)) for each in one.backends)
         services[which] = replace(one, backends=weighed)
     elif kind < 0.85:
-        services[which] = replace(one, scheduler=rng.choice(SCHEDULERS), persist=_persist(rng))
+        passive = rng.random() < SAMPLED
+        services[which] = replace(
+            one, scheduler=rng.choice(SCHEDULERS), persist=_persist(rng), passive=passive
+        )
     elif kind < 0.95:
         mode = rng.choice(modes)
         services[which] = _service(rng, str(one.vip), one.port, one.protocol, mode)

@@ -19,17 +19,18 @@ SHRINK_S = 20
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame that comes in."""
+    """A frame that comes in, microseconds after the last one."""
 
     raw: bytes
     ifindex: int
+    after_us: int = 0
 
     def person(self) -> str:
         """Return it as a person reads it."""
         summary = "too odd for scapy"
         with suppress(Exception):  # it reads what is valid
             summary = Ether(self.raw).summary()
-        return f"from {self.ifindex}: {self.raw.hex()}\n        {summary}"
+        return f"from {self.ifindex} after {self.after_us} us: {self.raw.hex()}\n        {summary}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ Step = Frame | Install | Wait | Sweep
 def take(twins: Twins, step: Step) -> Verdict | None:
     """Let one step happen; return the verdict on a frame.  Raises ``Differ``."""
     if isinstance(step, Frame):
+        if step.after_us:
+            twins.wait(0, step.after_us)
         return twins.step(step.raw, step.ifindex)
     if isinstance(step, Install):
         twins.install(step.setting.compiled())

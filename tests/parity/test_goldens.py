@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import packets
 import pytest
-from golden_stories import STORIES, changed_by, moment_of, table_of
+from golden_stories import STORIES, changed_by, moment_of, person_handshakes, table_of
 from parity.ground import LEAST_BYTES
 from parity.twins import Differ, Twins
 
@@ -15,9 +15,9 @@ def tell(twins: Twins, name: str) -> None:
     twins.begin()
     twins.install(table_of(story))
     for number, frame in enumerate(story["frames"], 1):
-        at_s, twins.state.clock_us = moment_of(frame)
+        at_s, at_us = moment_of(frame)
+        twins.be_at(at_s, at_us)
         if at_s:
-            twins.wait(at_s - twins.now_s)
             twins.sweep()
         changed = changed_by(story, frame)
         if changed is not None:
@@ -32,6 +32,7 @@ def tell(twins: Twins, name: str) -> None:
         except Differ as difference:
             raise Differ(f"frame {number}: {difference}") from None
         assert verdict[1].word == frame["reason"]
+    assert person_handshakes(twins.handshakes()) == story.get("handshakes", {})
 
 
 @pytest.mark.parametrize("name", STORIES)

@@ -68,7 +68,7 @@ def install(program: Loaded, mode: str, options: ModeOptions) -> Tables:
     """Install a service with the most records: least connections."""
     hops = {one: Hop(HERE, balancer.BALANCER, bytes((2, 0, 0, 0, 0, n))) for n, one in enumerate(SERVERS)}
     backends = tuple(Backend(one) for one in SERVERS)
-    service = Service(*parse_vip(f"{p.VIP}:80"), mode, "lc", backends, options, timeouts=BRIEF)
+    service = Service(*parse_vip(f"{p.VIP}:80"), mode, "lc", backends, options, timeouts=BRIEF, passive=True)
     tables = Tables(program)
     tables.install(compile_table([service], hops, {HERE: None}))  # takes a frame again as it left it
     return tables
@@ -124,6 +124,7 @@ def test_records_loads_and_names_agree_when_two_cpus_made_them(mode: str, option
         assert met[Reason.FORWARDED] > RUNS // 2
         assert sum(met[: layout.RECORDS_REFUSED]) >= 2 * RUNS
         check(program, tables)
+        check_handshakes(tables)
         names.check(program, tables, may_lack=FEW_PORTS)
 
 
@@ -142,3 +143,12 @@ def check(program: Loaded, tables: Tables) -> None:
             found[index, True],
             found[index, False],
         )
+
+
+def check_handshakes(tables: Tables) -> None:
+    """Whatever was opened was counted once for what became of it, or waits."""
+    counted, cells = tables.handshakes[1:5], tables.cells[tables.cells["tag"] != 0]
+    assert min(counted["answered"]) > 0 and min(counted["again"]) > 0 and min(counted["reset"]) > 0
+    waiting = Counter(cells["target"][cells["again"] == 0].tolist())
+    ended = counted["times"].sum(axis=1) + counted["again"] + counted["reset"] + counted["silent"]
+    assert (ended + [waiting[index] for index in range(1, 5)]).tolist() == counted["opened"].tolist()

@@ -13,6 +13,7 @@ from fuzzing import mutate, seeds
 from parity import frames as f
 from parity.edges import on_edge
 from parity.frames import ICMP, ICMPV6, TCP, UDP, Ip, Link
+from parity.rivals import rivals
 
 from dsrlb.model import Action, Reason, Service
 
@@ -76,9 +77,9 @@ class Traffic:
         self._became: deque[tuple[Arrival, bytes]] = deque(maxlen=24)  # what came, and left
         self._waiting: list[Arrival] = []  # pieces
         self._kinds: list[Callable[[], Arrival]] = []
-        for kind, weight in ((self._request, 52), (self._piece, 6), (self._mutated, 12), (self._known, 3),
-                             (self._error_about_answer, 6), (self._error_about_sent, 6), (self._answer, 14),
-                             (self._other, 4), (self._on_edge, 5)):  # fmt: skip
+        for kind, weight in ((self._request, 42), (self._next, 10), (self._piece, 6), (self._mutated, 12),
+                             (self._known, 3), (self._error_about_answer, 6), (self._error_about_sent, 6),
+                             (self._answer, 14), (self._other, 4), (self._on_edge, 5)):  # fmt: skip
             self._kinds += [kind] * weight
 
     def aim(self, services: Sequence[Service]) -> None:
@@ -138,6 +139,8 @@ class Traffic:
         head = self._head(vip, protocol)
         flags = rng.choice(FLAGS) if protocol == TCP else None
         sport, dport = rng.choice(self._sports), dport or rng.choice(PORTS)
+        if flags is not None and rng.random() < 0.15:
+            sport = rng.choice(rivals(head.src, head.dst, dport)[:4])
         load = bytes(rng.choice(LONG if rng.random() < 0.04 else LOADS))
         options = b""
         if flags is not None and flags & 2:
@@ -152,6 +155,16 @@ class Traffic:
         head, segment = self._segment()
         version = 4 if len(head.src) == 4 else 6
         return f.link(self._link(), version) + f.packet(head, segment), p.IFINDEX
+
+    def _next(self) -> Arrival:
+        """One more packet of a connection that was asked for lately."""
+        rng = self._rng
+        open_ones = [one for one in self._asked if one[3] is not None and not one[0].chain]
+        if not open_ones:
+            return self._request()
+        head, sport, dport, _ = rng.choice(open_ones)
+        made = f.segment(head, sport, dport, rng.choice(FLAGS), bytes(rng.choice(LOADS)))
+        return f.link(self._link(), 4 if len(head.src) == 4 else 6) + f.packet(head, made), p.IFINDEX
 
     def _piece(self) -> Arrival:
         """One piece of a datagram; its pieces come in some order, some twice, some never."""

@@ -13,12 +13,15 @@ from parity.memory import differences
 from dsrlb.datapath import process
 from dsrlb.engines.xdp import reading
 from dsrlb.engines.xdp.companion import Companion
+from dsrlb.engines.xdp.handshakes import handshakes
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.layout import RECORDS_REFUSED
 from dsrlb.engines.xdp.program import Loaded, set_clock, set_setup
 from dsrlb.flows import SWEEP_FLOWS, FlowTable
 from dsrlb.host import bpf
 from dsrlb.model import Action, Reason
+from dsrlb.sampling import Handshakes
+from dsrlb.standing import Names
 from dsrlb.state import Path, State, Verdict, expire, forget_others
 from dsrlb.table import EMPTY, ForwardingTable
 from dsrlb.transition import carry
@@ -70,16 +73,25 @@ class Twins:
         forget_all(self._loaded)
         set_setup(self._loaded, inserts_a_second=self._inserts_a_second)
         self._counters.moved()
-        self.state, self.table, self.now_s = State(flows=self._flows()), EMPTY, 0
+        self.state, self.table = State(flows=self._flows()), EMPTY
         self._tables = Tables(self._loaded)
-        self.wait(0)
         self._companion = Companion(self._tables, self._learn)
         self._companion.program_on = frozenset((p.IFINDEX, p.OTHER_IFINDEX))
+        self.be_at(0, 0)
 
-    def wait(self, seconds: int) -> None:
-        """Let time pass."""
-        self.now_s += seconds
-        set_clock(self._loaded, self.now_s)
+    def wait(self, seconds: int, more_us: int = 0) -> None:
+        """Let time pass; ``more_us``: on the clock of handshakes alone."""
+        self.be_at(self.now_s + seconds, self.now_us + seconds * 1_000_000 + more_us)
+
+    def be_at(self, now_s: int, now_us: int) -> None:
+        """Set both clocks."""
+        self.now_s, self.now_us = now_s, now_us
+        self.state.clock_us = self._companion.state.clock_us = now_us
+        set_clock(self._loaded, now_s, now_us)
+
+    def handshakes(self) -> dict[Names, Handshakes]:
+        """Return what is told of the program's handshakes."""
+        return handshakes(self._tables, self._companion.state.handshakes.tallies, self.now_us)
 
     def sweep(self) -> None:
         """Forget what is over on both sides."""
@@ -171,9 +183,15 @@ class Twins:
 
 def _forget_services(state: State, table: ForwardingTable) -> None:
     """Forget services that are gone; the program keeps what their backends counted while there is room."""
-    counts = dict(state.backends)
+    counts, cells, tallies = (
+        dict(state.backends),
+        dict(state.handshakes.cells),
+        dict(state.handshakes.tallies),
+    )
     forget_others(state, table)
     state.backends.update(counts)
+    state.handshakes.cells.update(cells)
+    state.handshakes.tallies.update(tallies)
 
 
 def _change(after: list[int], before: list[int]) -> dict[int, int]:

@@ -16,6 +16,7 @@ from dsrlb.bpf.objects import object_path
 from dsrlb.engines.xdp import layout
 from dsrlb.flows import FlowState
 from dsrlb.model import Reason
+from dsrlb.sampling import BUCKETS, CELLS, SILENT_US
 from dsrlb.wire.flowhash import CONSTANTS
 
 STRUCTS = {
@@ -40,6 +41,8 @@ STRUCTS = {
     "fragment_owner": layout.FRAGMENT_OWNER,
     "allowance": layout.ALLOWANCE,
     "setup": layout.SETUP,
+    "cell": layout.CELL,
+    "handshakes": layout.HANDSHAKES,
     "reasons": layout.REASONS,
 }
 FLOW_STATES = ("UDP_FLOW", "SYN_RECEIVED", "ESTABLISHED", "FIN_WAIT", "CLOSED")
@@ -131,6 +134,12 @@ def test_flags_are_the_programs(flags: type[IntFlag]) -> None:
 )
 def test_constants_are_the_programs(name: str) -> None:
     assert getattr(layout, name) == numbers("layout.h")[name]
+
+
+def test_handshakes_are_looked_at_by_the_numbers_of_sampling() -> None:
+    named = numbers("layout.h")
+    assert (named["CELLS"], named["SILENT_US"], named["TIMES"]) == (CELLS, SILENT_US, BUCKETS)
+    assert CELLS % layout.FLOW_LOCKS == 0  # so a cell has one lock
 
 
 def test_hash_constants_are_those_of_the_flow_hash() -> None:

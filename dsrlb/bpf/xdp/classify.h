@@ -27,7 +27,7 @@ static ALWAYS_INLINE int has_servers(void)
 static ALWAYS_INLINE void begin(struct job *job, __u16 l3_at)
 {
     job->l3_at = l3_at;
-    job->is_fragment = job->is_first = 0;
+    job->is_fragment = job->is_first = job->samples = 0;
     *(__u64 *)&job->key.sport = 0; /* and all behind */
     *(__u64 *)job->datagram.rest = 0;
     FORGET(); /* how many tags there were: else all that follows is verified once for each number */

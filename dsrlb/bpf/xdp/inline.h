@@ -12,6 +12,7 @@
 #include "l2dsr.h"
 #include "naming.h"
 #include "readdress.h"
+#include "sampling.h"
 
 /* Tell a client that its new flow, or a packet that has come too far, goes no further. */
 static ALWAYS_INLINE int refuse(struct xdp_md *ctx, struct job *job, __u8 told, __u8 silent)
@@ -56,6 +57,7 @@ static ALWAYS_INLINE int send_to_server(struct xdp_md *ctx, const struct job *jo
     if (!readdress(ctx, job, &job->name, (const __u8 *)&link, sizeof(link)))
         return XDP_ABORTED; /* cannot be: a frame may begin a little later */
     count_sent(job->target, octets, job->reason);
+    sample(job);
     return send_by(ctx, hop->ifindex);
 }
 

@@ -6,6 +6,7 @@
 #define DSRLB_XDP_L2DSR_H
 
 #include "frame.h"
+#include "sampling.h"
 
 static ALWAYS_INLINE void readdress_link(struct ethhdr *link, const struct hop *hop)
 {
@@ -42,6 +43,7 @@ static ALWAYS_INLINE int send_l2dsr(struct xdp_md *ctx)
         return stop(BACKEND_UNRESOLVED);
     readdress_link(link, hop);
     count_sent(job->target, frame_bytes(ctx), job->reason);
+    sample(job);
     return send_by(ctx, hop->ifindex);
 }
 

@@ -28,6 +28,7 @@
 #include "ipv4.h"
 #include "l2dsr.h"
 #include "mss.h"
+#include "sampling.h"
 #include "steps.h"
 
 #define GUE_BYTES 4
@@ -255,6 +256,7 @@ static ALWAYS_INLINE int send_wrapped(struct xdp_md *ctx, const struct wrapping 
     if (!wrap(ctx, how))
         return XDP_ABORTED; /* cannot be: the packet has a header of its own */
     count_sent(job->target, octets, job->reason);
+    sample(job);
     return send_by(ctx, how->hop->ifindex);
 }
 

@@ -15,7 +15,7 @@
 #include <linux/types.h>
 
 /* Of everything below and of the meaning of every field; pinned maps of another one are not adopted. */
-#define LAYOUT 1
+#define LAYOUT 2
 
 #define CACHE_LINE 64
 
@@ -103,6 +103,7 @@ enum encap { IPIP, GUE, GUE1 };
 #define HASHES_CLIENT 0x80 /* slots go by the client's network (prefix4, prefix6), else by the flow */
 #define FORMER_HASHES_CLIENT 0x100
 #define REFUSES 0x200     /* no backend can take new flows: who opens one is told so */
+#define SAMPLES 0x400     /* TCP: handshakes are looked at (sampling.h) */
 
 #define FLOW_STATES 5 /* flows.FlowState: UDP, SYN_RECEIVED, ESTABLISHED, FIN_WAIT, CLOSED */
 enum flow_state { UDP_FLOW, SYN_RECEIVED, ESTABLISHED, FIN_WAIT, CLOSED };
@@ -183,6 +184,31 @@ struct count { /* per CPU; index of the target */
     __u64 octets;
     __u64 flows;
     __u64 pad;
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * Handshakes (sampling.py, with a figure): a flow has at most one under way, in the cell of its hash.
+ */
+#define CELLS 8192 /* a power of two, and a multiple of FLOW_LOCKS */
+#define SILENT_US 3000000 /* what holds a cell for longer is given up when somebody else wants it */
+#define TIMES 64
+
+struct cell {
+    __u64 tag; /* flow_hash, client's port, VIP's port; 0: free */
+    __u64 began_us;
+    __u32 target;
+    __u32 again; /* 1: its SYN came again */
+    __u64 pad;
+};
+
+struct handshakes { /* sampling.Tally; index of the target */
+    __u64 opened;
+    __u64 answered;
+    __u64 again;
+    __u64 reset;
+    __u64 silent;
+    __u64 pad[3];
+    __u64 times[TIMES]; /* by sampling.bucket_of */
 };
 
 struct race { /* of a service, by id: what the counter and least cursors remember */
@@ -318,6 +344,7 @@ struct setup {
     __u32 inserts_a_second; /* new records a CPU may begin in a second; 0: no limit */
     __u32 has_servers; /* inline services exist: answers of servers are looked for */
     __u32 now_s;       /* where the program was loaded with test_clock: the time */
+    __u64 now_us;      /* ... and that of handshakes */
 };
 
 #endif

@@ -14,7 +14,7 @@
 const volatile __u32 front_mask = 1;    /* number of front buckets less one; a power of two */
 const volatile __u32 vip_mask = 1;      /* of VIP buckets */
 const volatile __u32 flow_mask = 1;     /* of flow buckets */
-const volatile __u8 test_clock = 0;     /* 1: time is setup.now_s */
+const volatile __u8 test_clock = 0;     /* 1: time is setup.now_s, now_us */
 const volatile __u64 jiffy_ns = 4000000;  /* between two ticks of the kernel's clock */
 const volatile __u64 jiffies_zero_ns = 0; /* CLOCK_MONOTONIC when it had not ticked yet, modulo 2^64 */
 
@@ -57,6 +57,7 @@ SHARED_ARRAY(loads, struct load);
 SHARED_ARRAY(flows, struct flow_bucket);
 SHARED_ARRAY(flow_marks, struct flow_marks);
 ARRAY(races, struct race);
+SHARED_ARRAY(handshakes, struct handshakes);
 ARRAY(sources, struct address); /* outer sources for IPv6 outside */
 PER_CPU(counts, struct count);
 PER_CPU(reasons, struct reasons);
@@ -81,6 +82,14 @@ struct {
     MAP_TYPE(key, __u32);
     MAP_TYPE(value, struct lock);
 } flow_locks SEC(".maps");
+
+struct {
+    MAP_NUMBER(type, BPF_MAP_TYPE_ARRAY);
+    MAP_NUMBER(max_entries, CELLS);
+    MAP_NUMBER(map_flags, BPF_F_MMAPABLE);
+    MAP_TYPE(key, __u32);
+    MAP_TYPE(value, struct cell);
+} cells SEC(".maps");
 
 struct {
     MAP_NUMBER(type, BPF_MAP_TYPE_HASH);

@@ -34,6 +34,7 @@ static ALWAYS_INLINE int go_to_target(struct xdp_md *ctx, struct job *job, const
     if (!job->target)
         return go_nowhere(ctx, job, service);
     job->reason = FORWARDED;
+    job->samples = (service->flags & SAMPLES) != 0;
     if (service->mode == INLINE)
         return go_on(ctx, MODE_INLINE);
     if (job->is_fragment)

@@ -17,6 +17,7 @@
 #include "l3dsr.h"
 #include "plain_packet.h"
 #include "plain_record.h"
+#include "sampling.h"
 #include "slots.h"
 #include "states.h"
 #include "translate.h"
@@ -47,7 +48,7 @@ static ALWAYS_INLINE void fill_job(struct job *job, const struct plain *packet)
     job->version = 4;
     job->protocol = packet->protocol;
     job->tcp_flags = packet->tcp_flags;
-    job->is_fragment = job->is_first = 0;
+    job->is_fragment = job->is_first = job->samples = 0;
 }
 
 /* Leave a packet whose target is known to the step of its service's mode. */
@@ -165,10 +166,12 @@ static ALWAYS_INLINE int send_by_slots(const struct plain *packet, const struct 
 }
 
 /* Whether a packet may be plain for its service: not where slots are changing hands, nor if it opens or ends
- * a flow that has a record, nor if it is an inline server's and no record says otherwise. */
-static ALWAYS_INLINE int is_plain_for(const struct service *service, const struct plain *packet)
+ * a flow that has a record, nor if its handshake is looked at, nor if it is an inline server's and no record
+ * says otherwise. */
+static ALWAYS_INLINE int is_plain_for(const struct service *service, const struct plain *packet, __u32 hash)
 {
-    if (service->flags & CLAMPS_MSS && packet->tcp_flags & TH_SYN)
+    if (service->flags & (CLAMPS_MSS | SAMPLES) &&
+        (packet->tcp_flags & TH_SYN || (service->flags & SAMPLES && is_sampled(hash, packet->ports))))
         return 0;
     if (!(service->flags & LOOKS_UP))
         return !packet->is_from_server;
@@ -195,10 +198,10 @@ static ALWAYS_INLINE int plain_of(struct xdp_md *ctx, const struct plain *packet
 
     way.service = bpf_map_lookup_elem(&services, &number);
     way.reasons = bpf_map_lookup_elem(&reasons, &zero);
-    if (!way.service || !way.reasons || !is_plain_for(way.service, packet))
+    way.hash = hash_of_flow4(packet->src, packet->dst, packet->ports, packet->protocol);
+    if (!way.service || !way.reasons || !is_plain_for(way.service, packet, way.hash))
         return LONG_WAY;
     way.opens = !(way.service->flags & RECORDS_ALL) && (packet->tcp_flags & (TH_SYN | TH_ACK)) == TH_SYN;
-    way.hash = hash_of_flow4(packet->src, packet->dst, packet->ports, packet->protocol);
     if (way.service->flags & GROWS && packet->frame_bytes == packet->ip_bytes + sizeof(struct ethhdr)) {
         if (bpf_xdp_adjust_head(ctx, -(int)sizeof(struct iphdr)))
             return LONG_WAY;

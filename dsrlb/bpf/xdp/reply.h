@@ -13,6 +13,7 @@
 #include "icmp.h"
 #include "naming.h"
 #include "readdress.h"
+#include "sampling.h"
 
 struct {
     MAP_NUMBER(type, BPF_MAP_TYPE_HASH);
@@ -185,6 +186,19 @@ static ALWAYS_INLINE int send_unmatched(const struct job *job, int has_ports, __
     return NO_REPLY;
 }
 
+/* Send a packet of a flow on record to its client; a reset may be the end of a handshake. */
+static ALWAYS_INLINE int send_back_of(struct xdp_md *ctx, struct job *job,
+                                      const struct translation *translation, const struct service *service)
+{
+    int resets = service->flags & SAMPLES && job->tcp_flags & TH_RST;
+    __u32 hash = translation->hash;
+    int verdict = send_back(ctx, job, translation);
+
+    if (resets && (verdict == XDP_TX || verdict == XDP_REDIRECT)) /* its first name is in job->name */
+        sample_next(hash, *(const __be32 *)&job->name.sport, TH_RST);
+    return verdict;
+}
+
 /* nat._reply: a TCP or UDP packet of a server goes to the client of its flow. */
 static ALWAYS_INLINE int send_reply(struct xdp_md *ctx, struct job *job)
 {
@@ -210,7 +224,7 @@ static ALWAYS_INLINE int send_reply(struct xdp_md *ctx, struct job *job)
     note_reply(flow, translation, service, job, now);
     if (job->is_fragment)
         remember_reply(job, translation, now);
-    return send_back(ctx, job, translation);
+    return send_back_of(ctx, job, translation, service);
 }
 
 /* What a server answered; NO_REPLY: it is no answer. */

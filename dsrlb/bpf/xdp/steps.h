@@ -71,7 +71,8 @@ struct job {
     __u8 reason;              /* under which it is counted when it is sent */
     __u8 told, silent;        /* tell: the reason if the sender was told, and if not */
     __u16 mtu_bytes;          /* tell: what fits */
-    __u8 pad[2];
+    __u8 samples;             /* its service has handshakes looked at */
+    __u8 pad;
 };
 PER_CPU(jobs, struct job);
 

@@ -30,6 +30,7 @@ from collections.abc import Callable, Mapping
 
 from dsrlb.datapath import decide
 from dsrlb.engines.xdp.credits import credit
+from dsrlb.engines.xdp.handshakes import Beside as HandshakesBeside
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.recall import Datagrams, Flows, ReplyDatagrams, Templates
 from dsrlb.errors import DsrlbError
@@ -61,6 +62,7 @@ class Companion:
             templates=Templates(tables),
             fragments=self._datagrams,
             reply_fragments=self._replies,
+            handshakes=HandshakesBeside(tables),
         )
         self.program_on: frozenset[int] = frozenset()  # interfaces where the program has counted already
         self._learn, self._learned = learn, dict(self.state.paths)

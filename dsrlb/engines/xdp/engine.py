@@ -13,6 +13,7 @@ pinned: maps are used on, the program on the interfaces is replaced by this one'
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path as FilePath
@@ -23,6 +24,7 @@ from dsrlb.engines.packet import PacketEngine
 from dsrlb.engines.xdp import program, reading
 from dsrlb.engines.xdp.attach import Attached
 from dsrlb.engines.xdp.companion import Companion
+from dsrlb.engines.xdp.handshakes import handshakes
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.layout import RECORDS_REFUSED, TEMPLATES_REFUSED
 from dsrlb.engines.xdp.pinned import are_made
@@ -114,7 +116,9 @@ class XdpEngine:
 
     def handshakes(self) -> Mapping[Names, Handshakes]:
         """Return what was seen of handshakes, where services have them looked at."""
-        return {}
+        beside = self._companion.state.handshakes.tallies.copy()
+        with self._changing:
+            return handshakes(self._tables, beside, time.monotonic_ns() // 1000)
 
     @property
     def max_flows(self) -> int:

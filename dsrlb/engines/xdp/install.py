@@ -20,6 +20,7 @@ from dsrlb.engines.xdp.settling import settle
 from dsrlb.engines.xdp.writes import Fill, Put, PutKey, Restart, SetLoad, Settle, Write
 from dsrlb.flows import BackendCount
 from dsrlb.host import bpf_maps
+from dsrlb.sampling import CELLS
 from dsrlb.table import EMPTY, ForwardingTable
 
 _INDEX = struct.Struct("=I")
@@ -30,7 +31,7 @@ _A_BATCH = 16_384
 class Tables:
     """The maps of a loaded program, and what of a forwarding table stands where in them.
 
-    ``slots``, ``loads`` and ``flows`` are the maps' own memory.
+    ``slots``, ``loads``, ``flows``, ``cells`` and ``handshakes`` are the maps' own memory.
     """
 
     def __init__(self, loaded: Loaded, settled: Callable[[], None] = settle) -> None:
@@ -40,6 +41,8 @@ class Tables:
         self.slots = mapped(maps["slots"], sizes.slots, np.dtype(np.uint16))
         self.loads = mapped(maps["loads"], sizes.targets, layout.LOAD)
         self.flows = mapped(maps["flows"], sizes.flows, layout.FLOW)
+        self.cells = mapped(maps["cells"], CELLS, layout.CELL)
+        self.handshakes = mapped(maps["handshakes"], sizes.targets, layout.HANDSHAKES)
         self.allocation = Allocation(sizes)
         self.table = EMPTY
         self.paths: Mapping[bytes, int] = {}
@@ -145,12 +148,18 @@ class Tables:
             bpf_maps.update(self.loaded.maps["counts"], _INDEX.pack(target), zeroed(self.loaded))
             self.loads[target] = np.zeros((), layout.LOAD)
         indices = {one.target for one in restarts}
+        self._forget_handshakes(list(indices))
         for name, at in _TARGET_IN.items():
             table = self.loaded.maps[name]
             for batch in bpf_maps.batches(table, _A_BATCH):
                 for key, value in batch:
                     if at.unpack_from(value)[0] in indices:
                         bpf_maps.delete(table, key)
+
+    def _forget_handshakes(self, targets: list[int]) -> None:
+        """Free the cells of targets, then take back what they counted."""
+        self.cells["tag"][np.isin(self.cells["target"], targets)] = 0
+        self.handshakes[targets] = np.zeros((), layout.HANDSHAKES)
 
     def _write(self, write: Write) -> None:
         match write:

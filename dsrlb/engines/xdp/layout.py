@@ -12,9 +12,10 @@ from types import MappingProxyType
 
 import numpy as np
 
+from dsrlb.sampling import BUCKETS
 from dsrlb.schedulers.base import Cursor
 
-LAYOUT = 1
+LAYOUT = 2
 CACHE_LINE = 64
 
 FRONT_WAYS, VIP_WAYS = 2, 4
@@ -38,7 +39,7 @@ KEPT = (
     *("setup", "front", "vips", "services", "current", "slots", "targets", "loads", "races", "sources"),
     *("interfaces", "counts", "reasons", "flows", "flow_marks", "flow_locks", "templates", "fragments"),
     *("members", "servers", "answering", "replies", "stand_ins", "rings", "arcs", "reply_fragments"),
-    "own_addresses",
+    *("own_addresses", "cells", "handshakes"),
 )
 PASSING = (
     *("steps", "jobs", "seens", "courses", "namings", "retellings"),
@@ -65,6 +66,7 @@ class ServiceFlag(IntFlag):
     HASHES_CLIENT = 0x80
     FORMER_HASHES_CLIENT = 0x100
     REFUSES = 0x200
+    SAMPLES = 0x400
 
 
 class TargetFlag(IntFlag):
@@ -188,11 +190,21 @@ FLOW = np.dtype(
 )
 FLOW_MARKS = np.dtype([("of", "u1", FLOWS_A_BUCKET)])
 FLOW_BUCKET = np.dtype([("flow", FLOW, FLOWS_A_BUCKET)])
+CELL = np.dtype([("tag", "u8"), ("began_us", "u8"), ("target", "u4"), ("again", "u4"), ("pad", "u8")])
+HANDSHAKES = np.dtype(
+    [
+        *((name, "u8") for name in ("opened", "answered", "again", "reset", "silent")),
+        ("pad", "u8", 3),
+        ("times", "u8", BUCKETS),
+    ]
+)
 TEMPLATE_KEY = np.dtype([("service", "u1", 20), ("network", *_ADDRESS)])
 TEMPLATE = np.dtype([("target", "u4"), ("until_s", "u4")])
 MEMBER_KEY = np.dtype([("service", "u4"), ("port", ">u2"), ("zero", "u2"), ("address", *_ADDRESS)])
 FRAGMENT_KEY = np.dtype([("src", *_ADDRESS), ("dst", *_ADDRESS), ("rest", "u1", 5), ("zero", "u1", 3)])
 FRAGMENT_OWNER = np.dtype([("until_s", "u4"), ("service", "u2"), ("target", "u2")])
 ALLOWANCE = np.dtype([("second_s", "u4"), ("begun", "u4")])
-SETUP = np.dtype([("layout", "u4"), ("inserts_a_second", "u4"), ("has_servers", "u4"), ("now_s", "u4")])
+SETUP = np.dtype(
+    [("layout", "u4"), ("inserts_a_second", "u4"), ("has_servers", "u4"), ("now_s", "u4"), ("now_us", "u8")]
+)
 REASONS = np.dtype([("of", "u8", 64)])

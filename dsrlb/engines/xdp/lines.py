@@ -97,6 +97,7 @@ def flags_of(service: CompiledService, *, looks_up: bool) -> ServiceFlag:
         ServiceFlag.HASHES_CLIENT: service.prefixes is not None,
         ServiceFlag.FORMER_HASHES_CLIENT: former is not None and former.prefixes is not None,
         ServiceFlag.REFUSES: service.refuses,
+        ServiceFlag.SAMPLES: service.samples,
     }
     return ServiceFlag(sum(flag for flag, is_so in said.items() if is_so))
 

@@ -23,6 +23,8 @@ _OF = {
     "loads": layout.LOAD,
     "races": layout.RACE,
     "interfaces": layout.INTERFACE,
+    "cells": layout.CELL,
+    "handshakes": layout.HANDSHAKES,
     "flows": layout.FLOW_BUCKET,
     "setup": layout.SETUP,
 }

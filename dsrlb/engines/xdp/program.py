@@ -64,9 +64,9 @@ def loaded(sizes: Sizes, *, test_clock: bool = False, maps_at: Path | None = Non
         yield made
 
 
-def set_clock(loaded: Loaded, now_s: int) -> None:
-    """Tell a program that was loaded with ``test_clock`` what time it is."""
-    _set(loaded, now_s=now_s)
+def set_clock(loaded: Loaded, now_s: int, now_us: int | None = None) -> None:
+    """Tell a program that was loaded with ``test_clock`` what time it is; ``now_us``: for handshakes."""
+    _set(loaded, now_s=now_s, now_us=now_s * 1_000_000 if now_us is None else now_us)
 
 
 def set_setup(loaded: Loaded, inserts_a_second: int | None = None, has_servers: bool | None = None) -> None:

@@ -77,6 +77,7 @@ def _service(
         source=line["source"].tobytes() if ServiceFlag.SNAT in flags else None,
         former=_former(line, flags, read(held.extents.former)),
         refuses=ServiceFlag.REFUSES in flags,
+        samples=ServiceFlag.SAMPLES in flags,
     )
 
 

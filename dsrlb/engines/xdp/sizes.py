@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.placing import buckets_for
+from dsrlb.sampling import CELLS
 from dsrlb.table import CompiledService, ForwardingTable
 
 WAY_OUT = "run dsrlb detach, which forgets flows and counters, and start dsrlb again"
@@ -89,6 +90,8 @@ def max_entries(sizes: Sizes) -> Mapping[str, int]:
         "targets": sizes.targets,
         "loads": sizes.targets,
         "counts": sizes.targets,
+        "handshakes": sizes.targets,
+        "cells": CELLS,
         "members": sizes.targets,
         "sources": SOURCES,
         "interfaces": layout.INTERFACES,
