@@ -9,11 +9,12 @@ from dsrlb.schedulers.base import Scheduler
 from dsrlb.schedulers.hash import HASH
 from dsrlb.schedulers.lc import LC
 from dsrlb.schedulers.maglev import MAGLEV
+from dsrlb.schedulers.response import RESPONSE
 from dsrlb.schedulers.rr import RR
 from dsrlb.schedulers.wlc import WLC
 from dsrlb.schedulers.wrr import WRR
 
-SCHEDULERS: tuple[Scheduler, ...] = (RR, WRR, LC, WLC, HASH, MAGLEV)
+SCHEDULERS: tuple[Scheduler, ...] = (RR, WRR, LC, WLC, RESPONSE, HASH, MAGLEV)
 BY_NAME: Mapping[str, Scheduler] = MappingProxyType({scheduler.name: scheduler for scheduler in SCHEDULERS})
 
-__all__ = ["BY_NAME", "HASH", "LC", "MAGLEV", "RR", "SCHEDULERS", "WLC", "WRR"]
+__all__ = ["BY_NAME", "HASH", "LC", "MAGLEV", "RESPONSE", "RR", "SCHEDULERS", "WLC", "WRR"]

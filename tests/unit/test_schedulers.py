@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dsrlb.errors import ConfigError
-from dsrlb.schedulers import BY_NAME, HASH, LC, MAGLEV, RR, SCHEDULERS, WLC, WRR
+from dsrlb.schedulers import BY_NAME, HASH, LC, MAGLEV, RESPONSE, RR, SCHEDULERS, WLC, WRR
 from dsrlb.schedulers.base import Cursor
 from dsrlb.schedulers.shares import apportion, consistent_slots, permutations, populate, turn_order
 
@@ -34,10 +34,11 @@ def serial_maglev(offsets: Sequence[int], skips: Sequence[int], order: Sequence[
 
 
 def test_each_scheduler_is_listed_once_by_its_name_with_its_cursor() -> None:
-    assert SCHEDULERS == (RR, WRR, LC, WLC, HASH, MAGLEV)
-    assert list(BY_NAME) == ["rr", "wrr", "lc", "wlc", "hash", "maglev"]
+    assert SCHEDULERS == (RR, WRR, LC, WLC, RESPONSE, HASH, MAGLEV)
+    assert list(BY_NAME) == ["rr", "wrr", "lc", "wlc", "response", "hash", "maglev"]
     assert [s.cursor for s in SCHEDULERS] == [
-        Cursor.COUNTER, Cursor.COUNTER, Cursor.LEAST, Cursor.LEAST, Cursor.CLIENT_HASH, Cursor.FLOW_HASH,
+        Cursor.COUNTER, Cursor.COUNTER, Cursor.LEAST, Cursor.LEAST, Cursor.COUNTER,
+        Cursor.CLIENT_HASH, Cursor.FLOW_HASH,
     ]  # fmt: skip
 
 

@@ -172,6 +172,7 @@ def test_the_cursors_are_those_that_the_data_path_reads() -> None:
         "wrr": Cursor.COUNTER,
         "lc": Cursor.LEAST,
         "wlc": Cursor.LEAST,
+        "response": Cursor.COUNTER,
         "hash": Cursor.CLIENT_HASH,
         "maglev": Cursor.FLOW_HASH,
     }

@@ -1,0 +1,189 @@
+"""Response times: how fast each server of a service answers, and how much of its weight that leaves it.
+
+Once a second, from what was heard of each server since::
+
+    p   how long its probes take: the median of the last ones
+    h   how much later the handshakes of its clients are complete than the fastest server's.  The way of the
+        clients is the same to all servers, so it is no part of the difference; and what may be chance is
+        none either:  h = low - the least high of all servers,  or 0
+
+                     low        median       high
+        handshakes ---[-----------|-----------]---    see ``_by_chance``
+
+    time     = max(p, fastest p + h)          never less than FLOOR_US, nor is the fastest p
+    per cent = 100 * fastest time / time      in multiples of 5, at least 5
+
+The time that counts is *damped*: with each news it goes a part of the way (the pace) to the time that was
+heard, on a logarithmic scale.  The pace grows while that is in one direction, and shrinks when it turns.
+So a server that becomes slow is left quickly; and servers that are slow because of the load that their
+share brings come to rest, rather than pass it to and fro.
+
+A server of which nothing is known has all of its weight.  A slow one keeps some, so that it is heard of
+again; and where handshakes are rare, the last few are remembered for as long as that takes.
+
+Pure: one value in, with what was heard; the next one out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log
+from typing import TypeVar
+
+from dsrlb.sampling import BUCKETS, median_us, percentile_us
+
+FLOOR_US = 1000.0  # what is less is this host's own doing, as far as it can tell
+STEP, ALL = (
+    5,
+    100,
+)  # per cent; a step of 5, so that turns by weight need no more than 20 slots for a weight of 1
+STAY = 3.0  # per cent: a weight that is less wrong is left as it is
+
+# Found by simulation, see tests/unit/test_response.py: of a few that keep servers near saturation from
+# swinging, those that follow a change best.
+SLOWEST, QUICKEST = 0.05, 0.6  # paces
+TURNED, RESTED, WENT_ON = 0.4, 1.02, 1.2  # what becomes of the pace
+STILL = 0.2  # of logarithms: a difference that is no direction
+
+ONE = 1024  # a handshake, as ``Memory`` counts them
+REMEMBERED = 6 * ONE  # are not forgotten before others come
+CERTAINTY = 2.5  # standard errors
+HISTORY = 10  # weights
+
+Key = TypeVar("Key")
+NO_TIMES = (0,) * BUCKETS
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard of a server in the last second."""
+
+    probe_us: float | None = None  # how long its probes take now
+    is_probed: bool = False  # again, since the last time
+    times: Sequence[int] = NO_TIMES  # handshakes of its clients, by bucket
+    takes_new: bool = True  # others are compared with it
+
+    @property
+    def is_news(self) -> bool:
+        """Whether anything came of it."""
+        return self.is_probed or any(self.times)
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """How much of its weight a server had from then on."""
+
+    at_s: float  # monotonic
+    percent: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is known of a server's response time."""
+
+    probe_us: float | None = None
+    times: tuple[int, ...] = NO_TIMES  # handshakes of late by bucket, in parts of ``ONE``
+    response_us: float | None = None  # the time that counts; None: nothing is known
+    pace: float = QUICKEST
+    course: int = 0  # of the last move: 1 to slower, -1 to faster
+    percent: int = ALL
+    history: tuple[Weighed, ...] = ()  # the latest at the end
+
+    @property
+    def samples(self) -> int:
+        """How many handshakes are known of."""
+        return round(sum(self.times) / ONE)
+
+    @property
+    def handshake_us(self) -> float | None:
+        """How long handshakes take of late, the way of the clients included: the median."""
+        return median_us(self.times)
+
+
+UNKNOWN = Memory()
+
+
+def after(memories: Mapping[Key, Memory], heard: Mapping[Key, Heard], now_s: float) -> dict[Key, Memory]:
+    """Return what is known of a service's servers after another second in which this was heard of them."""
+    known = {key: _listened(memories.get(key, UNKNOWN), one) for key, one in heard.items()}
+    takers = {key for key, one in heard.items() if one.takes_new} or heard.keys()
+    fastest_us = _least((known[key].probe_us for key in takers), FLOOR_US)
+    least_high_us = _least((_high_us(known[key].times) for key in takers), 0.0)
+    for key, one in known.items():
+        known[key] = _moved(one, _time_us(one, fastest_us, least_high_us), is_news=heard[key].is_news)
+    best_us = _least((known[key].response_us for key in takers), FLOOR_US)
+    return {key: _weighed(one, best_us, now_s) for key, one in known.items()}
+
+
+def _least(values: Iterable[float | None], floor: float) -> float:
+    """Return the least of those that are known, or the floor if that is more."""
+    return max(floor, min((one for one in values if one is not None), default=floor))
+
+
+# ------------------------------------------------------------------------- what is heard
+
+
+def _listened(before: Memory, heard: Heard) -> Memory:
+    """Return a memory with what was heard; half of the former handshakes count no more."""
+    total, new = sum(before.times), sum(heard.times) * ONE
+    kept = max(total // 2, min(total, REMEMBERED - new))
+    times = (
+        now * ONE + (one * kept // total if total else 0)
+        for now, one in zip(heard.times, before.times, strict=True)
+    )
+    return replace(before, probe_us=heard.probe_us, times=tuple(times))
+
+
+def _time_us(known: Memory, fastest_us: float, least_high_us: float) -> float | None:
+    """Return a server's time by its probes and its clients' handshakes; None: neither is known."""
+    by_clients_us = None
+    if any(known.times):
+        by_clients_us = fastest_us + max(0.0, (_low_us(known.times) or 0.0) - least_high_us)
+    said = [one for one in (known.probe_us, by_clients_us) if one is not None]
+    return max(FLOOR_US, *said) if said else None
+
+
+def _low_us(times: Sequence[int]) -> float | None:
+    """Return what the median is not below, but by chance."""
+    return percentile_us(times, 0.5 - _by_chance(times))
+
+
+def _high_us(times: Sequence[int]) -> float | None:
+    """Return what the median is not above, but by chance."""
+    return percentile_us(times, 0.5 + _by_chance(times))
+
+
+def _by_chance(times: Sequence[int]) -> float:
+    """Return how far, as a part of all, the median may be from the middle; but never to the very ends.
+
+    Of n handshakes, those below the true median are n / 2, with a standard error of sqrt(n) / 2 (binomial).
+    """
+    count = sum(times) / ONE
+    return max(0.0, min(CERTAINTY / 2 / count**0.5, 0.5 - 0.5 / count)) if count else 0.0
+
+
+# ------------------------------------------------------------------------- what comes of it
+
+
+def _moved(known: Memory, heard_us: float | None, *, is_news: bool) -> Memory:
+    """Return a memory of which the time has moved towards the one that was heard."""
+    if heard_us is None or known.response_us is None:
+        return replace(known, response_us=heard_us)
+    if not is_news:
+        return known
+    way = log(heard_us / known.response_us)
+    course = 0 if abs(way) < STILL else 1 if way > 0 else -1
+    change = {-1: TURNED, 0: RESTED, 1: WENT_ON}[course * known.course]
+    pace = min(QUICKEST, max(SLOWEST, known.pace * change))
+    response_us = known.response_us * (heard_us / known.response_us) ** pace
+    return replace(known, response_us=response_us, pace=pace, course=course)
+
+
+def _weighed(known: Memory, best_us: float, now_s: float) -> Memory:
+    """Return a memory with how much of its weight the server has now, beside the fastest one."""
+    exact = min(ALL, ALL * best_us / known.response_us) if known.response_us is not None else ALL
+    percent = max(STEP, STEP * round(exact / STEP)) if abs(exact - known.percent) >= STAY else known.percent
+    if percent == known.percent and known.history:
+        return known
+    return replace(known, percent=percent, history=(*known.history, Weighed(now_s, percent))[-HISTORY:])
