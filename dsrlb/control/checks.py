@@ -11,6 +11,7 @@ from dsrlb.health.base import Subject
 from dsrlb.health.monitor import Monitor
 from dsrlb.host.watch import Event
 from dsrlb.model import Backend, Check, Service
+from dsrlb.schedulers import RESPONSE
 from dsrlb.standing import Names, Standing, named
 
 
@@ -33,7 +34,8 @@ def _subjects(service: Service) -> Iterator[tuple[Names, Subject]]:
     for names, backend in named(service):
         check = backend.check or service.check
         if check is not None:
-            yield names, Subject(backend.address, _port(service, backend, check), service.vip, check)
+            port, is_weighed = _port(service, backend, check), service.scheduler == RESPONSE.name
+            yield names, Subject(backend.address, port, service.vip, check, is_weighed=is_weighed)
 
 
 def _port(service: Service, backend: Backend, check: Check) -> int:

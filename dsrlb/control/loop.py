@@ -21,6 +21,7 @@ from dsrlb.control.engine import open_engine
 from dsrlb.control.front import Front
 from dsrlb.control.left import needed, take_back_stale
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
+from dsrlb.control.responses import Responses, by_response
 from dsrlb.control.standings import Standings
 from dsrlb.control.takeover import finish, stage
 from dsrlb.engines.base import Engine, Hears
@@ -41,6 +42,7 @@ PROBE_EVERY_S = 2.0
 ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it flaps
 ANNOUNCE_AGAIN_AFTER_S = 1.0
 TEND_EVERY_S = 1.0
+WEIGH_EVERY_S = 1.0
 COMPLAIN_AFTER_S = 60.0  # a failure that had stayed away that long is told again
 
 Heard = Callable[[Sequence[str]], None]  # what speaks against a reload; nothing: it is done
@@ -68,6 +70,7 @@ class Loop:
         self.standings = Standings(config.services)
         self.known: tables.Known = {}
         self.checks = Checks(events)
+        self.responses = Responses()
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reload: Reload | None = None
         self.reload_again = False
@@ -134,6 +137,7 @@ class Loop:
             Tick(PROBE_EVERY_S, self.front.probe_for_owners),
             Tick(ROUTES_EVERY_S, self.look_at_routes),
             Tick(TEND_EVERY_S, self.engine.tend),
+            Tick(WEIGH_EVERY_S, self.weigh),
             Tick(ANNOUNCE_AGAIN_AFTER_S, self.front.announce, once=True),
         ]
         if (every_s := watchdog_every_s()) is not None:
@@ -229,6 +233,14 @@ class Loop:
         if tables.diff(self.engine.table, table):
             self.engine.install(table)
         self.backends.tell_changes(macs)
+
+    def weigh(self) -> None:
+        """Give servers the weights that their response times leave them, where a service goes by those."""
+        services, now_s = by_response(self.config.services), time.monotonic()
+        seen = self.engine.handshakes() if any(one.samples for one in services) else {}
+        records = self.checks.records() if services else {}
+        if self.standings.weigh(self.responses.look(services, self.standings.of, records, seen, now_s)):
+            self.reconcile(self.backends.resolver.known(now_s))
 
     def hear_failure(self, error: Exception) -> None:
         """Pass on, from the engine's thread, that it ended."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dsrlb import schedulers
 from dsrlb.host.watch import Event
 from dsrlb.model import Backend, Service, person_backend
+from dsrlb.schedulers import RESPONSE
 from dsrlb.schedulers.base import Cursor
 from dsrlb.standing import (
     AS_CONFIGURED,
@@ -69,6 +70,18 @@ class Standings:
         for level, words in _told(before, standing, backend):
             log.log(level, "backend %s of %s %s", _person(backend, names), service.name, words)
         self._tell_service(service)
+
+    def weigh(self, percents: Mapping[Names, int]) -> bool:
+        """Give backends so many per cent of their weights for how fast they answer; return if that is new."""
+        changed = {
+            names: percent
+            for names, percent in percents.items()
+            if self.of[names].response_percent != percent
+        }
+        for names, percent in changed.items():
+            self.of[names] = replace(self.of[names], response_percent=percent)
+        self._said = None if changed else self._said
+        return bool(changed)
 
     def adopt(self, table: ForwardingTable) -> None:
         """Take over who was down for a process before this one, where health will have a word again."""
@@ -153,9 +166,11 @@ def _checked(service: Service) -> Iterator[Names]:
 
 
 def _unchecked(standing: Standing, service: Service, backend: Backend) -> Standing:
-    """Return a standing without what health said, where there is no check any more."""
+    """Return a standing without what health and response times said, where nobody asks for them any more."""
     if service.check is None and backend.check is None:
-        return replace(standing, up=True, why="")
+        standing = replace(standing, up=True, why="")
+    if service.scheduler != RESPONSE.name:
+        standing = replace(standing, response_percent=100)
     return standing
 
 

@@ -27,6 +27,7 @@ class Subject:
     port: int  # 0: the kind of check needs none
     vip: Address
     check: Check
+    is_weighed: bool = False  # by how long it takes to answer
 
 
 @dataclass(frozen=True)

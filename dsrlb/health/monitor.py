@@ -1,7 +1,8 @@
 """Asks all servers, each in its own time, on one thread; tells what holds of each.
 
 One task a server.  Checks begin an interval after the last one began, a little earlier by chance, so that
-servers are not asked all at once; while the last answers disagree with what holds, after the fast interval.
+servers are not asked all at once; while the last answers disagree with what holds, or with each other in how
+long they took where that matters, after the fast interval.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dsrlb.health import BY_NAME
 from dsrlb.health.base import OK, PASSED, Open, Outcome, Subject, Unasked, directly, probe
 from dsrlb.health.dampening import Damped, heard
 from dsrlb.health.record import Asked, Record, Records, with_check
+from dsrlb.health.stopwatch import Stopwatch
 from dsrlb.standing import AS_CONFIGURED, Health, Names, Standing
 
 AT_ONCE = 400  # each takes a descriptor, of which a process has 1024 by default
@@ -119,7 +121,8 @@ class Monitor:
                 if _health(state.holds) != said:
                     said = _health(state.holds)
                     self._tell(names, said)
-            pace_s = check.fast_interval_s if state.is_changing else check.interval_s
+            is_changing = state.is_changing or (subject.is_weighed and record.varies)
+            pace_s = check.fast_interval_s if is_changing else check.interval_s
             early = check.jitter * random.random()  # noqa: S311  (no secret)
             due = max(due + pace_s * (1 - early), loop.time())
 
@@ -131,8 +134,9 @@ class Monitor:
             if began - due > subject.check.interval_s:
                 self._complain("checks are late: there are more than this host can do; make intervals longer")
             try:
-                outcome = await probe(BY_NAME[subject.check.kind], subject, self._open_to)
-                return Asked(outcome, now(), now() - began)
+                watch = Stopwatch(BY_NAME[subject.check.kind], now)
+                outcome = await probe(watch.kind, subject, self._open_to)
+                return Asked(outcome, now(), watch.took_s)
             except Unasked as error:
                 self._complain(f"a check was left out, since this host could not make it: {error}")
             except Exception as error:

@@ -14,6 +14,7 @@ from dsrlb.health.base import Outcome, Subject
 from dsrlb.standing import Names
 
 TIMES_KEPT = 3
+VARIES_BY, VARIES_FROM_S = 1.5, 0.001  # shorter times differ by chance
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ class Record:
     def time_s(self) -> float | None:
         """How long a passed check takes: the median of the last ones; None before the first."""
         return median(self.times_s) if self.times_s else None
+
+    @property
+    def varies(self) -> bool:
+        """Whether the last times differ much: the next will tell which of them is the one to go by."""
+        times_s = [max(VARIES_FROM_S, one) for one in self.times_s]
+        return bool(times_s) and max(times_s) > VARIES_BY * min(times_s)
 
 
 def with_check(before: Record, asked: Asked, *, up: bool) -> Record:

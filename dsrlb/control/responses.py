@@ -1,0 +1,69 @@
+"""Response times of the servers of services that go by them, looked at once a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dsrlb.health.record import Record
+from dsrlb.model import Backend, Service
+from dsrlb.response import NO_TIMES, UNKNOWN, Heard, Memory, after
+from dsrlb.sampling import Handshakes
+from dsrlb.schedulers import RESPONSE
+from dsrlb.standing import AS_CONFIGURED, Names, Standing, named
+
+
+def by_response(services: Sequence[Service]) -> list[Service]:
+    """Return the services whose servers' weights go by response times."""
+    return [service for service in services if service.scheduler == RESPONSE.name]
+
+
+class Responses:
+    """What is known of each server's response time; of those that stay, also after a reload."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self.of: dict[Names, Memory] = {}
+        self._counted: dict[Names, Sequence[int]] | None = None  # handshakes by time, at the last look
+        self._asked_s: dict[Names, float] = {}  # when its last check ended, then
+
+    def look(
+        self,
+        services: Sequence[Service],
+        standings: Mapping[Names, Standing],
+        records: Mapping[Names, Record],
+        handshakes: Mapping[Names, Handshakes],
+        now_s: float,
+    ) -> dict[Names, int]:
+        """Take in what was heard since the last look; return how many per cent of its weight each server has.
+
+        ``services`` are those by response time.  What was counted before the first look is not.
+        """
+
+        def heard(names: Names, backend: Backend) -> Heard:
+            probe_us, is_probed = self._probe(names, records.get(names))
+            times = self._new_times(names, counted.get(names))
+            return Heard(probe_us, is_probed, times, standings.get(names, AS_CONFIGURED).takes_new(backend))
+
+        counted = {names: one.times for names, one in handshakes.items()}
+        known: dict[Names, Memory] = {}
+        for service in services:
+            known |= after(self.of, {names: heard(names, one) for names, one in named(service)}, now_s)
+        self.of, self._counted = known, counted
+        self._asked_s = {names: one.last.at_s for names, one in records.items() if one.last is not None}
+        return {names: one.percent for names, one in known.items()}
+
+    def _probe(self, names: Names, record: Record | None) -> tuple[float | None, bool]:
+        """Return how long a server's probes take, in microseconds, and whether another one has passed."""
+        if record is None:
+            return None, False
+        if record.last is None or record.time_s is None:  # its check begins anew, as after a reload
+            return self.of.get(names, UNKNOWN).probe_us, False
+        return 1e6 * record.time_s, record.last.outcome.ok and record.last.at_s != self._asked_s.get(names)
+
+    def _new_times(self, names: Names, counted: Sequence[int] | None) -> Sequence[int]:
+        """Return the handshakes of a server since the last look."""
+        if counted is None or self._counted is None:
+            return NO_TIMES
+        before = self._counted.get(names, NO_TIMES)
+        new = [now - then for now, then in zip(counted, before, strict=True)]
+        return new if min(new) >= 0 else counted  # less than before: it is counted anew

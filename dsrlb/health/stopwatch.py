@@ -1,0 +1,60 @@
+"""How long a server takes for a probe, without what this host's own business adds to it.
+
+A process that does much else hears late of a connection that is there.  The kernel knows when the answer
+to its SYN came::
+
+               SYN        SYN-ACK         heard of    asked          answered
+    this host   |------------|- - - - - - - -|----------|----------------|
+                 counts, by     does not                     counts, by
+                 the kernel      count                      this process
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+
+from dsrlb.health.base import Kind, Open, Subject
+
+# struct tcp_info: tcpi_rtt (microseconds, of the SYN alone so far) and tcpi_total_retrans.
+# *Source*: include/uapi/linux/tcp.h.
+_RTT, _RETRANSMITTED, _LENGTH = 68, 100, 104
+
+
+class Stopwatch:
+    """The time of one probe: let ``kind`` ask, in place of the one that it is made of."""
+
+    def __init__(self, kind: Kind, now_s: Callable[[], float]) -> None:
+        """Take the kind of check, and a clock."""
+        self.kind = replace(kind, ask=self._ask)
+        self._ask_by, self._now_s = kind.ask, now_s
+        self.took_s = 0.0  # until the kind of check had all that it wants
+
+    async def _ask(self, subject: Subject, open_to: Open) -> None:
+        late_s, began_s = 0.0, self._now_s()
+
+        async def opened(subject: Subject, kind: int, protocol: int) -> socket.socket:
+            nonlocal late_s
+            opens_s = self._now_s()
+            sock = await open_to(subject, kind, protocol)
+            if kind == socket.SOCK_STREAM and (answered_s := round_trip_s(sock)) is not None:
+                late_s += max(0.0, self._now_s() - opens_s - answered_s)
+            return sock
+
+        try:
+            await self._ask_by(subject, opened)
+        finally:
+            self.took_s = self._now_s() - began_s - late_s
+
+
+def round_trip_s(sock: socket.socket) -> float | None:
+    """Return how long the SYN of a TCP connection was on its way; None if the kernel cannot tell."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LENGTH)
+    except OSError:
+        return None
+    if len(info) < _LENGTH or struct.unpack_from("=I", info, _RETRANSMITTED)[0]:
+        return None
+    return struct.unpack_from("=I", info, _RTT)[0] / 1e6 or None
