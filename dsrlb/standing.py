@@ -39,6 +39,7 @@ class Standing:
     share_percent: int = 100  # of its weight: less while it starts slowly
     ejected: bool = False  # by what clients' handshakes say of it
     why_ejected: str = ""
+    ejected_until_s: float = 0  # monotonic: at the longest
     response_percent: int = 100  # of its weight, where it goes by response times
     gone: bool = False  # the operator's word: as if it were not configured
 
@@ -81,6 +82,7 @@ class Ejection:
 
     out: bool
     why: str = ""
+    until_s: float = 0  # monotonic: at the longest
 
 
 CONFIGURED = -1  # of a wish: the weight that is in the configuration
@@ -145,7 +147,8 @@ def after(standing: Standing, change: Change) -> Standing:
     if isinstance(change, Health):
         return replace(standing, up=change.up, why="" if change.up else change.why)
     if isinstance(change, Ejection):
-        return replace(standing, ejected=change.out, why_ejected=change.why if change.out else "")
+        why, until_s = (change.why, change.until_s) if change.out else ("", 0)
+        return replace(standing, ejected=change.out, why_ejected=why, ejected_until_s=until_s)
     weight = standing.weight if change.weight is None else change.weight
     return replace(
         standing,

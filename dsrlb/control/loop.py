@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -20,9 +20,10 @@ from dsrlb.control.checks import Checks
 from dsrlb.control.engine import open_engine
 from dsrlb.control.front import Front
 from dsrlb.control.left import needed, take_back_stale
+from dsrlb.control.passive import Passive
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
 from dsrlb.control.responses import Responses, by_response
-from dsrlb.control.standings import Standings
+from dsrlb.control.standings import Standings, standing_event
 from dsrlb.control.takeover import finish, stage
 from dsrlb.engines.base import Engine, Hears
 from dsrlb.engines.choice import EngineChoice
@@ -34,9 +35,10 @@ from dsrlb.host.output import print_lines
 from dsrlb.host.resolver import NextHop
 from dsrlb.host.watch import Event, Watch
 from dsrlb.preflight import Ground, links_of_answers, other_owners
-from dsrlb.standing import Ejection, Health, Wish
+from dsrlb.standing import Ejection, Health, Names, Wish
 from dsrlb.transition import carry
 
+WATCH_EVERY_S = 0.25
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
 PROBE_EVERY_S = 2.0
 ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it flaps
@@ -71,6 +73,7 @@ class Loop:
         self.known: tables.Known = {}
         self.checks = Checks(events)
         self.responses = Responses()
+        self.passive = Passive(config.services)
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reload: Reload | None = None
         self.reload_again = False
@@ -133,6 +136,7 @@ class Loop:
         log.info("ready: %s on %s", names, ", ".join(self.front.names))
         notify(READY)
         self.ticks = [
+            Tick(WATCH_EVERY_S, self.watch_handshakes),
             Tick(LOOK_EVERY_S, lambda: self.reconcile(self.backends.resolver.step(time.monotonic()))),
             Tick(PROBE_EVERY_S, self.front.probe_for_owners),
             Tick(ROUTES_EVERY_S, self.look_at_routes),
@@ -191,6 +195,7 @@ class Loop:
                 self.reconcile(self.backends.resolver.known(time.monotonic()))
             case ("standing", bytes(service), bytes(backend), Health() | Ejection() | Wish() as change):
                 self.standings.hear((service, backend), change, time.monotonic())
+                self.relent()
                 if self.events.empty():  # many may come at once; the next look serves them all
                     self.reconcile(self.backends.resolver.known(time.monotonic()))
             case ("rule",):
@@ -204,6 +209,21 @@ class Loop:
                 self.reconcile(self.backends.resolver.known(time.monotonic()))
 
     # ------------------------------------------------------------------------- looking
+
+    def watch_handshakes(self) -> None:
+        """Leave servers whose clients' handshakes fail, where services want that, and take them back."""
+        if self.passive.watches:
+            seen, now_s = self.engine.handshakes(), time.monotonic()
+            self.hear_passive(self.passive.look(seen, self.standings.of, self.engine.table, now_s))
+
+    def relent(self) -> None:
+        """Take back servers that were left, where too few others are left."""
+        self.hear_passive(self.passive.relent(self.standings.of, self.engine.table, time.monotonic()))
+
+    def hear_passive(self, said: Iterable[tuple[Names, Ejection]]) -> None:
+        """Take what handshakes say of servers for events like others."""
+        for names, change in said:
+            self.events.put(standing_event(names, change))
 
     def look_at_routes(self) -> None:
         """Find the way to each backend anew, if routes or addresses changed since the last time."""
@@ -303,6 +323,8 @@ class Loop:
         self.backends.change_to(new.config, new.ground, new.lost)
         self.standings.change_to(new.config.services, time.monotonic())
         self.checks.change_to(new.config.services, self.standings.of)
+        self.passive.change_to(new.config.services)
+        self.relent()
         gone = self.front.change_to(new.ground, new.claim)
         self.attempt(lambda: self.reconcile(self.backends.resolver.known(time.monotonic())))
         finish(gone, self.front, self.backends, self.engine)

@@ -15,6 +15,7 @@ from dsrlb.standing import (
     AS_CONFIGURED,
     Change,
     Effective,
+    Ejection,
     Health,
     Names,
     Standing,
@@ -62,6 +63,8 @@ class Standings:
         service, backend = self._services[names[0]], self._backends[names]
         if isinstance(change, Health) and service.check is None and backend.check is None:
             return  # from before a reload
+        if isinstance(change, Ejection) and not service.watches:
+            return
         standing = after(before, change)
         if standing.takes_new(backend) != before.takes_new(backend):
             standing = replace(standing, since_s=now_s)
@@ -84,7 +87,7 @@ class Standings:
         return bool(changed)
 
     def adopt(self, table: ForwardingTable) -> None:
-        """Take over who was down for a process before this one, where health will have a word again."""
+        """Take over who was down, or left, for a process before this one, where a check will have a word."""
         for names in [one for service in self._services.values() for one in _checked(service)]:
             known = table.services.get(names[0])
             target = known.by_key.get(names[1]) if known is not None else None
@@ -166,12 +169,12 @@ def _checked(service: Service) -> Iterator[Names]:
 
 
 def _unchecked(standing: Standing, service: Service, backend: Backend) -> Standing:
-    """Return a standing without what health and response times said, where nobody asks for them any more."""
+    """Return a standing without what is said by checks, response times or handshakes that nobody looks at."""
     if service.check is None and backend.check is None:
-        standing = replace(standing, up=True, why="")
+        standing = after(standing, Health(True))
     if service.scheduler != RESPONSE.name:
         standing = replace(standing, response_percent=100)
-    return standing
+    return standing if service.watches else after(standing, Ejection(False))
 
 
 def _person(backend: Backend, names: Names) -> str:

@@ -85,6 +85,7 @@ def test_standings_that_come_at_once_cost_one_look() -> None:
         standings=Standings([web]),
         events=queue.SimpleQueue(),
         backends=SimpleNamespace(resolver=SimpleNamespace(known=lambda _: "known")),
+        relent=lambda: None,
         reconcile=looks.append,
     )
     for names, _ in named(web):
