@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from dsrlb import schedulers
 from dsrlb.admin.choosing import Chosen, backends_of, services_of
 from dsrlb.config import Config
+from dsrlb.control import Loop
+from dsrlb.control.drains import Drain, Left, is_empty, left_of
+from dsrlb.control.kept import NOTHING, Kept
 from dsrlb.engines.base import Counters
 from dsrlb.flows import BackendCount
 from dsrlb.model import Backend, Reason, Service, person_backend
@@ -27,6 +31,9 @@ class Seen:
     standings: Mapping[Names, Standing]
     table: ForwardingTable
     counters: Counters
+    drains: Mapping[Names, Drain]
+    kept: Mapping[Names, Kept]
+    now_s: float
 
     def count(self, names: Names) -> BackendCount:
         """Return what was counted of a backend."""
@@ -40,6 +47,20 @@ class Seen:
     def said_by(self) -> str:
         """Who says how things are configured."""
         return "file" if self.config.origin is not None else "options"
+
+
+def seen_of(loop: Loop) -> Seen:
+    """Return all of this moment."""
+    wishes = loop.wishes
+    return Seen(
+        config=loop.config,
+        standings=loop.standings.of,
+        table=loop.engine.table,
+        counters=loop.engine.counters(),
+        drains=wishes.drains,
+        kept=wishes.durable.of,
+        now_s=time.monotonic(),
+    )
 
 
 def service_rows(seen: Seen, service: str | None = None) -> list[Row]:
@@ -91,8 +112,10 @@ def backend_row(seen: Seen, chosen: Chosen) -> Row:
         "inactive": count.inactive if records_all(compiled) else None,
         "packets": count.packets,
         "bytes": count.octets,
-        "remaining": None if standing.is_wanted(backend) else _remaining(count, compiled),
-        "drift": list(_drift(standing, backend, seen.said_by)),
+        "remaining": remaining(seen, chosen),
+        "drain": drain_of(seen, names),
+        "drift": list(_drift(standing, seen.kept.get(names, NOTHING), backend, seen.said_by)),
+        "durable": list(_durable(seen.kept.get(names, NOTHING))),
     }
 
 
@@ -131,21 +154,71 @@ def _words(standing: Standing, backend: Backend, target: Target | None) -> Itera
         yield "drained"
     if not standing.up:
         yield "down"
-    if target is None or target.hop is None:
+    if standing.gone:
+        yield "gone"
+    elif target is None or target.hop is None:
         yield "unresolved"
     elif standing.takes_new(backend):
         yield "up" if standing.share_percent == 100 else "starting"
 
 
-def _drift(standing: Standing, backend: Backend, said_by: str) -> Iterator[str]:
-    """Yield in what the operator's word differs from the configuration."""
+def _drift(standing: Standing, kept: Kept, backend: Backend, said_by: str) -> Iterator[str]:
+    """Yield in what the operator's word differs from the configuration, and which of it is durable."""
     if standing.weight is not None and standing.weight != backend.weight:
         verb = "says" if said_by == "file" else "say"
-        yield f"weight {standing.weight}, {said_by} {verb} {backend.weight}"
+        said = f"weight {standing.weight}, {said_by} {verb} {backend.weight}"
+        yield said + _durably(kept.weight == standing.weight)
     if standing.drained:
-        yield f"drained, not by the {said_by}"
+        yield f"drained, not by the {said_by}" + _durably(kept.drained)
     if not standing.enabled:
-        yield f"disabled, not by the {said_by}"
+        yield f"disabled, not by the {said_by}" + _durably(not kept.enabled)
+    if kept.weight not in (None, standing.weight):
+        yield f"weight {kept.weight} again after a restart (durable)"
+    if kept.drained and not standing.drained:
+        yield "drained again after a restart (durable)"
+    if not kept.enabled and standing.enabled:
+        yield "disabled again after a restart (durable)"
+
+
+def _durably(is_so: bool) -> str:
+    return " (durable)" if is_so else ""
+
+
+def _durable(kept: Kept) -> Iterator[str]:
+    """Yield what holds over restarts."""
+    if kept.weight is not None:
+        yield f"weight {kept.weight}"
+    if kept.drained:
+        yield "drained"
+    if not kept.enabled:
+        yield "disabled"
+
+
+def remaining(seen: Seen, chosen: Chosen) -> Row | None:
+    """Return the flows that a backend still has which is to get no new ones; None if it is to get some."""
+    names, _, backend = chosen
+    if seen.standing(names).is_wanted(backend):
+        return None
+    return asdict(left_of(seen.count(names), seen.table.services.get(names[0])))
+
+
+def drain_of(seen: Seen, names: Names) -> Row | None:
+    """Return how far the drain of a backend is; None if it is not drained."""
+    drain, left = seen.drains.get(names), left_of(seen.count(names), seen.table.services.get(names[0]))
+    if drain is None:
+        return None
+    return {
+        "state": _drain_state(drain, left, seen),
+        "for_s": round(seen.now_s - drain.began_s, 1),
+        "let_go": None if drain.let_go is None else asdict(drain.let_go),
+        "left_s": None if drain.until_s is None else round(max(0.0, drain.until_s - seen.now_s), 1),
+    }
+
+
+def _drain_state(drain: Drain, left: Left, seen: Seen) -> str:
+    if drain.is_over:
+        return "over"
+    return "empty" if is_empty(drain, left, seen.now_s) else "draining"
 
 
 def _share(compiled: CompiledService | None, key: bytes) -> int:
@@ -176,15 +249,6 @@ def records_all(compiled: CompiledService | None) -> bool:
 def counts_flows(service: Service, compiled: CompiledService | None) -> bool:
     """Return whether it is known which packet begins a flow."""
     return records_all(compiled) or service.protocol == "tcp"
-
-
-def _remaining(count: BackendCount, compiled: CompiledService | None) -> Row:
-    """Return how many flows a backend still has that gets no new ones.
-
-    While slots change hands, those that have been silent since are not on record yet.
-    """
-    is_all = compiled is not None and (compiled.records_all or compiled.former is None)
-    return {"active": count.active, "inactive": count.inactive, "at_least": not is_all}
 
 
 def weight_is_heeded(service: Service) -> bool:

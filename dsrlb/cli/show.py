@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 import click
 
 from dsrlb.admin.asking import DEFAULT_LIMIT, MAX_LIMIT
-from dsrlb.cli import tables
+from dsrlb.cli import tables, tables_inside
 from dsrlb.cli.asking import Ask, asking
+from dsrlb.cli.watching import View, present, watch_option
 
 _service = click.option(
     "--service", metavar="SERVICE", help="Only of this one: its name, or VIP:PORT[/tcp|/udp]."
@@ -22,36 +23,57 @@ _backend = click.option(
 
 @click.group()
 def show() -> None:
-    """See what a running dsrlb does: services, backends, flows, counters, engines."""
+    """See what a running dsrlb does: services, backends, health, flows, counters, table, engines."""
 
 
-def _print(answer: Any, is_json: bool, as_table: Callable[[Any], None]) -> None:
-    if is_json:
-        click.echo(json.dumps(answer, indent=2))
-    else:
-        as_table(answer)
+def shows(what: str, view: View) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a function's name and options a command that shows this."""
+
+    def command_of(function: Callable[..., None]) -> click.Command:
+        @wraps(function)
+        def command(ask: Ask, is_json: bool, watch_s: float | None, **words: Any) -> None:
+            def look() -> Any:
+                return ask(do="show", what=what, **words)
+
+            present(look, view, is_json=is_json, watch_s=watch_s)
+
+        return show.command()(asking(watch_option(command)))
+
+    return command_of
 
 
-@show.command()
-@asking
+def _flow_notes(answer: Any) -> list[str]:
+    return list(_notes_of_flows(answer))
+
+
+def _notes_of_flows(answer: Any) -> Iterator[str]:
+    if not answer["complete"]:
+        yield f"there may be more: {answer['on_record']} are on record (--limit, --client)"
+    if not answer["flows"] and answer["unrecorded"]:
+        yield f"not on record while nothing changes: flows of {', '.join(answer['unrecorded'])}"
+
+
+@shows("services", View(tables.services))
 @_service
-def services(ask: Ask, is_json: bool, service: str | None) -> None:
+def services() -> None:
     """Services: how many backends take new flows, what they were sent."""
-    _print(ask(do="show", what="services", service=service), is_json, tables.services)
 
 
-@show.command()
-@asking
+@shows("backends", View(tables.backends))
 @_service
 @_backend
-def backends(ask: Ask, is_json: bool, service: str | None, backend: str | None) -> None:
+def backends() -> None:
     """Backends: how each stands, its share of flows beside the one expected, what is not as configured."""
-    said = ask(do="show", what="backends", service=service, backend=backend)
-    _print(said, is_json, tables.backends)
 
 
-@show.command()
-@asking
+@shows("health", View(tables_inside.health))
+@_service
+@_backend
+def health() -> None:
+    """Health: what the last checks of each server found, and what to do about it."""
+
+
+@shows("flows", View(tables.flows, _flow_notes))
 @_service
 @_backend
 @click.option("--client", metavar="ADDR|NETWORK", help="Only of these clients.")
@@ -62,32 +84,24 @@ def backends(ask: Ask, is_json: bool, service: str | None, backend: str | None) 
     show_default=True,
     help="How many at most.",
 )
-def flows(ask: Ask, is_json: bool, **words: Any) -> None:
+def flows() -> None:
     """Flows on record: which server each client has.
 
     With maglev and hash none is on record while nothing changes, but those that the slots do not tell of.
     """
-    answer = ask(do="show", what="flows", **words)
-    _print(answer, is_json, tables.flows)
-    if is_json:
-        return
-    if not answer["complete"]:
-        click.echo(f"there may be more: {answer['on_record']} are on record (--limit, --client)", err=True)
-    if not answer["flows"] and answer["unrecorded"]:
-        click.echo(
-            f"not on record while nothing changes: flows of {', '.join(answer['unrecorded'])}", err=True
-        )
 
 
-@show.command()
-@asking
-def counters(ask: Ask, is_json: bool) -> None:
+@shows("counters", View(tables.counters))
+def counters() -> None:
     """Frames by reason; docs/REASONS.md explains each word."""
-    _print(ask(do="show", what="counters"), is_json, tables.counters)
 
 
-@show.command()
-@asking
-def engines(ask: Ask, is_json: bool) -> None:
+@shows("table", View(tables_inside.forwarding))
+@_service
+def table() -> None:
+    """The forwarding table: slots of each backend, the way to it, and slots that change hands."""
+
+
+@shows("engines", View(tables.engines))
+def engines() -> None:
     """The engine: which one, on which interfaces, how many flows it has room for."""
-    _print(ask(do="show", what="engines"), is_json, tables.engines)

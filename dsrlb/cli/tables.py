@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +15,8 @@ Cell = str | int | float | None
 Column = tuple[str, str]  # heading, and how it is aligned: "left" or "right"
 
 WIDE = 1000  # characters: what is no terminal gets whole lines
-_COLOURS = {"down": "red", "unresolved": "red", "drained": "yellow", "disabled": "yellow", "starting": "cyan"}
+_COLOURS = {"down": "red", "unresolved": "red", "ejected": "red", "starting": "cyan"}
+_COLOURS |= dict.fromkeys(("drained", "disabled", "gone"), "yellow")
 
 
 def left(*headings: str) -> list[Column]:
@@ -28,10 +29,10 @@ def right(*headings: str) -> list[Column]:
     return [(one, "right") for one in headings]
 
 
-def show(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> None:
+def show(what: RenderableType) -> None:
     """Print a table; a terminal that is too narrow folds its cells."""
     width = None if sys.stdout.isatty() else WIDE
-    for line in _lines(Console(width=width, highlight=False), table(columns, rows)):
+    for line in _lines(Console(width=width, highlight=False), what):
         sys.stdout.write(f"{line}\n")
 
 
@@ -45,9 +46,9 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> Table:
     return made
 
 
-def _lines(console: Console, table: Table) -> list[str]:
+def _lines(console: Console, what: RenderableType) -> list[str]:
     with console.capture() as captured:
-        console.print(table)
+        console.print(what)
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -62,13 +63,13 @@ def _cell(value: Cell) -> Text:
 # ------------------------------------------------------------------------- rows
 
 
-def services(rows: Iterable[Row]) -> None:
-    """Print services."""
+def services(rows: Iterable[Row]) -> Table:
+    """Return services."""
     columns = left("service", "name", "mode", "scheduler") + right("backends", "taking")
     columns += right("flows", "active", "packets", "bytes") + left("note")
     words = ("service", "name", "mode", "scheduler", "backends", "taking_new_flows")
     counted = ("flows", "active", "packets", "bytes")
-    show(columns, ([*_of(row, *words, *counted), _service_note(row)] for row in rows))
+    return table(columns, ([*_of(row, *words, *counted), _service_note(row)] for row in rows))
 
 
 def _service_note(row: Row) -> str:
@@ -78,11 +79,11 @@ def _service_note(row: Row) -> str:
     return "; ".join(notes)
 
 
-def backends(rows: Iterable[Row]) -> None:
-    """Print backends of services."""
+def backends(rows: Iterable[Row]) -> Table:
+    """Return backends of services."""
     columns = left("service", "backend", "name", "standing") + right("weight", "expected", "share")
     columns += right("flows", "active", "packets", "bytes") + left("note")
-    show(columns, map(_backend, rows))
+    return table(columns, map(_backend, rows))
 
 
 def _backend(row: Row) -> list[Cell]:
@@ -106,9 +107,18 @@ def standing(row: Row) -> str:
 def backend_note(row: Row) -> str:
     """Return what else there is to say of a backend: why it is down, what it still has, what differs."""
     notes = [row["why"]] if row["why"] else []
+    return "; ".join((*notes, *drain_notes(row), *row["drift"]))
+
+
+def drain_notes(row: Row) -> Iterator[str]:
+    """Yield what a backend still has that gets no new flows, and what will become of it."""
     if row["remaining"] is not None:
-        notes.append(remaining(row["remaining"]))
-    return "; ".join((*notes, *row["drift"]))
+        yield remaining(row["remaining"])
+    drain = row["drain"]
+    if drain is not None and drain["state"] == "over":
+        yield "its drain is over"
+    elif drain is not None and drain["left_s"] is not None:
+        yield f"let go in {drain['left_s']:.0f} s"
 
 
 def remaining(left_over: Row) -> str:
@@ -117,28 +127,29 @@ def remaining(left_over: Row) -> str:
     return f"{left_over['active']} active, {left_over['inactive']} inactive flows left{or_more}"
 
 
-def flows(answer: Row) -> None:
-    """Print flows."""
+def flows(answer: Row) -> Table:
+    """Return flows."""
     columns = left("client", "service", "port", "backend", "name", "state") + right("ends in s")
     words = ("client", "service", "port", "backend", "name", "state", "ends_in_s")
-    show(columns, (_of(row, *words) for row in answer["flows"]))
+    return table(columns, (_of(row, *words) for row in answer["flows"]))
 
 
-def counters(rows: Iterable[Row]) -> None:
-    """Print counters by reason."""
-    show(left("reason") + right("frames"), (_of(row, "reason", "frames") for row in rows))
+def counters(rows: Iterable[Row]) -> Table:
+    """Return counters by reason."""
+    return table(left("reason") + right("frames"), (_of(row, "reason", "frames") for row in rows))
 
 
-def engines(rows: Iterable[Row]) -> None:
-    """Print engines, one fact a line: there is one."""
-    for row in rows:
-        interfaces = ", ".join(f"{name} ({place})" for name, place in row["interfaces"].items())
-        facts = {**row, "interfaces": interfaces, "file": row["file"] or "none: options"}
-        facts["outlives_process"] = "yes" if row["outlives_process"] else "no"
-        show(
-            left("engine", row["engine"]),
-            ((name.replace("_", " "), value) for name, value in facts.items() if name != "engine"),
-        )
+def engines(rows: Iterable[Row]) -> Group:
+    """Return engines, one fact a line: there is one."""
+    return Group(*map(_engine, rows))
+
+
+def _engine(row: Row) -> Table:
+    interfaces = ", ".join(f"{name} ({place})" for name, place in row["interfaces"].items())
+    facts = {**row, "interfaces": interfaces, "file": row["file"] or "none: options"}
+    facts["outlives_process"] = "yes" if row["outlives_process"] else "no"
+    said = ((name.replace("_", " "), value) for name, value in facts.items() if name != "engine")
+    return table(left("engine", row["engine"]), said)
 
 
 def _of(row: Row, *words: str) -> list[Cell]:

@@ -49,7 +49,7 @@ def top(ask: Ask, is_json: bool, service: str | None, interval: float, count: in
         _live(looks)
     else:
         for rows in looks:
-            tables.show(COLUMNS, map(cells, rows))
+            tables.show(tables.table(COLUMNS, map(cells, rows)))
             click.echo()
 
 
@@ -104,6 +104,7 @@ def _rates(before: Mapping[str, Any], row: Row, seconds: float) -> Row:
         "starting_percent",
         "active",
         "remaining",
+        "drain",
         "drift",
     )
     return {

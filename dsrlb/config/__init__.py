@@ -13,6 +13,7 @@ from dsrlb.config.places import Config, Origin, Problem, located, told
 from dsrlb.config.problems import MAX_BACKENDS, problems
 from dsrlb.config.words import (
     DEFAULT_SCHEDULER,
+    MAX_TIMEOUT_S,
     MAX_WEIGHT,
     Listen,
     PersistWord,
@@ -35,6 +36,7 @@ __all__ = [
     "DEFAULT_SCHEDULER",
     "ENGINE_KEYS",
     "MAX_BACKENDS",
+    "MAX_TIMEOUT_S",
     "MAX_WEIGHT",
     "OPTION_NAMES",
     "CheckWords",

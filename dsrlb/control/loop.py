@@ -17,6 +17,7 @@ from dsrlb import table as tables
 from dsrlb.config import Config, located
 from dsrlb.control.backends import Backends, refuse_if_none_answers
 from dsrlb.control.checks import Checks
+from dsrlb.control.durable import Durable, state_path
 from dsrlb.control.engine import open_engine
 from dsrlb.control.front import Front
 from dsrlb.control.left import needed, take_back_stale
@@ -25,6 +26,7 @@ from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, ch
 from dsrlb.control.responses import Responses, by_response
 from dsrlb.control.standings import Standings, standing_event
 from dsrlb.control.takeover import finish, stage
+from dsrlb.control.wishes import Wishes
 from dsrlb.engines.base import Engine, Hears
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.report import lines
@@ -45,6 +47,7 @@ ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it
 ANNOUNCE_AGAIN_AFTER_S = 1.0
 TEND_EVERY_S = 1.0
 WEIGH_EVERY_S = 1.0
+DRAINS_EVERY_S = 1.0
 COMPLAIN_AFTER_S = 60.0  # a failure that had stayed away that long is told again
 
 Heard = Callable[[Sequence[str]], None]  # what speaks against a reload; nothing: it is done
@@ -70,6 +73,7 @@ class Loop:
         self.front = Front(ground, claim, events)
         self.backends = Backends(config, ground, events)
         self.standings = Standings(config.services)
+        self.wishes = Wishes(self.standings, Durable(state_path(choice.state_dir, choice.instance)))
         self.known: tables.Known = {}
         self.checks = Checks(events)
         self.responses = Responses()
@@ -93,6 +97,7 @@ class Loop:
         undo.callback(engine.close)
         self.backends.add_ways_out(engine)
         self.standings.adopt(engine.table)
+        self.wishes.begin(time.monotonic())
         guard.install(front.guarded, front.names)
         watch = Watch(self.events)
         undo.callback(watch.stop)
@@ -125,6 +130,7 @@ class Loop:
 
     def close(self) -> None:
         """Stop the checks; give back what was opened before the engine."""
+        self.wishes.durable.close()
         self.checks.close()
         self.backends.resolver.close()
 
@@ -142,6 +148,7 @@ class Loop:
             Tick(ROUTES_EVERY_S, self.look_at_routes),
             Tick(TEND_EVERY_S, self.engine.tend),
             Tick(WEIGH_EVERY_S, self.weigh),
+            Tick(DRAINS_EVERY_S, self.look_at_drains),
             Tick(ANNOUNCE_AGAIN_AFTER_S, self.front.announce, once=True),
         ]
         if (every_s := watchdog_every_s()) is not None:
@@ -262,6 +269,12 @@ class Loop:
         if self.standings.weigh(self.responses.look(services, self.standings.of, records, seen, now_s)):
             self.reconcile(self.backends.resolver.known(now_s))
 
+    def look_at_drains(self) -> None:
+        """Let go of what drained backends still have whose time is over."""
+        now_s = time.monotonic()
+        if self.wishes.look(self.engine, now_s):
+            self.reconcile(self.backends.resolver.known(now_s))
+
     def hear_failure(self, error: Exception) -> None:
         """Pass on, from the engine's thread, that it ended."""
         log.debug("engine", exc_info=error)
@@ -322,6 +335,7 @@ class Loop:
         fresh = [vip for vip in new.ground.vips if vip not in self.front.vips]
         self.backends.change_to(new.config, new.ground, new.lost)
         self.standings.change_to(new.config.services, time.monotonic())
+        self.wishes.change_to()
         self.checks.change_to(new.config.services, self.standings.of)
         self.passive.change_to(new.config.services)
         self.relent()

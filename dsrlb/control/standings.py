@@ -71,7 +71,7 @@ class Standings:
             self._follow(names, service, is_new=standing.takes_new(backend))
         self.of[names], self._said = standing, None
         for level, words in _told(before, standing, backend):
-            log.log(level, "backend %s of %s %s", _person(backend, names), service.name, words)
+            log.log(level, "%s %s", self.words(names), words)
         self._tell_service(service)
 
     def weigh(self, percents: Mapping[Names, int]) -> bool:
@@ -120,6 +120,14 @@ class Standings:
             self._tell_service(service)
         self._growing &= self.of.keys()
         self._left &= self._services.keys()
+
+    def people(self) -> dict[tuple[str, str], Names]:
+        """Return every backend by its service and itself as a person writes them."""
+        return {(self._services[one[0]].name, person_backend(one[1])): one for one in self.of}
+
+    def words(self, names: Names) -> str:
+        """Return a backend as the log calls it."""
+        return f"backend {_person(self._backends[names], names)} of {self._services[names[0]].name}"
 
     def _follow(self, names: Names, service: Service, *, is_new: bool) -> None:
         """Let a backend that is new among those that take new flows start slowly, if its service says so."""
@@ -201,6 +209,8 @@ def _told(before: Standing, now: Standing, backend: Backend) -> Iterator[tuple[i
             logging.INFO,
             "is drained: it keeps its flows, gets no new ones" if now.drained else "is drained no more",
         )
+    if before.gone and not now.gone:
+        yield logging.INFO, "takes part again"
     if now.weight != before.weight:
         by = "as configured" if now.weight is None else f"in place of the configured {backend.weight}"
         yield logging.INFO, f"has weight {backend.weight if now.weight is None else now.weight}, {by}"

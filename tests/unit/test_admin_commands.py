@@ -30,7 +30,9 @@ ROW = {
     "packets": 12,
     "bytes": 3456,
     "remaining": None,
+    "drain": None,
     "drift": ["weight 5, file says 1"],
+    "durable": [],
 }
 SERVICE = {
     "service": "198.18.1.100:80/tcp",
@@ -173,6 +175,12 @@ def test_json_is_the_answer_as_it_is(asked: Asked, words: tuple[str, ...]) -> No
         ("weight rs1 7", {"do": "weight", "backend": "rs1", "weight": 7}),
         ("weight rs1 configured", {"do": "weight", "backend": "rs1", "weight": "configured"}),
         ("reload", {"do": "reload"}),
+        ("show table --service web", {"do": "show", "what": "table", "service": "web"}),
+        ("show health --backend rs1", {"do": "show", "what": "health", "backend": "rs1"}),
+        ("drain rs1 --within 60", {"do": "drain", "backend": "rs1", "within": 60}),
+        ("drain rs1 --within 0 --durable", {"do": "drain", "backend": "rs1", "within": 0, "durable": True}),
+        ("undrain rs1 --durable", {"do": "undrain", "backend": "rs1", "durable": True}),
+        ("weight rs1 7 --durable", {"do": "weight", "backend": "rs1", "weight": 7, "durable": True}),
     ],
 )
 def test_a_command_is_one_request(asked: Asked, line: str, request_: dict[str, Any]) -> None:
@@ -209,12 +217,12 @@ def test_a_weight_that_cannot_be_is_a_usage_error(asked: Asked, weight: str) -> 
 
 
 def test_what_servers_say_has_no_power_over_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    tables.backends([{**ROW, "why": "\x1b[2J\x07[red]down[/red]\nnext"}])
+    tables.show(tables.backends([{**ROW, "why": "\x1b[2J\x07[red]down[/red]\nnext"}]))
     printed = capsys.readouterr().out
     assert "\x1b" not in printed and "\x07" not in printed and len(printed.splitlines()) == 2
     assert "[red]down[/red]" in printed
 
 
 def test_many_words_are_not_cut_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
-    tables.backends([{**ROW, "why": "word " * 60}])
+    tables.show(tables.backends([{**ROW, "why": "word " * 60}]))
     assert capsys.readouterr().out.count("word") == 60

@@ -3,99 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import queue
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
-from types import SimpleNamespace
 from typing import Any
 
 import balancer
 import pytest
-from packets import BACKENDS, CLIENT, VIP, tcp
+from packets import CLIENT, VIP
+from pretended_loop import SERVICE, A, B, C, Loop, rows, web
 
 from dsrlb.admin import flows
-from dsrlb.admin.requests import handle
-from dsrlb.config import Config, Origin
-from dsrlb.control.standings import Standings
-from dsrlb.engines.base import FlowSeen, counters_of
-from dsrlb.engines.packet import PacketEngine
-from dsrlb.model import Check, Service, wire_address
+from dsrlb.engines.base import FlowSeen
+from dsrlb.model import wire_address
 from dsrlb.standing import Health, named
-from dsrlb.state import State
-from dsrlb.table import compile_table
 from dsrlb.wire.l4 import flow_key
-
-SERVICE = f"{VIP}:80/tcp"
-A, B, C = BACKENDS[:3]
-
-
-class Loop:
-    """A control loop without a host: it compiles, and counts what a data path counts."""
-
-    def __init__(self, *services: Service) -> None:
-        self.config = Config(services, origin=Origin("dsrlb.toml", {}))
-        self.standings, self.state = Standings(services), State()
-        self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.told: list[Callable[[Sequence[str]], None]] = []
-        self.backends = SimpleNamespace(resolver=SimpleNamespace(known=lambda now: None))
-        self.front = SimpleNamespace(links={2: SimpleNamespace(name="e0", ifindex=2)})
-        self.choice = SimpleNamespace(instance="default")
-        self.engine = SimpleNamespace(
-            name="packet",
-            state=self.state,
-            outlives=False,
-            max_flows=1000,
-            counters=lambda: counters_of(self.state),
-            flows=lambda: PacketEngine.flows(self.engine),  # type: ignore[arg-type]  # a stand-in
-        )
-        self.reconcile(None)
-
-    def reconcile(self, _: object) -> None:
-        services = self.config.services
-        behind = [backend for service in services for backend in service.backends]
-        said = self.standings.effective(time.monotonic())
-        here = {balancer.IFINDEX: balancer.BALANCER}
-        self.engine.table = compile_table(services, balancer.hops(behind), here, effective=said)
-
-    def begin_reload(self, *tell: Callable[[Sequence[str]], None]) -> None:
-        self.told += tell
-
-    def ask(self, **request: Any) -> Any:
-        (answer,) = self.answers(**request)
-        assert answer["ok"], answer
-        return answer["answer"]
-
-    def error(self, **request: Any) -> str:
-        (answer,) = self.answers(**request)
-        assert not answer["ok"] and "\n" not in answer["error"]
-        return str(answer["error"])
-
-    def answers(self, **request: Any) -> list[dict[str, Any]]:
-        answers: list[dict[str, Any]] = []
-        handle(self, request, answers.append)  # type: ignore[arg-type]  # a stand-in
-        return answers
-
-    def clients(self, count: int) -> None:
-        """Let so many connections begin."""
-        frames = [tcp(sport=40_000 + number, flags="S") for number in range(count)]
-        balancer.feed(frames, self.engine.table, self.state, int(time.monotonic()))
-
-
-def web(scheduler: str = "wrr", **fields: Any) -> Service:
-    backends = [f"{text},name=rs{n}" for n, text in enumerate(balancer.ALL_BACKENDS[:3], 1)]
-    (made,) = balancer.services([f"{VIP}:80"], backends, scheduler)
-    return replace(made, **{"label": "web", "check": Check("tcp"), **fields})
 
 
 @pytest.fixture
 def loop() -> Loop:
     return Loop(web())
-
-
-def rows(loop: Loop, **more: Any) -> dict[str, Any]:
-    return {row["backend"]: row for row in loop.ask(do="show", what="backends", **more)}
 
 
 def test_each_backend_s_share_stands_beside_the_expected_one(loop: Loop) -> None:
@@ -204,6 +131,11 @@ def test_a_port_tells_backends_of_one_address_apart() -> None:
         ({"do": "weight", "backend": "rs1", "weight": True}, "weight True is neither"),
         ({"do": "weight", "backend": "rs1", "weight": 65_536}, "weight 65536 is neither"),
         ({"do": "weight", "backend": "rs1"}, "weight None is neither"),
+        ({"do": "drain", "backend": "rs1", "within": -1}, "within -1 is not a whole number"),
+        ({"do": "drain", "backend": "rs1", "within": True}, "within True is not a whole number"),
+        ({"do": "drain", "backend": "rs1", "within": 1.5}, "within 1.5 is not a whole number"),
+        ({"do": "undrain", "backend": "rs1", "within": 5}, "has no 'within'"),
+        ({"do": "drain", "backend": "rs1", "durable": 1}, "durable 1 is not true or false"),
         ({"do": "show", "what": "flows", "limit": 0}, "limit 0 is not 1 to 10000"),
         ({"do": "show", "what": "flows", "limit": True}, "limit True is not a number"),
         ({"do": "show", "what": "flows", "client": "here"}, "client 'here' is neither an address nor"),

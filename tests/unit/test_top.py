@@ -28,6 +28,7 @@ ROW: dict[str, Any] = {
     "packets": 100,
     "bytes": 10_000,
     "remaining": None,
+    "drain": None,
     "drift": [],
 }
 OTHER = {**ROW, "backend": "198.18.1.12", "name": "rs2"}

@@ -1,0 +1,107 @@
+"""The operator's word: what it changes now, when a drain is over, and what of it holds over restarts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from dsrlb.control.drains import Drain, Left, is_due, is_empty, left_of
+from dsrlb.control.durable import Durable, Told
+from dsrlb.control.kept import NOTHING, Kept, after
+from dsrlb.control.standings import Standings
+from dsrlb.engines.base import Engine
+from dsrlb.errors import DsrlbError
+from dsrlb.standing import Names, Wish
+
+log = logging.getLogger("dsrlb")
+
+
+class Wishes:
+    """What the operator wants of the backends of a configuration.  The main thread's."""
+
+    def __init__(self, standings: Standings, durable: Durable) -> None:
+        """Begin without any."""
+        self.drains: dict[Names, Drain] = {}
+        self.durable = durable
+        self._standings = standings
+
+    def begin(self, now_s: float) -> None:
+        """Take over what an earlier process was told to keep."""
+        self.durable.load(self._standings.people())
+        now = time.time()
+        for names, kept in self.durable.of.items():
+            wish = kept.wish(now)
+            self.hear({names: wish}, now_s, None if kept.until is None or wish.gone else kept.until - now)
+            if wish.gone:
+                log.info("%s: its drain was over before this start", self._standings.words(names))
+
+    def hear(self, wishes: Mapping[Names, Wish], now_s: float, within_s: float | None = None) -> None:
+        """Take over wishes for some backends; ``within_s``: their drains are over after so long."""
+        for names, wish in wishes.items():
+            self._standings.hear(names, wish, now_s)
+            standing, drain = self._standings.of.get(names), self.drains.get(names)
+            if standing is None or not standing.drained:
+                self.drains.pop(names, None)
+                continue
+            if drain is None or (drain.is_over and not standing.gone):
+                drain = Drain(now_s)
+            until_s = drain.until_s if within_s is None else now_s + within_s
+            self.drains[names] = replace(drain, until_s=until_s, is_over=standing.gone)
+
+    def keep(self, wishes: Mapping[Names, Wish], told: Told, within_s: float | None = None) -> None:
+        """Have wishes hold over restarts, and tell (from another thread) what came of it."""
+        until = None if within_s is None else time.time() + within_s
+
+        def change(of: Mapping[Names, Kept]) -> dict[Names, Kept]:
+            also = {names: after(of.get(names, NOTHING), wish, until) for names, wish in wishes.items()}
+            return {**of, **also}
+
+        self.durable.change(change, self._standings.people(), told)
+
+    def change_to(self) -> None:
+        """Forget backends that are not configured any more, after the standings have."""
+        there = set(self._standings.of)
+        self.drains = {names: drain for names, drain in self.drains.items() if names in there}
+        if not self.durable.of.keys() <= there:
+            self.durable.change(
+                lambda of: {names: kept for names, kept in of.items() if names in there},
+                self._standings.people(),
+                _complain,
+            )
+
+    def look(self, engine: Engine, now_s: float) -> bool:
+        """Tell of drains that are empty, and end those that are over; return whether there was one."""
+        looked_at = {
+            names: one
+            for names, one in self.drains.items()
+            if not one.is_over and (one.until_s is not None or not one.is_told)
+        }
+        counted = engine.counters().backends if looked_at else {}
+        is_one_over = False
+        for names, drain in looked_at.items():
+            left = left_of(counted.get(names), engine.table.services.get(names[0]))
+            if is_due(drain, now_s):
+                self._end(names, drain, left, now_s)
+                is_one_over = True
+            elif is_empty(drain, left, now_s) and not drain.is_told:
+                after_s = int(now_s - drain.began_s)
+                words = self._standings.words(names)
+                log.info("%s is empty: no connection is left, %d s after it was drained", words, after_s)
+                self.drains[names] = replace(drain, is_told=True)
+        return is_one_over
+
+    def _end(self, names: Names, drain: Drain, left: Left, now_s: float) -> None:
+        """Let go of what a drained backend still has."""
+        let_go = None if is_empty(drain, left, now_s) else left
+        self.drains[names] = replace(drain, until_s=None, is_over=True, let_go=let_go)
+        what = "nothing was left" if let_go is None else f"{left} are let go"
+        log.warning("%s: its drain is over: %s", self._standings.words(names), what)
+        self._standings.hear(names, Wish(gone=True), now_s)
+
+
+def _complain(error: DsrlbError | None) -> None:
+    """Log that the file still has what it kept of backends that went; the next start will tell of it."""
+    if error is not None:
+        log.warning("what was durable of backends that are gone could not be taken out: %s", error)

@@ -1,0 +1,28 @@
+"""What to do about each word that a failed check ends with."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+MENDING = MappingProxyType(
+    {
+        "refused": "start the service on the server, or let it listen on this address and port",
+        "reset": "the service ends connections at once: see its log, and who may connect to it",
+        "no_answer": "see whether the server is up (ping), hangs, or drops what this host sends (firewall)",
+        "unreachable": "see the route to the server (ip route get) and the log of routers before it",
+        "bad_answer": "something else answers on this port, or the service is broken: compare expect",
+        "bad_status": "ask for the same page by hand (curl), see the service's log; compare status",
+        "bad_body": "ask for the same page by hand (curl), see the service's log; compare body",
+        "bad_tls": "the port speaks no TLS that is in use today, or the SNI is unknown: compare sni",
+        "exit_code": "run the command by hand, as the user of dsrlb, to see what it says",
+        "not_run": "see that the command is there and may be executed",
+        "no_vip": "give the server the VIP: dsrlb backend setup on it (docs/backend.md)",
+        "no_decapsulation": "let the server unwrap packets: dsrlb backend setup --mode l3dsr on it",
+        "not_on_vip": "let the service listen on the VIP, or on every address, not on its own alone",
+    }
+)
+
+
+def mending(word: str) -> str:
+    """Return what to do about a failed check, empty if there is nothing to say."""
+    return MENDING.get(word, "")
