@@ -14,14 +14,18 @@ from lab_wire import inside
 
 from dsrlb.lab.topology import Lab
 
+GREETED_WITHIN_S = 20.0
 LATE_AFTER_S, LOST_AFTER_S = 0.5, 1.5  # a SYN that is lost is sent again after 1 s
 
 
 class Greeter:
-    """A server's listener, and a thread that greets whoever comes."""
+    """A server's listener, and a thread that greets whoever comes; it ``keeps`` their connections, or not."""
+
+    is_closed = False
+    keeps = False
 
     def __init__(self, lab: Lab, name: str, port: int) -> None:
-        self.name = name
+        self.name, self.kept = name, list[socket.socket]()
         with inside(lab.namespace(name)):
             self.socket = socket.create_server(("", port), backlog=512)
         self.thread = threading.Thread(target=self._greet, daemon=True)
@@ -35,10 +39,12 @@ class Greeter:
                 if self.socket.fileno() < 0 or self.is_closed:
                     return
                 continue
-            with one, suppress(OSError):
+            with suppress(OSError):
                 one.sendall(self.name.encode())
-
-    is_closed = False
+            if self.keeps:
+                self.kept.append(one)
+            else:
+                one.close()
 
     def close(self) -> None:
         """Refuse whoever comes from now on."""
@@ -47,6 +53,13 @@ class Greeter:
             self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread up
         self.thread.join()
         self.socket.close()
+
+
+def greeted(lab: Lab, host: object, port: int) -> tuple[str, socket.socket]:
+    """Connect as a client, and return who greets, and the connection."""
+    with inside(lab.namespace("client")):
+        sock = socket.create_connection((str(host), port), GREETED_WITHIN_S)
+    return sock.recv(16).decode(), sock
 
 
 class Load:

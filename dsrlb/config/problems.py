@@ -28,6 +28,7 @@ def problems(drafts: Sequence[Draft]) -> Iterator[Problem]:
         yield from _option_problems(draft, at, vips)
         yield from _family_problems(draft, at)
         yield from _persist_problems(draft, at)
+        yield from _passive_problems(draft, at)
         yield from _check_problems(draft, at)
 
 
@@ -195,6 +196,13 @@ def _persist_problems(draft: Draft, at: Path) -> Iterator[Problem]:
             (*at, "persist"),
             f"persist prefix /{prefix} is longer than an IPv{draft.vip[0].version} client's address; "
             f"write 1 to {bits}",
+        )
+
+
+def _passive_problems(draft: Draft, at: Path) -> Iterator[Problem]:
+    if draft.passive and draft.vip is not None and draft.vip[2] == "udp":
+        yield Problem(
+            (*at, "passive"), "passive looks at handshakes, which there are by TCP only; leave it out"
         )
 
 

@@ -173,7 +173,8 @@ SERVICE = Table(
         Key(
             "passive",
             FLAG,
-            "TCP: whether a server is left whose clients' handshakes fail, unlike those of the others.",
+            "TCP: whether a server is left whose clients' handshakes fail, unlike those of the others "
+            "([passive health](health.md#passive-health)).",
             "where there is a check",
         ),
         Key("check", CHECK, "How the servers are checked ([health.md](health.md)).", "all are taken for up"),

@@ -86,6 +86,9 @@ class Backends:
         both = _OF_A_BACKEND
         self.info = _gauge("dsrlb_backend_info", "What a backend is called; always 1.", *both, "name")
         self.up = _gauge("dsrlb_backend_up", "Whether it passes its checks; 1 without any.", *both)
+        self.ejected = _gauge(
+            "dsrlb_backend_ejected", "Whether it is left as its clients' handshakes fail.", *both
+        )
         self.enabled = _gauge("dsrlb_backend_enabled", "Whether the operator has not disabled it.", *both)
         self.resolved = _gauge(
             "dsrlb_backend_resolved", "Whether the way to it and its MAC are known.", *both
@@ -111,7 +114,15 @@ class Backends:
                 self._add_standing(labels, names, backend, standing, compiled)
                 self._add_counts(labels, names, service, compiled)
             self._add_expected(service.name, compiled)
-        yield from (self.info, self.up, self.enabled, self.resolved, self.weight, self.configured)
+        yield from (
+            self.info,
+            self.up,
+            self.ejected,
+            self.enabled,
+            self.resolved,
+            self.weight,
+            self.configured,
+        )
         yield from (self.expected, self.packets, self.octets, self.begun, self.flows)
 
     def _add_standing(
@@ -125,6 +136,7 @@ class Backends:
         target = compiled.by_key.get(names[1]) if compiled is not None else None
         self.info.add_metric((*labels, backend.label), 1)
         self.up.add_metric(labels, standing.up)
+        self.ejected.add_metric(labels, standing.ejected)
         self.enabled.add_metric(labels, standing.enabled)
         self.resolved.add_metric(labels, target is not None and target.hop is not None)
         self.weight.add_metric(labels, standing.weight_of(backend))

@@ -58,6 +58,7 @@ def test_what_backends_were_sent_and_how_they_stand_are_metrics() -> None:
     [
         ({"up": False}, "dsrlb_backend_up", 0),
         ({"enabled": False}, "dsrlb_backend_enabled", 0),
+        ({"ejected": True}, "dsrlb_backend_ejected", 1),
         ({"drained": True}, "dsrlb_backend_weight", 0),
         ({"weight": 7}, "dsrlb_backend_weight", 7),
         ({"weight": 7}, "dsrlb_backend_configured_weight", 1),

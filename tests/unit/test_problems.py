@@ -58,6 +58,13 @@ def check(drafts: Sequence[Draft], *expected: str) -> None:
 
 
 UDP = parse_vip(f"{VIP}:80/udp")
+
+
+def test_without_handshakes_there_is_nothing_to_watch() -> None:
+    check([draft(ONE, vip=UDP, passive=True)], "passive looks at handshakes, which there are by TCP only")
+    check([draft(ONE, vip=UDP, passive=False), draft(ONE, passive=True)])
+
+
 OTHER_PORT, OTHER_VIP = parse_vip(f"{VIP}:81"), parse_vip("198.18.0.11:80")
 MANY = [Backend(ip_address(0xC6120000 + n)) for n in range(256, 257 + MAX_BACKENDS)]
 
