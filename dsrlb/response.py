@@ -3,12 +3,12 @@
 Once a second, from what was heard of each server since::
 
     p   how long its probes take: the median of the last ones
-    h   how much later the handshakes of its clients are complete than the fastest server's.  The way of the
-        clients is the same to all servers, so it is no part of the difference; and what may be chance is
-        none either:  h = low - the least high of all servers,  or 0
+    h   how much later the handshakes of its clients are complete than those of the fastest server.  The way
+        of the clients is the same to all servers, so it is no part of the difference; and what may be
+        chance is none either:  h = the difference of the medians, but not more than twice the gap
 
-                     low        median       high
-        handshakes ---[-----------|-----------]---    see ``_by_chance``
+        fastest   ----[----|----]- - - - - - gap - - - - - -[-----------|-----------]----   this one
+                        median high                        low        median
 
     time     = max(p, fastest p + h)          never less than FLOOR_US, nor is the fastest p
     per cent = 100 * fastest time / time      in multiples of 5, at least 5
@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dsrlb.sampling import BUCKETS, median_us, percentile_us
 
@@ -107,11 +107,16 @@ UNKNOWN = Memory()
 def after(memories: Mapping[Key, Memory], heard: Mapping[Key, Heard], now_s: float) -> dict[Key, Memory]:
     """Return what is known of a service's servers after another second in which this was heard of them."""
     known = {key: _listened(memories.get(key, UNKNOWN), one) for key, one in heard.items()}
-    takers = {key for key, one in heard.items() if one.takes_new} or heard.keys()
+    takers = {key for key, one in heard.items() if one.takes_new} or set(heard)
     fastest_us = _least((known[key].probe_us for key in takers), FLOOR_US)
-    least_high_us = _least((_high_us(known[key].times) for key in takers), 0.0)
+    spreads = {key: _spread(one.times) for key, one in known.items() if any(one.times)}
+    quickest = min(
+        (spreads[key] for key in takers & spreads.keys()), key=lambda one: one.high_us, default=None
+    )
     for key, one in known.items():
-        known[key] = _moved(one, _time_us(one, fastest_us, least_high_us), is_news=heard[key].is_news)
+        late_us = _late_us(spreads.get(key), quickest)
+        by_clients_us = fastest_us + late_us if late_us is not None else None
+        known[key] = _moved(one, _greatest(one.probe_us, by_clients_us), is_news=heard[key].is_news)
     best_us = _least((known[key].response_us for key in takers), FLOOR_US)
     return {key: _weighed(one, best_us, now_s) for key, one in known.items()}
 
@@ -121,7 +126,21 @@ def _least(values: Iterable[float | None], floor: float) -> float:
     return max(floor, min((one for one in values if one is not None), default=floor))
 
 
+def _greatest(*times_us: float | None) -> float | None:
+    """Return the longest of the times that are known, or the floor if that is more; None: none is known."""
+    said = [one for one in times_us if one is not None]
+    return max(FLOOR_US, *said) if said else None
+
+
 # ------------------------------------------------------------------------- what is heard
+
+
+class Spread(NamedTuple):
+    """A median, and between what it may be by chance."""
+
+    low_us: float
+    middle_us: float
+    high_us: float
 
 
 def _listened(before: Memory, heard: Heard) -> Memory:
@@ -135,23 +154,20 @@ def _listened(before: Memory, heard: Heard) -> Memory:
     return replace(before, probe_us=heard.probe_us, times=tuple(times))
 
 
-def _time_us(known: Memory, fastest_us: float, least_high_us: float) -> float | None:
-    """Return a server's time by its probes and its clients' handshakes; None: neither is known."""
-    by_clients_us = None
-    if any(known.times):
-        by_clients_us = fastest_us + max(0.0, (_low_us(known.times) or 0.0) - least_high_us)
-    said = [one for one in (known.probe_us, by_clients_us) if one is not None]
-    return max(FLOOR_US, *said) if said else None
+def _spread(times: Sequence[int]) -> Spread:
+    """Return where the median of handshakes is, of which there are some."""
+    off = _by_chance(times)
+    low_us, middle_us, high_us = (percentile_us(times, one) or 0.0 for one in (0.5 - off, 0.5, 0.5 + off))
+    return Spread(low_us, middle_us, high_us)
 
 
-def _low_us(times: Sequence[int]) -> float | None:
-    """Return what the median is not below, but by chance."""
-    return percentile_us(times, 0.5 - _by_chance(times))
-
-
-def _high_us(times: Sequence[int]) -> float | None:
-    """Return what the median is not above, but by chance."""
-    return percentile_us(times, 0.5 + _by_chance(times))
+def _late_us(own: Spread | None, quickest: Spread | None) -> float | None:
+    """Return how much later a server's handshakes are complete than the quickest's; None: it has none."""
+    if own is None:
+        return None
+    if quickest is None:
+        return 0.0
+    return min(own.middle_us - quickest.middle_us, 2 * max(0.0, own.low_us - quickest.high_us))
 
 
 def _by_chance(times: Sequence[int]) -> float:

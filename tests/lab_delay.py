@@ -17,7 +17,7 @@ import struct
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 
@@ -63,18 +63,19 @@ class Slow:
 
 
 @contextmanager
-def slow(lab: Lab, role: str, delay_s: float, source: object = VIP) -> Iterator[Slow]:
-    """Let a server answer from an IPv4 address, the VIP, so much later."""
+def slow(lab: Lab, role: str, delay_s: float, sources: Sequence[object] = (VIP,)) -> Iterator[Slow]:
+    """Let a server answer from IPv4 addresses, the VIP, so much later."""
     namespace = lab.namespace(role)
     with inside(namespace):
         made = Slow(delay_s)
     try:
         run(["ip", "-n", namespace, "link", "set", DEVICE, "up"])
         run(["ip", "-n", namespace, "route", "replace", "default", "dev", DEVICE, "table", TABLE])
-        run(["ip", "-n", namespace, "rule", "add", "from", str(source), "lookup", TABLE])
+        for source in sources:
+            run(["ip", "-n", namespace, "rule", "add", "from", str(source), "lookup", TABLE])
         yield made
     finally:
-        subprocess.run(
-            ["ip", "-n", namespace, "rule", "del", "lookup", TABLE], capture_output=True, check=False
-        )
+        away = ["ip", "-n", namespace, "rule", "del", "lookup", TABLE]
+        for _ in sources:
+            subprocess.run(away, capture_output=True, check=False)
         made.close()
