@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,25 @@ def ask(path: Path, request: dict[str, Any], within_s: float = ANSWER_WITHIN_S) 
     raise _ERRORS.get(answer.get("code"), DsrlbError)(str(answer.get("error")))
 
 
+def _connect(connection: socket.socket, path: Path, within_s: float) -> None:
+    """Connect; where many want to at once, wait for a place in their queue.
+
+    *Source*: unix(7), EAGAIN: a socket that does not block is told of a full queue at once.
+    """
+    until_s = time.monotonic() + within_s
+    while True:
+        try:
+            return connection.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise TimeoutError from None
+            time.sleep(0.02)
+
+
 def _exchange(path: Path, line: bytes, within_s: float) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(within_s)
-        connection.connect(str(path))
+        _connect(connection, path, within_s)
         with suppress(BrokenPipeError):  # one that is turned away has its answer before it has asked
             connection.sendall(line)
         pieces: list[bytes] = []

@@ -15,7 +15,7 @@ from dsrlb.errors import ConfigError
 
 FOLDER = Path("/run/dsrlb")
 MODE = 0o600
-BACKLOG = 16
+BACKLOG = 128
 LOCK_WITHIN_S = 1.0
 
 

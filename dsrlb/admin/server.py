@@ -26,6 +26,7 @@ from typing import Any
 MOST_CLIENTS = 32
 MOST_REQUEST_BYTES = 16_384
 READ_WITHIN_S, ASK_WITHIN_S, SEND_WITHIN_S = 10.0, 60.0, 10.0
+GIVES_WAY_AFTER_S = 1.0  # who has said nothing for so long leaves when there are too many
 _PIECE_BYTES = 65_536
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -56,6 +57,11 @@ class Client:
         self.is_asked = False
         self.is_last = False  # it is closed when the answer is sent
         self.until_s = now_s + READ_WITHIN_S
+
+    def gives_way(self, now_s: float) -> bool:
+        """Return whether it has said nothing for a while, and waits for nothing."""
+        is_idle = not (self.is_asked or self.unsent or self.received)
+        return is_idle and self.until_s - READ_WITHIN_S + GIVES_WAY_AFTER_S <= now_s
 
     def line(self) -> bytes | None:
         """Take the next whole line out of what was received."""
@@ -130,13 +136,23 @@ class Server:
         except OSError:  # it is gone again; or there are no more descriptors: then not at once again
             return time.sleep(0.05)
         connection.setblocking(False)
-        if len(self._clients) >= self._most_clients:
+        if not self._has_room():
             with connection, suppress(OSError):
                 connection.send(_line(failed("dsrlb has too many clients at its admin socket; try again", 1)))
             return
         client = Client(connection, time.monotonic())
         self._clients.add(client)
         self._selector.register(connection, _READ, client)
+
+    def _has_room(self) -> bool:
+        """Make room for one more client, if one may be sent away for it."""
+        now_s = time.monotonic()
+        if len(self._clients) >= self._most_clients:
+            silent = [one for one in self._clients if one.gives_way(now_s)]
+            if not silent:
+                return False
+            self._drop(min(silent, key=lambda one: one.until_s))
+        return True
 
     def _serve(self, client: Client, events: int) -> None:
         try:

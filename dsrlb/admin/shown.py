@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dsrlb import schedulers
@@ -101,7 +101,7 @@ def backend_row(seen: Seen, chosen: Chosen) -> Row:
         "backend": person_backend(names[1]),
         "name": backend.label,
         "standing": list(_words(standing, backend, target)),
-        "why": standing.why,
+        "why": standing.why or standing.why_ejected,
         "starting_percent": standing.share_percent,
         "weight": standing.weight_of(backend),
         "weight_configured": backend.weight,
@@ -154,6 +154,8 @@ def _words(standing: Standing, backend: Backend, target: Target | None) -> Itera
         yield "drained"
     if not standing.up:
         yield "down"
+    if standing.ejected:
+        yield "ejected"
     if standing.gone:
         yield "gone"
     elif target is None or target.hop is None:
@@ -197,9 +199,10 @@ def _durable(kept: Kept) -> Iterator[str]:
 def remaining(seen: Seen, chosen: Chosen) -> Row | None:
     """Return the flows that a backend still has which is to get no new ones; None if it is to get some."""
     names, _, backend = chosen
-    if seen.standing(names).is_wanted(backend):
+    standing, left = seen.standing(names), left_of(seen.count(names), seen.table.services.get(names[0]))
+    if standing.is_wanted(backend):
         return None
-    return asdict(left_of(seen.count(names), seen.table.services.get(names[0])))
+    return asdict(replace(left, at_least=left.at_least and not standing.gone))
 
 
 def drain_of(seen: Seen, names: Names) -> Row | None:

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsrlb.admin.choosing import services_of
 from dsrlb.admin.shown import Seen
@@ -31,10 +32,15 @@ def mark(compiled: CompiledService) -> str:
     That holds for cursors that hash; the others go by what each has forwarded so far.
     """
     digest = blake2b(repr((compiled.cursor, compiled.prefixes)).encode(), digest_size=MARK_BYTES)
-    for target in compiled.targets:
-        digest.update(bytes((len(target.key),)) + target.key)
-    digest.update(compiled.slots)
+    is_used = _slots_of_each(compiled) > 0
+    for target, one in zip(compiled.targets, is_used, strict=True):
+        digest.update(bytes((len(target.key),)) + target.key if one else b"")
+    digest.update((np.cumsum(is_used, dtype=np.uint16))[np.frombuffer(compiled.slots, np.uint16)].tobytes())
     return digest.hexdigest()
+
+
+def _slots_of_each(compiled: CompiledService) -> NDArray[np.intp]:
+    return np.bincount(np.frombuffer(compiled.slots, np.uint16), minlength=len(compiled.targets))
 
 
 def _service(service: Service, compiled: CompiledService, links: Mapping[int, str], now_s: float) -> Row:
@@ -54,20 +60,21 @@ def _service(service: Service, compiled: CompiledService, links: Mapping[int, st
         "stand_in": None if compiled.source is None else person_address(compiled.source),
         "transition": None if compiled.former is None else _transition(compiled, compiled.former, now_s),
         "targets": [
-            {"name": labels.get(target.key, ""), **_target(place, target, compiled, links)}
-            for place, target in enumerate(compiled.targets)
+            {"name": labels.get(target.key, ""), "slots": int(slots), "share": share}
+            | _target(target, compiled, links)
+            for target, slots, share in zip(
+                compiled.targets, _slots_of_each(compiled), compiled.shares, strict=True
+            )
         ],
     }
 
 
-def _target(place: int, target: Target, compiled: CompiledService, links: Mapping[int, str]) -> Row:
-    hop, slots = target.hop, np.frombuffer(compiled.slots, np.uint16)
+def _target(target: Target, compiled: CompiledService, links: Mapping[int, str]) -> Row:
+    hop = target.hop
     added = compiled.mode.overhead_bytes(compiled.options, 6 if ":" in person_address(target.address) else 4)
     known = hop is not None and hop.mtu_bytes > 0
     return {
         "backend": person_backend(target.key),
-        "slots": int(np.count_nonzero(slots == place)),
-        "share": compiled.shares[place],
         "weight": target.weight,
         "up": target.up,
         "interface": None if hop is None else links.get(hop.ifindex, str(hop.ifindex)),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import balancer
 import pytest
 from packets import VIP
-from pretended_loop import A, Loop, web
+from pretended_loop import A, Loop, rows, web
 
 from dsrlb.health.base import PASSED, Outcome, Subject
 from dsrlb.health.record import Asked, Record, with_check
@@ -41,6 +42,20 @@ def test_the_table_tells_of_slots_that_change_hands_and_has_one_mark_for_the_sam
     (row,) = loop.ask(do="show", what="table")
     assert row["mark"] != before["mark"] and 895 < row["transition"]["ends_in_s"] <= 901
     assert row["transition"]["changing"] >= before["targets"][0]["slots"] and row["targets"][0]["slots"] == 0
+
+
+def test_a_server_that_takes_nothing_makes_no_difference_to_the_mark() -> None:
+    loop, other = Loop(web("maglev")), Loop(replace(web("maglev"), backends=web().backends[1:]))
+    loop.ask(do="drain", backend="rs1")
+    marks = {one.ask(do="show", what="table")[0]["mark"] for one in (loop, other)}
+    assert len(marks) == 1
+
+
+def test_a_server_that_is_ejected_is_shown_as_that_with_the_reason(loop: Loop) -> None:
+    names = next(names for names, _ in named(loop.config.services[0]))
+    loop.standings.hear(names, Ejection(True, "12 of 12 handshakes failed"), 1)
+    row = rows(loop)[A]
+    assert (row["standing"], row["why"]) == (["ejected"], "12 of 12 handshakes failed")
 
 
 def test_health_tells_what_the_last_check_found_and_what_mends_it(loop: Loop) -> None:
