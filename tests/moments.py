@@ -14,6 +14,7 @@ from dsrlb.engines.base import counters_of
 from dsrlb.flows import BackendCount
 from dsrlb.metrics.moment import Moment, moment_of
 from dsrlb.model import Check
+from dsrlb.response import Memory
 from dsrlb.standing import Standing, effective, named
 from dsrlb.state import State
 from dsrlb.table import compile_table
@@ -33,6 +34,8 @@ def moment(scheduler: str = "wrr", clients: int = 0, **standing: Any) -> Moment:
     loop = SimpleNamespace(
         config=Config((service,)),
         standings=SimpleNamespace(of=standings),
+        responses=SimpleNamespace(of={names: Memory(response_us=2500.0)}),
+        checks=SimpleNamespace(records=dict),
         engine=SimpleNamespace(
             name="packet",
             table=table,

@@ -16,6 +16,7 @@ from packets import BACKENDS, VIP, tcp
 from dsrlb.admin.requests import handle
 from dsrlb.config import Config, Origin
 from dsrlb.control.durable import Durable
+from dsrlb.control.responses import Responses
 from dsrlb.control.standings import Standings
 from dsrlb.control.wishes import Wishes
 from dsrlb.engines.base import counters_of
@@ -41,7 +42,7 @@ class Loop:
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.told: list[Callable[[Sequence[str]], None]] = []
         self.wishes = Wishes(self.standings, Durable(folder / "default.json"))
-        self.checks = SimpleNamespace(records=dict)
+        self.checks, self.responses = SimpleNamespace(records=dict), Responses()
         self.backends = SimpleNamespace(resolver=SimpleNamespace(known=lambda now: None), ways={})
         self.front = SimpleNamespace(
             links={balancer.IFINDEX: SimpleNamespace(name="e0", ifindex=balancer.IFINDEX)}

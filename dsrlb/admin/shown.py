@@ -9,13 +9,16 @@ from typing import Any
 
 from dsrlb import schedulers
 from dsrlb.admin.choosing import Chosen, backends_of, services_of
+from dsrlb.admin.shown_times import time_ms, weighing
 from dsrlb.config import Config
 from dsrlb.control import Loop
 from dsrlb.control.drains import Drain, Left, is_empty, left_of
 from dsrlb.control.kept import NOTHING, Kept
 from dsrlb.engines.base import Counters
 from dsrlb.flows import BackendCount
+from dsrlb.health.record import Record
 from dsrlb.model import Backend, Reason, Service, person_backend
+from dsrlb.response import Memory
 from dsrlb.standing import AS_CONFIGURED, Names, Standing, key_of, named
 from dsrlb.table import CompiledService, ForwardingTable, Target
 
@@ -33,6 +36,8 @@ class Seen:
     counters: Counters
     drains: Mapping[Names, Drain]
     kept: Mapping[Names, Kept]
+    records: Mapping[Names, Record]
+    responses: Mapping[Names, Memory]
     now_s: float
 
     def count(self, names: Names) -> BackendCount:
@@ -59,6 +64,8 @@ def seen_of(loop: Loop) -> Seen:
         counters=loop.engine.counters(),
         drains=wishes.drains,
         kept=wishes.durable.of,
+        records=loop.checks.records(),
+        responses=loop.responses.of,
         now_s=time.monotonic(),
     )
 
@@ -112,6 +119,8 @@ def backend_row(seen: Seen, chosen: Chosen) -> Row:
         "inactive": count.inactive if records_all(compiled) else None,
         "packets": count.packets,
         "bytes": count.octets,
+        "time_ms": time_ms(seen.responses.get(names), seen.records.get(names)),
+        "response": weighing(seen.responses.get(names), seen.now_s),
         "remaining": remaining(seen, chosen),
         "drain": drain_of(seen, names),
         "drift": list(_drift(standing, seen.kept.get(names, NOTHING), backend, seen.said_by)),
@@ -132,8 +141,20 @@ def _service_row(seen: Seen, service: Service) -> Row:
         "taking_new_flows": sum(share > 0 for share in shares),
         "fate": "" if any(shares) else _fate(compiled),
         **{word: _sum(rows, word) for word in ("flows", "active", "inactive", "packets", "bytes")},
+        "response": _weights(rows),
         "drifting": sum(bool(row["drift"]) for row in rows),
     }
+
+
+def _weights(rows: list[Row]) -> list[Row] | None:
+    """Return what response times make of the weights of a service's backends; None where they do not."""
+    words = "backend", "name", "time_ms"
+    said = [
+        {**{word: row[word] for word in words}, "percent": row["response"]["percent"]}
+        for row in rows
+        if row["response"] is not None
+    ]
+    return said or None
 
 
 def _fate(compiled: CompiledService | None) -> str:

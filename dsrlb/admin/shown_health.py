@@ -7,6 +7,7 @@ from typing import Any
 
 from dsrlb.admin.choosing import Chosen, backends_of
 from dsrlb.admin.shown import Seen, drain_of, remaining
+from dsrlb.admin.shown_times import weighing
 from dsrlb.health.base import Subject
 from dsrlb.health.mending import mending
 from dsrlb.health.record import Asked, Record
@@ -26,7 +27,7 @@ def rows(
 
 def _is_looked_after(chosen: Chosen) -> bool:
     _, service, backend = chosen
-    return (backend.check or service.check) is not None or service.watches
+    return (backend.check or service.check) is not None or service.samples
 
 
 def _row(seen: Seen, chosen: Chosen, record: Record | None) -> Row:
@@ -53,6 +54,7 @@ def _row(seen: Seen, chosen: Chosen, record: Record | None) -> Row:
         "ejected": standing.ejected,
         "why_ejected": standing.why_ejected,
         "mending": "" if last is None or last.outcome.ok else mending(last.outcome.word),
+        "response": weighing(seen.responses.get(names), seen.now_s),
         "remaining": remaining(seen, chosen),
         "drain": drain_of(seen, names),
     }

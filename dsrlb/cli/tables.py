@@ -14,6 +14,7 @@ Row = dict[str, Any]
 Cell = str | int | float | None
 Column = tuple[str, str]  # heading, and how it is aligned: "left" or "right"
 
+FEW = 4  # backends: so many are told of one by one in a line
 WIDE = 1000  # characters: what is no terminal gets whole lines
 _COLOURS = {"down": "red", "unresolved": "red", "ejected": "red", "starting": "cyan"}
 _COLOURS |= dict.fromkeys(("drained", "disabled", "gone"), "yellow")
@@ -74,6 +75,8 @@ def services(rows: Iterable[Row]) -> Table:
 
 def _service_note(row: Row) -> str:
     notes = [f"no backend for new flows: they are {row['fate']}"] if row["fate"] else []
+    if row["response"]:
+        notes.append(response_times(row["response"]))
     if row["drifting"]:
         notes.append(f"{row['drifting']} not as configured")
     return "; ".join(notes)
@@ -107,7 +110,37 @@ def standing(row: Row) -> str:
 def backend_note(row: Row) -> str:
     """Return what else there is to say of a backend: why it is down, what it still has, what differs."""
     notes = [row["why"]] if row["why"] else []
+    if row["response"] is not None:
+        notes.append(response_note(row["response"]))
     return "; ".join((*notes, *drain_notes(row), *row["drift"]))
+
+
+def response_note(said: Row) -> str:
+    """Return how a backend's weight comes of its response time."""
+    of = []
+    if said["probe_ms"] is not None:
+        of.append(f"checks {milliseconds(said['probe_ms'])}")
+    if said["handshakes"]:
+        handshakes = "1 handshake" if said["handshakes"] == 1 else f"{said['handshakes']} handshakes"
+        of.append(f"median of {handshakes} {milliseconds(said['handshake_ms'])}")
+    time = f"answers in {milliseconds(said['time_ms'])}" if of else "response time not known"
+    return f"{said['percent']}% of its weight: {time}" + (f" ({', '.join(of)})" if of else "")
+
+
+def response_times(said: Sequence[Row]) -> str:
+    """Return the response times of a service's backends, and what they make of the weights."""
+    if len(said) <= FEW:
+        return "; ".join(
+            f"{one['name'] or one['backend']} {milliseconds(one['time_ms']) or '?'}: {one['percent']}%"
+            for one in said
+        )
+    times = [one["time_ms"] for one in said if one["time_ms"] is not None]
+    return f"times {min(times):.1f} to {milliseconds(max(times))}" if times else "no response time known"
+
+
+def milliseconds(value: float | None) -> str | None:
+    """Return a response time as it is printed."""
+    return None if value is None else f"{value:.1f} ms"
 
 
 def drain_notes(row: Row) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from dsrlb.cli.tables import Cell, drain_notes, left, right, table
+from dsrlb.cli.tables import Cell, drain_notes, left, response_note, right, table
 
 Row = dict[str, Any]
 
@@ -82,6 +82,8 @@ def _health_notes(row: Row) -> Iterator[str]:
         yield row["why"]
     if row["mending"]:
         yield row["mending"]
+    if row["response"] is not None:
+        yield response_note(row["response"])
     yield from drain_notes(row)
 
 

@@ -19,7 +19,7 @@ from dsrlb.cli.asking import Ask, asking
 Row = dict[str, Any]
 COLUMNS = (
     tables.left("service", "backend", "name", "standing")
-    + tables.right("packets/s", "bits/s", "new flows/s", "active", "expected", "share")
+    + tables.right("packets/s", "bits/s", "new flows/s", "active", "expected", "share", "time")
     + tables.left("note")
 )
 
@@ -37,7 +37,7 @@ COLUMNS = (
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after so many.  [default: Ctrl-C]")
 def top(ask: Ask, is_json: bool, service: str | None, interval: float, count: int | None) -> None:
-    """Each backend's packets, bits and new flows a second, its share beside the one expected.
+    """Each backend's packets, bits and new flows a second, its share beside the one expected, its time.
 
     Elsewhere than on a terminal: one table after the other; with --json an array on a line each.
     """
@@ -103,6 +103,8 @@ def _rates(before: Mapping[str, Any], row: Row, seconds: float) -> Row:
         "why",
         "starting_percent",
         "active",
+        "time_ms",
+        "response",
         "remaining",
         "drain",
         "drift",
@@ -126,6 +128,7 @@ def cells(row: Row) -> list[tables.Cell]:
         row["active"],
         tables.percent(row["expected_percent"]),
         tables.percent(row["share_percent"]),
+        tables.milliseconds(row["time_ms"]),
         tables.backend_note(row),
     ]
 

@@ -17,6 +17,19 @@ def by_response(services: Sequence[Service]) -> list[Service]:
     return [service for service in services if service.scheduler == RESPONSE.name]
 
 
+def time_us(memory: Memory | None, record: Record | None) -> float | None:
+    """Return how long a server takes to answer, by what is known of it, or by its checks alone."""
+    if memory is not None:
+        return memory.response_us
+    return None if record is None or record.time_s is None else 1e6 * record.time_s
+
+
+def times_us(memories: Mapping[Names, Memory], records: Mapping[Names, Record]) -> dict[Names, float]:
+    """Return how long servers take to answer, of whom that is known."""
+    known = ((names, time_us(memories.get(names), records.get(names))) for names in {*memories, *records})
+    return {names: one for names, one in known if one is not None}
+
+
 class Responses:
     """What is known of each server's response time; of those that stay, also after a reload."""
 

@@ -98,6 +98,9 @@ class Backends:
         self.expected = _gauge(
             "dsrlb_backend_expected_ratio", "Its part of the service's new flows, as they are shared.", *both
         )
+        self.response = _gauge(
+            "dsrlb_backend_response_seconds", "How long it takes to answer, where that is known.", *both
+        )
         self.packets = _counter("dsrlb_backend_packets", "Packets that clients sent it.", *both)
         self.octets = _counter("dsrlb_backend_bytes", "Bytes of these packets.", *both)
         self.begun = _counter("dsrlb_backend_flows", "Flows that began, where they are counted.", *both)
@@ -123,7 +126,7 @@ class Backends:
             self.weight,
             self.configured,
         )
-        yield from (self.expected, self.packets, self.octets, self.begun, self.flows)
+        yield from (self.expected, self.response, self.packets, self.octets, self.begun, self.flows)
 
     def _add_standing(
         self,
@@ -141,6 +144,8 @@ class Backends:
         self.resolved.add_metric(labels, target is not None and target.hop is not None)
         self.weight.add_metric(labels, standing.weight_of(backend))
         self.configured.add_metric(labels, backend.weight)
+        if (time_us := self._moment.times_us.get(names)) is not None:
+            self.response.add_metric(labels, time_us / 1e6)
 
     def _add_counts(
         self, labels: tuple[str, str], names: Names, service: Service, compiled: CompiledService | None

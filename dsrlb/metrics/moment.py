@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dsrlb.config import Config
 from dsrlb.control import Loop
+from dsrlb.control.responses import times_us
 from dsrlb.engines.base import Counters
 from dsrlb.host.links import Link
 from dsrlb.model import Backend, Service
@@ -26,6 +27,7 @@ class Moment:
     engine: str
     instance: str
     max_flows: int
+    times_us: Mapping[Names, float]  # response times, where known
 
     def compiled(self, service: Service) -> CompiledService | None:
         """Return a service as it is in force; None where it is not."""
@@ -54,4 +56,5 @@ def moment_of(loop: Loop) -> Moment:
         engine=loop.engine.name,
         instance=loop.choice.instance,
         max_flows=loop.engine.max_flows,
+        times_us=times_us(loop.responses.of, loop.checks.records()),
     )

@@ -29,6 +29,8 @@ ROW = {
     "inactive": None,
     "packets": 12,
     "bytes": 3456,
+    "time_ms": None,
+    "response": None,
     "remaining": None,
     "drain": None,
     "drift": ["weight 5, file says 1"],
@@ -47,6 +49,7 @@ SERVICE = {
     "inactive": 1,
     "packets": 100,
     "bytes": 54_000,
+    "response": None,
     "drifting": 1,
 }
 FLOW = {

@@ -46,6 +46,8 @@ def test_what_backends_were_sent_and_how_they_stand_are_metrics() -> None:
         assert said["dsrlb_backend_bytes_total", SERVICE, backend] > 0
         assert said["dsrlb_backend_up", SERVICE, backend] == 1
         assert said["dsrlb_backend_expected_ratio", SERVICE, backend] == pytest.approx(1 / 3)
+    times = {key: value for key, value in said.items() if key[0] == "dsrlb_backend_response_seconds"}
+    assert times == {("dsrlb_backend_response_seconds", SERVICE, A): 0.0025}  # of the others it is not known
     assert said["dsrlb_frames_total", "forwarded"] == 6
     assert said["dsrlb_flow_records",] == 6 and said["dsrlb_flow_records_limit",] == 1000
     assert said["dsrlb_service_info", SERVICE, "web", "l2dsr", "wrr"] == 1

@@ -27,6 +27,8 @@ ROW: dict[str, Any] = {
     "active": 3,
     "packets": 100,
     "bytes": 10_000,
+    "time_ms": 10.26,
+    "response": None,
     "remaining": None,
     "drain": None,
     "drift": [],
@@ -101,7 +103,7 @@ def test_it_asks_as_show_backends_does_and_prints_a_table_for_each_look(looks: l
     lines = done.stdout.splitlines()
     assert lines[0].split()[:5] == ["service", "backend", "name", "standing", "packets/s"]
     assert lines[1].split() == [
-        *(SERVICE, "198.18.1.11", "rs1", "up", "10", "8k", "1", "3", "50.0%", "100.0%"),
+        *(SERVICE, "198.18.1.11", "rs1", "up", "10", "8k", "1", "3", "50.0%", "100.0%", "10.3", "ms"),
     ]
     assert lines.count(lines[0]) == 2
 

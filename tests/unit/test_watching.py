@@ -25,6 +25,7 @@ ROW = {
     "why": "",
     "starting_percent": 100,
     "weight": 0,
+    "response": None,
     "remaining": {"active": 2, "inactive": 0, "at_least": False},
     "drain": {"state": "draining", "for_s": 3.0, "left_s": 57.0, "let_go": None},
     "drift": [],
