@@ -32,6 +32,7 @@ def moment(scheduler: str = "wrr", clients: int = 0, **standing: Any) -> Moment:
     frames = [tcp(sport=40_000 + number, flags="S") for number in range(clients)]
     balancer.feed(frames, table, state, 100)
     loop = SimpleNamespace(
+        totals=SimpleNamespace(look=lambda: counters_of(state), when_kept=lambda do: do()),
         config=Config((service,)),
         standings=SimpleNamespace(of=standings),
         responses=SimpleNamespace(of={names: Memory(response_us=2500.0)}),

@@ -48,6 +48,7 @@ class Loop:
             links={balancer.IFINDEX: SimpleNamespace(name="e0", ifindex=balancer.IFINDEX)}
         )
         self.choice = SimpleNamespace(instance="default")
+        self.totals = SimpleNamespace(look=lambda: self.engine.counters(), when_kept=lambda do: do())
         self.engine = SimpleNamespace(
             name="packet",
             state=self.state,

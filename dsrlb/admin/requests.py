@@ -33,7 +33,8 @@ def handle(loop: Loop, request: Request, reply: Reply) -> None:
         elif isinstance(verb, str) and verb in VERBS:
             steer(loop, verb, words, reply)
         else:
-            reply({"ok": True, "answer": _answer(loop, verb, words)})
+            answer = _answer(loop, verb, words)
+            loop.totals.when_kept(lambda: reply({"ok": True, "answer": answer}))
 
 
 def _of_reload(problems: Sequence[str]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def seen_of(loop: Loop) -> Seen:
         config=loop.config,
         standings=loop.standings.of,
         table=loop.engine.table,
-        counters=loop.engine.counters(),
+        counters=loop.totals.look(),
         drains=wishes.drains,
         kept=wishes.durable.of,
         records=loop.checks.records(),

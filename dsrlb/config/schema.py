@@ -234,7 +234,7 @@ TOP = Table(
         Key(
             "state_dir",
             text("a text", _DEFAULT_CHOICE.state_dir, parse_folder),
-            "The folder of what is to hold over restarts ([durable changes](admin.md)), by instance.",
+            "What is to hold over restarts: [durable changes](admin.md), [counters](metrics.md).",
             _DEFAULT_CHOICE.state_dir,
         ),
         Key(

@@ -20,6 +20,7 @@ from dsrlb.control.checks import Checks
 from dsrlb.control.durable import Durable, state_path
 from dsrlb.control.engine import open_engine
 from dsrlb.control.front import Front
+from dsrlb.control.kept_totals import KeptTotals, totals_path
 from dsrlb.control.left import needed, take_back_stale
 from dsrlb.control.passive import Passive
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
@@ -48,6 +49,7 @@ ANNOUNCE_AGAIN_AFTER_S = 1.0
 TEND_EVERY_S = 1.0
 WEIGH_EVERY_S = 1.0
 DRAINS_EVERY_S = 1.0
+KEEP_EVERY_S = 10.0
 COMPLAIN_AFTER_S = 60.0  # a failure that had stayed away that long is told again
 
 Heard = Callable[[Sequence[str]], None]  # what speaks against a reload; nothing: it is done
@@ -74,6 +76,7 @@ class Loop:
         self.backends = Backends(config, ground, events)
         self.standings = Standings(config.services)
         self.wishes = Wishes(self.standings, Durable(state_path(choice.state_dir, choice.instance)))
+        self.totals = KeptTotals(totals_path(choice.state_dir, choice.instance))
         self.known: tables.Known = {}
         self.checks = Checks(events)
         self.responses = Responses()
@@ -95,6 +98,8 @@ class Loop:
         hears = Hears(front.hear_claim, self.hear_failure, self.backends.hear_refusal)
         engine = self.engine = open_engine(self.choice, self.config, front, hears)
         undo.callback(engine.close)
+        self.totals.begin(engine)
+        undo.callback(self.totals.end)
         self.backends.add_ways_out(engine)
         self.standings.adopt(engine.table)
         self.wishes.begin(time.monotonic())
@@ -149,6 +154,8 @@ class Loop:
             Tick(TEND_EVERY_S, self.engine.tend),
             Tick(WEIGH_EVERY_S, self.weigh),
             Tick(DRAINS_EVERY_S, self.look_at_drains),
+            Tick(KEEP_EVERY_S, self.totals.keep),
+            Tick(LOOK_EVERY_S, self.totals.hurry),
             Tick(ANNOUNCE_AGAIN_AFTER_S, self.front.announce, once=True),
         ]
         if (every_s := watchdog_every_s()) is not None:

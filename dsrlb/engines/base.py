@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from dsrlb.flows import BackendCount
@@ -21,6 +22,7 @@ class Counters(NamedTuple):
     backends: Mapping[tuple[bytes, bytes], BackendCount]  # by service key, backend key
     flows_refused: int  # packets that found no room for a record
     templates_refused: int
+    ends: Mapping[Names, BackendCount] = MappingProxyType({})  # of ``backends``: what no next process finds
 
 
 class FlowSeen(NamedTuple):
@@ -62,6 +64,10 @@ class Engine(Protocol):
     @property
     def outlives(self) -> bool:
         """Whether frames are taken even when this is closed."""
+
+    @property
+    def counts_in(self) -> str:
+        """In what it counts, which is another one's word too who counts on there; empty: this process."""
 
     def counters(self) -> Counters:
         """Return what has been counted."""

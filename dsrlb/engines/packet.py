@@ -62,6 +62,7 @@ class PacketEngine:
 
     name = "packet"
     outlives = False
+    counts_in = ""
     known: Known = staticmethod(forward_known)
     decide: Decide = staticmethod(decide)
 

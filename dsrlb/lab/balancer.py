@@ -85,7 +85,10 @@ def serve(lab: Lab, flags: Sequence[str], role: str = "lb", ready: bool = True) 
     """Start ``dsrlb serve`` in a node and return when it says that it is ready (``ready``: wait for that)."""
     name = f"serve-{next(_numbers)}"
     out, err, admin = (lab.run_directory / f"{name}.{kind}" for kind in ("out", "err", "sock"))
-    process = start(lab, role, dsrlb("serve", "--admin", str(admin), *flags), name)
+    own = ["--admin", str(admin)]
+    if not _names_state(flags):
+        own += ["--state-dir", str(lab.run_directory / f"{name}.state")]
+    process = start(lab, role, dsrlb("serve", *own, *flags), name)
     balancer = Balancer(process, out, err, admin)
     if ready:
         try:
@@ -95,6 +98,12 @@ def serve(lab: Lab, flags: Sequence[str], role: str = "lb", ready: bool = True) 
             process.wait()
             raise
     return balancer
+
+
+def _names_state(flags: Sequence[str]) -> bool:
+    """Return whether a configuration file among the flags says where to keep what holds over restarts."""
+    files = [Path(flags[place + 1]) for place, word in enumerate(flags[:-1]) if word == "--config"]
+    return any(one.is_file() and "state_dir" in one.read_text() for one in files)
 
 
 def run_dsrlb(

@@ -46,7 +46,12 @@ def _of_the_whole(moment: Moment) -> Iterator[Metric]:
     engine.add_metric((moment.engine, moment.instance), 1)
     frames = _counter("dsrlb_frames", "Frames, by what became of them and why.", "reason")
     for reason in Reason:
-        frames.add_metric((reason.word,), moment.counters.reasons[reason])
+        if reason is not Reason.FRAGMENT_HELD:
+            frames.add_metric((reason.word,), moment.counters.reasons[reason])
+    held = moment.counters.reasons[Reason.FRAGMENT_HELD]
+    yield GaugeMetricFamily(
+        "dsrlb_fragments_held", "Pieces of datagrams that wait for their first one.", held
+    )
     links = _gauge("dsrlb_interface_up", "Whether an interface of clients has a link.", "interface")
     for link in moment.links:
         links.add_metric((link.name,), link.up)

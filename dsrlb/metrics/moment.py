@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dsrlb.config import Config
 from dsrlb.control import Loop
@@ -28,6 +29,7 @@ class Moment:
     instance: str
     max_flows: int
     times_us: Mapping[Names, float]  # response times, where known
+    kept: threading.Event = field(default_factory=threading.Event)  # set: what was counted may be told
 
     def compiled(self, service: Service) -> CompiledService | None:
         """Return a service as it is in force; None where it is not."""
@@ -46,7 +48,8 @@ class Moment:
 
 def moment_of(loop: Loop) -> Moment:
     """Return what holds now."""
-    counted = loop.engine.counters()
+    counted, kept = loop.totals.look(), threading.Event()
+    loop.totals.when_kept(kept.set)
     return Moment(
         config=loop.config,
         standings=dict(loop.standings.of),
@@ -57,4 +60,5 @@ def moment_of(loop: Loop) -> Moment:
         instance=loop.choice.instance,
         max_flows=loop.engine.max_flows,
         times_us=times_us(loop.responses.of, loop.checks.records()),
+        kept=kept,
     )

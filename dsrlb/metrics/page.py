@@ -14,6 +14,7 @@ from dsrlb.metrics.moment import Moment
 
 TEXT = "text/plain; charset=utf-8"
 # Not OpenMetrics, where a counter x_total and a gauge x cannot both be.
+KEPT_WITHIN_S = 3.0  # the control loop sets it sooner
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -43,7 +44,9 @@ def metrics(moment: Moment) -> Page:
     """Return every metric in Prometheus's text format."""
     registry = CollectorRegistry()
     registry.register(_Of(moment))
-    return Page(200, generate_latest(registry), EXPOSITION)
+    text = generate_latest(registry)
+    moment.kept.wait(KEPT_WITHIN_S)
+    return Page(200, text, EXPOSITION)
 
 
 def healthy(_: Moment) -> Page:

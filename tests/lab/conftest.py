@@ -120,7 +120,11 @@ def serve(lab: Lab, engine_flags: list[str]) -> Iterator[Callable[..., Balancer]
 @pytest.fixture
 def dsrlb(lab: Lab, engine_flags: list[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
     def call(command: str, *words: str, role: str = "lb", **more: Any) -> subprocess.CompletedProcess[str]:
-        chosen = ["--admin", "off", *engine_flags] if command == "serve" else []
+        chosen = (
+            ["--admin", "off", "--state-dir", str(lab.run_directory / "state"), *engine_flags]
+            if command == "serve"
+            else []
+        )
         return balancer.run_dsrlb(lab, role, command, *chosen, *words, **more)
 
     return call

@@ -40,7 +40,9 @@ def closed() -> Iterator[None]:
 @pytest.mark.parametrize("output", [no_reader, full_disk, closed])
 def test_counters_that_nobody_reads_keep_no_balancer_from_a_clean_stop(output, lab: Lab, tmp_path) -> None:
     command = ["sh", "-c", 'exec "$@" >&-', "sh"] if output is closed else []
-    command += dsrlb("serve", "--admin", "off", *serve_flags(lab))
+    command += dsrlb(
+        "serve", "--admin", "off", "--state-dir", str(lab.run_directory / "state"), *serve_flags(lab)
+    )
     log = tmp_path / "log"
     with output() as out, log.open("w") as err:
         process = subprocess.Popen(inside(lab.namespace("lb"), *command), stdout=out, stderr=err)

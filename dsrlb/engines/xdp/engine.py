@@ -40,6 +40,7 @@ from dsrlb.standing import Names
 from dsrlb.state import Path, Verdict
 from dsrlb.table import EMPTY, ForwardingTable
 
+BOOT_ID = FilePath("/proc/sys/kernel/random/boot_id")
 WAIT_MS = 10  # for the first piece of a datagram whose later ones are held
 
 
@@ -108,11 +109,19 @@ class XdpEngine:
         """Whether the program stays at work; a start that fails leaves things as it found them."""
         return self._keeps if self._is_started else not self._is_new
 
+    @property
+    def counts_in(self) -> str:
+        """The maps, which outlive the process; their numbers are this boot's."""
+        maps = self._loaded.maps["counts"], self._loaded.maps["reasons"]
+        return " ".join([BOOT_ID.read_text().strip(), *(str(bpf_maps.number_of(one)) for one in maps)])
+
     def counters(self) -> Counters:
         """Return what the program and its companion have counted, since the maps were made."""
         counted = reading.reasons(self._loaded)
         refused = counted[RECORDS_REFUSED], counted[TEMPLATES_REFUSED]
-        return Counters(counted[: len(Reason)], reading.counts(self._tables), *refused)
+        with self._changing:  # what a target has counted is not on its way to another place
+            backends, ends = reading.counts(self._tables), dict(self._tables.before)
+        return Counters(counted[: len(Reason)], backends, *refused, ends)
 
     def handshakes(self) -> Mapping[Names, Handshakes]:
         """Return what was seen of handshakes, where services have them looked at."""

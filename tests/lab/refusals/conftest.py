@@ -17,7 +17,11 @@ from dsrlb.lab.topology import Lab, run
 @pytest.fixture
 def refused(lab: Lab, engine_flags: list[str]) -> Run:
     def command(word: str, *arguments: str, role: str = "lb", uid: int = 0) -> Refused:
-        chosen = ["--admin", "off", *engine_flags] if word == "serve" else []
+        chosen = (
+            ["--admin", "off", "--state-dir", str(lab.run_directory / "state"), *engine_flags]
+            if word == "serve"
+            else []
+        )
         done = run_forked(lab.namespace(role), word, *chosen, *arguments, uid=uid)
         return Refused(done.returncode, done.stdout, done.stderr)
 
