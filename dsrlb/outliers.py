@@ -19,8 +19,9 @@ Pure: seconds of a monotonic clock are an argument.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import log
+from operator import gt
 from typing import NamedTuple
 
 from dsrlb.sampling import Handshakes, bounds, bucket_of
@@ -32,6 +33,7 @@ LATE_US = bounds(_LATE_BUCKET)[0]  # 0.197 s: so long most clients in the world 
 WINDOWS_S = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0)
 _SLACK_S = 0.05  # of the clock ticks that windows are made of
 MOSTLY = 0.8  # so many of its handshakes fail, at least
+_SEVERAL, _EVERYWHERE = 3, 0.3  # so many, and such a part, fail at the better half: nobody is an outlier
 # Failures that may be chance: were the server like the others, as many would be seen once in 10**8 windows.
 _CHANCE = log(10**8) - 1e-6
 _LOSSES = 0.05  # what a network may lose at any time, however well it goes at the others just now
@@ -69,21 +71,34 @@ class Evidence:
     def __init__(self) -> None:
         self._looks: deque[_Look] = deque()  # those in which something was seen
         self._last: Handshakes | None = None
+        self._well = self._slow = 0  # of that: handshakes that came about at once, and late
         self._last_s = 0.0
         self._late = 0  # handshakes that wait and were taken for failed
 
     def add(self, seen: Handshakes, now_s: float, *, resets: bool) -> None:
         """Take over what was counted until now; ``resets``: those of the server are seen."""
-        before, dt_us = self._last, int((now_s - self._last_s) * 1e6)
-        late = sum(waits > LATE_US for waits in seen.waiting_us)
-        if before is not None and not _is_anew(before, seen):
-            fresh = sum(LATE_US < waits <= LATE_US + dt_us for waits in seen.waiting_us)
-            gone = max(0, self._late + fresh - late)
-            slow = min(gone, sum(seen.times[_LATE_BUCKET:]) - sum(before.times[_LATE_BUCKET:]))
-            more = seen.again - before.again + (seen.reset - before.reset if resets else 0)
-            failed = fresh - slow + max(0, more - (gone - slow))
-            self._note(now_s, sum(seen.times) - sum(before.times), failed)
+        before, late = self._last, sum(waits > LATE_US for waits in seen.waiting_us)
+        if before is not None and seen[:5] == before[:5] and late == self._late == 0:
+            self._note(now_s, 0, 0)  # as for most servers at most times
+        else:
+            well, slow = sum(seen.times), sum(seen.times[_LATE_BUCKET:])
+            if before is not None and not any(map(gt, before[:5], seen[:5])):  # else: counted anew
+                more = seen.again - before.again + (seen.reset - before.reset if resets else 0)
+                failed = self._failed(seen.waiting_us, late, slow - self._slow, more, now_s - self._last_s)
+                self._note(now_s, well - self._well, failed)
+            self._well, self._slow = well, slow
         self._last, self._last_s, self._late = seen, now_s, late
+
+    def _failed(self, waiting_us: Sequence[int], late: int, slow: int, more: int, within_s: float) -> int:
+        """Return how many have failed of late, less those taken for failed before that came about.
+
+        ``late``: how many are so now; ``slow``: how many that were have come about since; ``more``: how many
+        were sent again or reset since, some of which were taken for failed while they waited.
+        """
+        fresh = sum(LATE_US < waits <= LATE_US + within_s * 1e6 for waits in waiting_us)
+        gone = max(0, self._late + fresh - late)
+        slow = min(gone, slow)
+        return fresh - slow + max(0, more - (gone - slow))
 
     def _note(self, now_s: float, well: int, failed: int) -> None:
         if well or failed:
@@ -100,12 +115,15 @@ class Evidence:
         """Whether there are new failures since the look before."""
         return bool(self._looks) and self._looks[-1].failed > 0 and self._looks[-1].at_s == self._last_s
 
-    def within(self, window_s: float) -> Tally:
-        """Return what was seen in the last so many seconds."""
-        since_s = self._last_s - window_s + _SLACK_S
-        looks = [one for one in reversed(self._looks) if one.at_s > since_s]
-        failed = sum(one.failed for one in looks)
-        return Tally(sum(one.well for one in looks), max(0, failed), sum(one.failed > 0 for one in looks))
+    def lately(self) -> Iterator[Tally]:
+        """Yield what was seen in each of the windows."""
+        looks = list(self._looks)
+        well = failed = spells = 0
+        for window_s in WINDOWS_S:
+            while looks and looks[-1].at_s > self._last_s - window_s + _SLACK_S:
+                look = looks.pop()
+                well, failed, spells = well + look.well, failed + look.failed, spells + (look.failed > 0)
+            yield Tally(well, max(0, failed), spells)
 
     def most(self, window_s: float) -> int:
         """Return how many came about in so much time at best, by all that is known."""
@@ -126,13 +144,19 @@ def outliers(of: Mapping[Names, Evidence]) -> dict[Names, str]:
     """
     found: dict[Names, str] = {}
     failing = [names for names, one in of.items() if one.is_failing]
-    for window_s in WINDOWS_S if failing and len(of) > 1 else ():
-        tallies = {names: one.within(window_s) for names, one in of.items()}
+    if not failing or len(of) < 2:
+        return found
+    for window_s, *seen in zip(WINDOWS_S, *(one.lately() for one in of.values()), strict=True):
+        tallies = dict(zip(of, seen, strict=True))
         best = sorted(tallies, key=lambda names: _fate(tallies[names]))[: len(of) // 2]
-        others = Tally(*(sum(counts) for counts in zip(*(tallies[names] for names in best), strict=True)))
+        others = Tally(sum(tallies[one].well for one in best), sum(tallies[one].failed for one in best))
+        if others.failed >= _SEVERAL and others.share > _EVERYWHERE:
+            return found  # it goes badly everywhere just now
         for names in failing:
             mine = tallies[names]
-            if _is_outlier(mine, others) and _is_missed(mine.well, _expected(of, names, best, window_s)):
+            if _is_outlier(mine, others) and _is_missed(
+                mine.well, of[names], [of[one] for one in best], others.well, window_s
+            ):
                 said = f"{mine.failed} of {mine.all} handshakes failed (others {100 * others.share:.0f} %)"
                 found.setdefault(names, said)
     return found
@@ -150,16 +174,14 @@ def _fate(of: Tally) -> float:
     return (of.failed + 1) / (of.all + 2)
 
 
-def _is_missed(well: int, expected: float) -> bool:
-    """Return whether handshakes that used to come about do not: where they do, what fails is an attack."""
+def _is_missed(well: int, of: Evidence, others: Sequence[Evidence], theirs: int, window_s: float) -> bool:
+    """Return whether handshakes that used to come about do not: where they do, what fails is an attack.
+
+    As many are expected as at its best time, less what the others, where they are ``theirs`` now, have less.
+    """
+    most, ever = of.most(window_s), sum(one.most(window_s) for one in others)
+    expected = most * theirs / max(1, ever) if most else theirs / len(others)
     return expected >= _MISSED and well <= expected // _NEARLY
-
-
-def _expected(of: Mapping[Names, Evidence], names: Names, best: Sequence[Names], window_s: float) -> float:
-    """Return how many handshakes would come about now, by its own best time and how it goes at the others."""
-    theirs = sum(of[one].within(window_s).well for one in best)
-    most, ever = of[names].most(window_s), sum(of[one].most(window_s) for one in best)
-    return most * theirs / max(1, ever) if most else theirs / len(best)
 
 
 def _distance(share: float, expected: float) -> float:
@@ -169,9 +191,3 @@ def _distance(share: float, expected: float) -> float:
     """
     rest = 0.0 if share == 1 else (1 - share) * log((1 - share) / (1 - expected))
     return share * log(share / expected) + rest
-
-
-def _is_anew(before: Handshakes, seen: Handshakes) -> bool:
-    """Return whether what is counted began anew in between."""
-    pairs: Iterable[tuple[int, int]] = zip(before[:5], seen[:5], strict=True)
-    return any(now < then for then, now in pairs) or sum(seen.times) < sum(before.times)
