@@ -120,6 +120,7 @@ class Check:
     query_type: str = "A"  # dns
     rcode: str = "NOERROR"  # dns: of the answer
     command: tuple[str, ...] = ()  # program and arguments
+    direct: bool = False  # ask at the server's own address, not at the VIP by the path of the traffic
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dsrlb.config.check_words import (
     parse_query,
     parse_statuses,
 )
-from dsrlb.config.keys import PORT, Key, Kind, Table, WrongType, number, one_of, seconds, text
+from dsrlb.config.keys import FLAG, PORT, Key, Kind, Table, WrongType, number, one_of, seconds, text
 from dsrlb.health.dns import RCODES, TYPES
 from dsrlb.model import Check
 
@@ -67,6 +67,12 @@ CHECK = Table(
             f"{_CHECK.jitter:g}",
         ),
         Key("port", PORT, "Where to ask.", "the server's"),
+        Key(
+            "direct",
+            FLAG,
+            "Ask at the server's own address, not at the VIP by the path of the traffic.",
+            "false; `inline`, `command`: always so",
+        ),
         Key(
             "send",
             text("a text", "PING\\r\\n", parse_bytes),

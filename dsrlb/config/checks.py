@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -16,8 +16,11 @@ from dsrlb.model import ANY_PORT, Check
 
 CheckWords = Mapping[str, Any]  # by the names of the keys; None: malformed, and told already
 
+_FLAGS = {"true": True, "false": False}
 _FIELDS = {one.name.removesuffix("_s"): one.name for one in fields(Check)}
-_EVERY_KIND = frozenset(("kind", "interval", "timeout", "rise", "fall", "fast_interval", "jitter", "port"))
+_EVERY_KIND = frozenset(
+    ("kind", "interval", "timeout", "rise", "fall", "fast_interval", "jitter", "port", "direct")
+)
 
 
 def check_of(words: CheckWords) -> Check:
@@ -76,9 +79,10 @@ def _read(name: str, value: str, text: str) -> Any:
     takes = next(key.takes for key in CHECK.keys if key.name == name)
     if not isinstance(takes, Kind):
         raise TypeError(f"{name} is a table")
-    for form in (str, int, float, shlex.split):
+    forms: tuple[Callable[[str], Any], ...] = (str, int, float, _FLAGS.__getitem__, shlex.split)
+    for form in forms:
         try:
             return takes.read(form(value))
-        except (WrongType, ValueError):
+        except (WrongType, ValueError, KeyError):
             continue
     raise UsageError(f"check {text!r}: {name} {value!r} must be {takes.words}")

@@ -89,4 +89,11 @@ def one_of(choices: Iterable[str]) -> Kind:
     return Kind(f"one of {', '.join(names)}", f'"{names[0]}"', read, names)
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise WrongType
+    return value
+
+
+FLAG = Kind("true or false", "true", _flag)
 PORT = number(1, 65_535, 8080)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dsrlb import modes, schedulers
 from dsrlb.config.check_schema import CHECK
-from dsrlb.config.keys import PORT, Key, Kind, Table, WrongType, number, one_of, text
+from dsrlb.config.keys import FLAG, PORT, Key, Kind, Table, WrongType, number, one_of, text
 from dsrlb.config.words import (
     DEFAULT_SCHEDULER,
     MAX_SLOW_START_S,
@@ -35,12 +35,6 @@ from dsrlb.engines.choice import (
 from dsrlb.model import ModeOptions, Timeouts
 
 
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise WrongType
-    return value
-
-
 def _interfaces(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise WrongType
@@ -59,7 +53,6 @@ def _metrics(value: Any) -> Any:
     return parse_metrics(str(value))
 
 
-FLAG = Kind("true or false", "true", _flag)
 NAME = text("a text", "web", parse_name)
 _WITHOUT_OPTIONS, _TIMES, _DEFAULT_CHOICE = ModeOptions(), Timeouts(), EngineChoice()
 

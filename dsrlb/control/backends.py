@@ -34,6 +34,7 @@ class Backends:
         self._events = events
         self._told: dict[Address, bytes | None] = {}
         self._refused: dict[Address, float] = {}  # backend -> when its next refusal may be told
+        self.refused_at: dict[Address, float] = {}  # backend -> when it last refused what is wrapped
         self.routes_changed = False
         self._take(config, ground, {})
         self.resolver = Resolver(targets(self.ways, self._fixed_macs, self._lost))
@@ -126,6 +127,8 @@ class Backends:
     def hear_refusal(self, frame: bytes) -> None:
         """Pass on, from the engine's thread, that a server does not take wrapped packets; not too often."""
         now, address = time.monotonic(), refusing_server(frame)
+        if address in self._wrapped:
+            self.refused_at[address] = now
         if now >= self._refused.get(address, now):
             self._refused[address] = now + REPORT_REFUSAL_EVERY_S
             self._events.put(("refusal", str(address)))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator, Mapping, Sequence
 
+from dsrlb import modes
 from dsrlb.control.standings import standing_event
 from dsrlb.health import BY_NAME
 from dsrlb.health.base import Subject
 from dsrlb.health.monitor import Monitor
+from dsrlb.health.pace import in_time
+from dsrlb.health.path import ByPath
+from dsrlb.host.links import Link
 from dsrlb.host.watch import Event
-from dsrlb.model import Backend, Check, Service
+from dsrlb.model import Address, Backend, Check, Hop, ModeOptions, Service
+from dsrlb.preflight import Way
 from dsrlb.schedulers import RESPONSE
 from dsrlb.standing import Names, Standing, named
 
@@ -18,11 +23,23 @@ from dsrlb.standing import Names, Standing, named
 class Checks:
     """The checks of a configuration: what they find comes as events to the control loop."""
 
-    def __init__(self, events: queue.SimpleQueue[Event]) -> None:
-        """Take the loop's events."""
-        self._monitor = Monitor(lambda names, health: events.put(standing_event(names, health)))
-        self.close = self._monitor.close
-        self.records = self._monitor.records
+    def __init__(self, events: queue.SimpleQueue[Event], refused_at: Mapping[Address, float]) -> None:
+        """Take the loop's events, and when (monotonic) backends last said that they do not unwrap."""
+        self._by_path = ByPath(refused_at)
+        self._monitor = Monitor(
+            lambda names, health: events.put(standing_event(names, health)), by_path=self._by_path
+        )
+        self.records, self.keep_rules = self._monitor.records, self._by_path.keep
+
+    def see(self, hops: Mapping[Address, Hop | None], ways: Mapping[Address, Way]) -> None:
+        """Take the way to each backend as it is now."""
+        links: dict[Address, Link] = {address: way.link for address, way in ways.items()}
+        self._by_path.see(hops, links)
+
+    def close(self) -> None:
+        """End all checks, and take back what they set on this host."""
+        self._monitor.close()
+        self._by_path.close()
 
     def change_to(self, services: Sequence[Service], standings: Mapping[Names, Standing]) -> None:
         """Check the servers of these services; those that are checked alike go on."""
@@ -34,8 +51,29 @@ def _subjects(service: Service) -> Iterator[tuple[Names, Subject]]:
     for names, backend in named(service):
         check = backend.check or service.check
         if check is not None:
-            port, is_weighed = _port(service, backend, check), service.scheduler == RESPONSE.name
-            yield names, Subject(backend.address, port, service.vip, check, is_weighed=is_weighed)
+            mode, options = _path_of(service, check)
+            yield (
+                names,
+                Subject(
+                    backend.address,
+                    _port(service, backend, check),
+                    service.vip,
+                    in_time(check),
+                    is_weighed=service.scheduler == RESPONSE.name,
+                    mode=mode,
+                    options=options,
+                ),
+            )
+
+
+def _path_of(service: Service, check: Check) -> tuple[str, ModeOptions]:
+    """Return the mode by whose path a server is asked at the VIP, and its options; no mode: not so.
+
+    Where the data path translates, servers see no VIP: there the own address is the path of the traffic.
+    """
+    if check.direct or check.kind == "command" or modes.BY_NAME[service.mode].sees_replies:
+        return "", ModeOptions()
+    return service.mode, service.options
 
 
 def _port(service: Service, backend: Backend, check: Check) -> int:

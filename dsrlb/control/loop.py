@@ -78,12 +78,13 @@ class Loop:
         self.wishes = Wishes(self.standings, Durable(state_path(choice.state_dir, choice.instance)))
         self.totals = KeptTotals(totals_path(choice.state_dir, choice.instance))
         self.known: tables.Known = {}
-        self.checks = Checks(events)
+        self.checks = Checks(events, self.backends.refused_at)
         self.responses = Responses()
         self.passive = Passive(config.services)
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reload: Reload | None = None
         self.reload_again = False
+        self.is_heard = False  # something of a standing, since the last look
         self.told_of_reload: list[Heard] = []  # of the one that runs
         self.told_of_next: list[Heard] = []
         self.ticks: list[Tick] = []
@@ -210,10 +211,10 @@ class Loop:
             case ("standing", bytes(service), bytes(backend), Health() | Ejection() | Wish() as change):
                 self.standings.hear((service, backend), change, time.monotonic())
                 self.relent()
-                if self.events.empty():  # many may come at once; the next look serves them all
-                    self.reconcile(self.backends.resolver.known(time.monotonic()))
+                self.is_heard = True
             case ("rule",):
                 self.front.keep_guard()
+                self.checks.keep_rules()
             case ("route",):  # a routing daemon may send many: the next look at the routes serves them all
                 self.backends.routes_changed = True
             case _:
@@ -221,6 +222,9 @@ class Loop:
                 self.front.look_at_links()
                 self.backends.refresh(self.front.links)
                 self.reconcile(self.backends.resolver.known(time.monotonic()))
+        if self.is_heard and self.events.empty():  # many may come at once: one look serves them all
+            self.is_heard = False
+            self.reconcile(self.backends.resolver.known(time.monotonic()))
 
     # ------------------------------------------------------------------------- looking
 
@@ -261,6 +265,7 @@ class Loop:
         interfaces = self.backends.links_to_hear() | front
         mtus = {ifindex: one.mtu_bytes for ifindex, one in self.front.links.items()}
         hops, said = self.backends.hops(macs), self.standings.effective(time.monotonic())
+        self.checks.see(hops, self.backends.ways)
         services, own = self.config.services, self.backends.own
         table = tables.compile_table(services, hops, interfaces, mtus, said, self.known, own)
         table = carry(self.engine.table, table, int(time.monotonic()))

@@ -7,10 +7,10 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from dsrlb.model import Address, Check
+from dsrlb.model import Address, Check, ModeOptions
 
 OK = "ok"
 # What this host lacks, which says nothing of a server.
@@ -28,6 +28,8 @@ class Subject:
     vip: Address
     check: Check
     is_weighed: bool = False  # by how long it takes to answer
+    mode: str = ""  # whose path packets take to the VIP there; empty: it is asked at its own address
+    options: ModeOptions = field(default_factory=ModeOptions)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ async def _ask(subject: Subject, open_to: Open) -> None:
     loop, is_v4 = asyncio.get_running_loop(), subject.address.version == 4
     request, reply = (REQUEST4, REPLY4) if is_v4 else (REQUEST6, REPLY6)
     protocol = socket.IPPROTO_ICMP if is_v4 else socket.IPPROTO_ICMPV6
-    echoed = secrets.token_bytes(20)  # identifier and sequence number first, then what is carried
     with await open_to(subject, socket.SOCK_RAW, protocol) as sock:
+        # The identifier, by which the path of the probes finds the server; sequence number; what is carried.
+        echoed = (sock.fileno() & 0xFFFF).to_bytes(2, "big") + secrets.token_bytes(18)
         await loop.sock_sendall(sock, _message(request, echoed, is_v4))
         while True:  # the socket hears all that the server sends by ICMP
             got = await loop.sock_recv(sock, MOST_BYTES)

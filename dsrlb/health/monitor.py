@@ -18,6 +18,7 @@ from typing import Any
 from dsrlb.health import BY_NAME
 from dsrlb.health.base import OK, PASSED, Open, Outcome, Subject, Unasked, directly, probe
 from dsrlb.health.dampening import Damped, heard
+from dsrlb.health.path import ByPath
 from dsrlb.health.record import Asked, Record, Records, with_check
 from dsrlb.health.stopwatch import Stopwatch
 from dsrlb.standing import AS_CONFIGURED, Health, Names, Standing
@@ -33,9 +34,11 @@ log = logging.getLogger("dsrlb")
 class Monitor:
     """The checks that are under way.  The thread is there from the first server to check on."""
 
-    def __init__(self, tell: Callable[[Names, Health], None], open_to: Open = directly) -> None:
-        """Take whom to tell, on the thread of the checks, and how to get to a server."""
-        self._tell, self._open_to = tell, open_to
+    def __init__(
+        self, tell: Callable[[Names, Health], None], open_to: Open = directly, by_path: ByPath | None = None
+    ) -> None:
+        """Take whom to tell, on the thread of the checks, and how to get to a server, and to its VIP."""
+        self._tell, self._open_to, self._by_path = tell, open_to, by_path
         self._records = Records()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -135,7 +138,10 @@ class Monitor:
                 self._complain("checks are late: there are more than this host can do; make intervals longer")
             try:
                 watch = Stopwatch(BY_NAME[subject.check.kind], now)
-                outcome = await probe(watch.kind, subject, self._open_to)
+                if subject.mode and self._by_path is not None:
+                    outcome = await self._by_path.probe(watch.kind, subject)
+                else:
+                    outcome = await probe(watch.kind, subject, self._open_to)
                 return Asked(outcome, now(), watch.took_s)
             except Unasked as error:
                 self._complain(f"a check was left out, since this host could not make it: {error}")

@@ -142,6 +142,7 @@ WRONG = {
 }  # fmt: skip
 ALIKE = {"syn": "udp", "established": "udp", "fin": "udp", "closed": "udp"}
 ALIKE |= {"timeout": "interval", "fast_interval": "interval", "fall": "rise", "expect": "send", "sni": "host"}
+ALIKE |= {"direct": "snat"}
 
 NEEDED = {"query": '"example.com"', "command": '["true"]'}
 

@@ -204,7 +204,7 @@ def asked_of(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(Monitor, "change_to", lambda self, subjects, standings: seen.append(dict(subjects)))
 
     def of(one: Service) -> list[int]:
-        Checks(queue.SimpleQueue()).change_to([one], {})
+        Checks(queue.SimpleQueue(), {}).change_to([one], {})
         return [subject.port for subject in seen[-1].values()]
 
     return of

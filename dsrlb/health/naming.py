@@ -1,0 +1,63 @@
+"""What is wrong with a server that does not answer at the VIP, told by what it says at its own address.
+
+::
+
+    at the VIP           at its own address     in l3dsr, by ICMP       then it is
+    refused              passed                                        not_on_vip
+    refused              anything else                                 refused
+    silent               an answer, any         "not unwrapped"        no_decapsulation
+    silent               an answer, any                                no_vip
+    silent               silent                                        no_answer, unreachable: as at the VIP
+
+Silent is who never answered a packet: a connection that came about shows that the VIP is there.  Pure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dsrlb.health.base import Outcome
+from dsrlb.model import Address
+
+REFUSED, SILENT = "refused", frozenset(("no_answer", "unreachable"))
+
+
+class Findings(NamedTuple):
+    """What is known of a server after both questions."""
+
+    vip: Address
+    mode: str
+    at_vip: Outcome
+    at_own: Outcome | None  # None: it could not be asked there
+    says_no_tunnel: bool  # by ICMP: it does not unwrap what is sent to it
+
+
+def is_open(at_vip: Outcome, is_connected: bool) -> bool:
+    """Return whether the second question tells more of what is wrong."""
+    return at_vip.word == REFUSED or (at_vip.word in SILENT and not is_connected)
+
+
+def is_alive(at_own: Outcome | None) -> bool:
+    """Return whether a server answers at its own address, whatever it says."""
+    return at_own is not None and at_own.word not in SILENT
+
+
+def named(found: Findings) -> Outcome:
+    """Return what is wrong, and what mends it."""
+    at_vip, own = found.at_vip, found.at_own
+    if at_vip.word == REFUSED:
+        if own is None or not own.ok:
+            return at_vip
+        return Outcome(
+            "not_on_vip",
+            f"its own address accepts; let the service listen on {found.vip}, or on all addresses",
+        )
+    if found.says_no_tunnel:
+        return Outcome("no_decapsulation", f"it refuses what is wrapped; {_set_up(found)}")
+    if is_alive(own):
+        return Outcome("no_vip", f"its own address answers, {found.vip} on it does not; {_set_up(found)}")
+    return at_vip
+
+
+def _set_up(found: Findings) -> str:
+    return f"on the server: dsrlb backend setup --mode {found.mode} --vip {found.vip}"

@@ -1,0 +1,279 @@
+"""Asking a server at the VIP, by the way that its clients' packets take.
+
+::
+
+    check ─► socket ─► host/probe_path.py ─► the mode's forward ─► server: the VIP ─► its service
+      ▲                                                                                    │
+      └────────────────────── answers by themselves, past the data path ◄─────────────────┘
+
+So a server without the VIP, one that does not unwrap, and one whose service does not listen there fail
+their checks.  Which of these it is tells a second question, at the server's own address, once half of the
+time-out is over or the first one is refused (``naming.py``).
+
+Packets have one hop to live.  A server takes what is for itself whatever that says; one that lacks the VIP
+and forwards what is not its own can send it nowhere, so it never comes back to the balancer, to be answered
+by another server.
+
+Where this host cannot ask so, it asks at the own address, and says so once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from dsrlb.errors import HostError
+from dsrlb.health import BY_NAME
+from dsrlb.health.base import Kind, Outcome, Subject, Unasked, directly, probe
+from dsrlb.health.by_mode import frames_by, own_address
+from dsrlb.health.naming import Findings, is_alive, is_open, named
+from dsrlb.host.answers_in import why_dropped
+from dsrlb.host.links import Link
+from dsrlb.host.probe_path import SO_MARK, Lead, Led, ProbePath
+from dsrlb.model import Address, Hop
+
+AGAIN_AFTER_S = 30.0  # what this host could not do is tried again
+REFUSED_WITHIN_S = 5.0  # a server says once a second at most that it does not unwrap
+MOST_IDLE = 1000
+UNRESOLVED = Outcome("unresolved", "nobody answers for its MAC address, or that of the router before it")
+PROTOCOLS: Mapping[int, int] = {socket.SOCK_STREAM: socket.IPPROTO_TCP, socket.SOCK_DGRAM: socket.IPPROTO_UDP}
+HOPS = {4: (socket.IPPROTO_IP, socket.IP_TTL, 1), 6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)}
+
+log = logging.getLogger("dsrlb")
+
+Place = tuple[Address, int]  # a VIP, and the interface (ifindex) that leads to servers
+
+
+class NotSo(Exception):
+    """This host cannot ask by the path: nowhere, or not at a place."""
+
+    def __init__(self, place: Place | None, why: str) -> None:
+        super().__init__(why)
+        self.place = place
+
+
+class Way(NamedTuple):
+    """How one server is asked at its VIP."""
+
+    server: Subject
+    at_vip: Subject
+    hop: Hop
+    link: Link
+    source: str  # this host's address that it answers to
+    lead: Lead
+
+    @property
+    def place(self) -> Place:
+        """Where that is."""
+        return self.server.vip, self.hop.ifindex
+
+
+class ByPath:
+    """Asks servers at their VIPs.  The checks' thread's, but for ``see``, ``keep`` and ``close``."""
+
+    def __init__(self, refused_at: Mapping[Address, float]) -> None:
+        """Take when (monotonic) servers last said by ICMP that they do not unwrap."""
+        self._refused_at = refused_at
+        self._hops: Mapping[Address, Hop | None] = {}
+        self._links: Mapping[Address, Link] = {}
+        self._ways: dict[int, Way] = {}  # by the id of the subject, which they hold
+        self._path: ProbePath | None = None
+        self._gate, self._is_over = threading.Lock(), False  # for what opens and closes the path
+        self._barred: dict[Place | None, float] = {}  # where it cannot be, until when
+        self._told: set[str] = set()
+
+    def see(self, hops: Mapping[Address, Hop | None], links: Mapping[Address, Link]) -> None:
+        """Take the next hop of each backend, and the interface there, as they are now."""
+        self._hops, self._links = hops, links
+
+    def keep(self) -> None:
+        """Set the rules again if somebody flushed them."""
+        if (path := self._path) is not None:
+            path.keep()
+
+    def close(self) -> None:
+        """Take back what was set on this host, once the checks have ended."""
+        with self._gate:
+            self._is_over = True
+            if self._path is not None:
+                self._path.close()
+
+    async def probe(self, kind: Kind, server: Subject) -> Outcome:
+        """Ask a server once, within the time-out.  Raises Unasked."""
+        hop, link = self._hops.get(server.address), self._links.get(server.address)
+        if hop is None or link is None:
+            return UNRESOLVED
+        if not self._is_barred(None) and not self._is_barred((server.vip, hop.ifindex)):
+            try:
+                return await self._ask(kind, self._way(server, hop, link))
+            except NotSo as error:
+                self._bar(error)
+        return await probe(kind, server, directly)
+
+    async def _ask(self, kind: Kind, way: Way) -> Outcome:
+        """Ask at the VIP; if that does not tell what is wrong, ask at the own address as well."""
+        loop, asking = asyncio.get_running_loop(), Asking(way, self)
+        own: list[asyncio.Task[Outcome | None]] = []
+        half_s = way.server.check.timeout_s / 2
+
+        def ask_own() -> None:
+            own.append(loop.create_task(_at_own_address(way.server, half_s)))
+
+        timer = loop.call_later(half_s, ask_own)
+        try:
+            at_vip = await probe(kind, way.at_vip, asking.open)
+            await asking.require_came()
+            if not is_open(at_vip, asking.is_connected):
+                return at_vip
+            if not own:
+                ask_own()
+            await asyncio.wait(own)
+            return await self._named(way, at_vip, own[0].result())
+        finally:
+            timer.cancel()
+            for one in own:
+                one.cancel()
+
+    async def _named(self, way: Way, at_vip: Outcome, at_own: Outcome | None) -> Outcome:
+        says_no_tunnel = time.monotonic() - self._refused_at.get(way.server.address, -1e9) < REFUSED_WITHIN_S
+        if at_vip.word != "refused" and is_alive(at_own) and not says_no_tunnel:
+            why = await asyncio.to_thread(why_dropped, way.server.vip, way.link)
+            if why is not None:
+                raise NotSo(way.place, why)
+        return named(Findings(way.server.vip, way.server.mode, at_vip, at_own, says_no_tunnel))
+
+    # ------------------------------------------------------------------------- the path
+
+    async def path(self) -> ProbePath:
+        """Return the path, opened.  Raises NotSo."""
+        if self._path is None:
+            await asyncio.to_thread(self._open, asyncio.get_running_loop())
+        if self._path is None:
+            raise NotSo(None, "dsrlb stops")
+        return self._path
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Open the path, beside the loop: netlink would wait in its place."""
+        with self._gate:
+            if self._path is None and not self._is_over:
+                try:
+                    self._path = ProbePath()
+                except HostError as error:
+                    raise NotSo(None, str(error)) from error
+                loop.call_soon_threadsafe(loop.add_reader, self._path.fileno(), self.hand_on)
+
+    def hand_on(self) -> None:
+        """Send on what has come; without the device begin anew."""
+        if self._path is not None:
+            try:
+                self._path.hand_on()
+            except OSError as error:
+                log.debug("the path of the checks: %s", error)
+                self._begin_anew()
+
+    async def mend(self) -> None:
+        """Set the rules again; without a device that is up, begin anew."""
+        if self._path is not None and self._path.is_up():
+            await asyncio.to_thread(self._path.keep)
+        else:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Close the path: the next check opens it again."""
+        path, self._path = self._path, None
+        if path is not None:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(path.fileno())
+            loop.run_in_executor(None, path.close)
+
+    def _way(self, server: Subject, hop: Hop, link: Link) -> Way:
+        known = self._ways.get(id(server))
+        if known is not None and known.server is server and known.hop == hop and known.link == link:
+            return known
+        source = own_address(server.vip, hop, link)
+        if source is None:
+            raise NotSo((server.vip, hop.ifindex), f"{link.name} has no address of IPv{server.vip.version}")
+        frames = frames_by(server.mode, server.options, server.address, hop)
+        at_vip = replace(server, address=server.vip)
+        if len(self._ways) > 2 * len(self._hops) + MOST_IDLE:
+            self._ways.clear()  # subjects of configurations that are over
+        way = self._ways[id(server)] = Way(server, at_vip, hop, link, source, Lead(hop.ifindex, frames))
+        return way
+
+    def _is_barred(self, place: Place | None) -> bool:
+        return place in self._barred and asyncio.get_running_loop().time() < self._barred[place]
+
+    def _bar(self, error: NotSo) -> None:
+        self._barred[error.place] = asyncio.get_running_loop().time() + AGAIN_AFTER_S
+        whose = f"servers of VIP {error.place[0]}" if error.place else "servers"
+        sentence = f"{whose} are checked at their own addresses, not at the VIP: {error}"
+        if sentence not in self._told:
+            self._told.add(sentence)
+            log.warning("%s", sentence)
+
+
+class Asking:
+    """One question at a VIP: what becomes of its packets."""
+
+    def __init__(self, way: Way, by: ByPath) -> None:
+        self._way, self._by = way, by
+        self._led: Led | None = None
+        self.is_connected = False
+
+    async def open(self, subject: Subject, kind: int, protocol: int) -> socket.socket:
+        """Return a socket whose packets go to this server alone, connected to the VIP."""
+        path, version = await self._by.path(), subject.vip.version
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, SO_MARK, path.mark)
+            sock.setsockopt(*HOPS[version])
+            _bind(sock, self._way.source)
+            number = sock.fileno() & 0xFFFF if kind == socket.SOCK_RAW else sock.getsockname()[1]
+            self._led = path.lead(protocol or PROTOCOLS[kind], number, self._way.lead)
+            await self._connect(sock, kind, (str(subject.vip), subject.port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _connect(self, sock: socket.socket, kind: int, where: tuple[str, int]) -> None:
+        try:
+            sock.connect(where)
+        except BlockingIOError:  # the packet waits at the device already
+            self._by.hand_on()
+            await asyncio.get_running_loop().sock_connect(sock, where)
+        self.is_connected = kind == socket.SOCK_STREAM
+
+    async def require_came(self) -> None:
+        """Raise NotSo if no packet came by the path: whatever answered was not the server."""
+        if self._led is not None and not self._led.came:
+            self._by.hand_on()
+            if not self._led.came:
+                await self._by.mend()
+                raise NotSo(self._way.place, "what is sent there does not take the way of the checks' rule")
+
+
+def _bind(sock: socket.socket, source: str) -> None:
+    try:
+        sock.bind((source, 0))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:  # all ports are: as if there was no address
+            raise OSError(errno.EADDRNOTAVAIL, "no port is free") from None
+        raise
+
+
+async def _at_own_address(server: Subject, timeout_s: float) -> Outcome | None:
+    """Return what a server says at its own address; None if that could not be asked."""
+    try:
+        kind = BY_NAME[server.check.kind]  # not one that measures
+        return await probe(kind, replace(server, check=replace(server.check, timeout_s=timeout_s)), directly)
+    except Unasked:
+        return None
