@@ -109,6 +109,7 @@ def backend_row(seen: Seen, chosen: Chosen) -> Row:
         "name": backend.label,
         "standing": list(_words(standing, backend, target)),
         "why": standing.why or standing.why_ejected,
+        "ejected_left_s": ejected_left_s(seen, standing),
         "starting_percent": standing.share_percent,
         "weight": standing.weight_of(backend),
         "weight_configured": backend.weight,
@@ -126,6 +127,11 @@ def backend_row(seen: Seen, chosen: Chosen) -> Row:
         "drift": list(_drift(standing, seen.kept.get(names, NOTHING), backend, seen.said_by)),
         "durable": list(_durable(seen.kept.get(names, NOTHING))),
     }
+
+
+def ejected_left_s(seen: Seen, standing: Standing) -> float | None:
+    """Return for how long a backend gets no new flows yet, as its clients' handshakes failed."""
+    return round(max(0.0, standing.ejected_until_s - seen.now_s), 1) if standing.ejected else None
 
 
 def _service_row(seen: Seen, service: Service) -> Row:

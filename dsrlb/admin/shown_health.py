@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dsrlb.admin.choosing import Chosen, backends_of
-from dsrlb.admin.shown import Seen, drain_of, remaining
+from dsrlb.admin.shown import Seen, drain_of, ejected_left_s, remaining
 from dsrlb.admin.shown_times import weighing
 from dsrlb.health.base import Subject
 from dsrlb.health.mending import mending
@@ -53,6 +53,7 @@ def _row(seen: Seen, chosen: Chosen, record: Record | None) -> Row:
         "next_in_s": None if record is None else round(max(0.0, record.due_s - seen.now_s), 1),
         "ejected": standing.ejected,
         "why_ejected": standing.why_ejected,
+        "ejected_left_s": ejected_left_s(seen, standing),
         "mending": "" if last is None or last.outcome.ok else mending(last.outcome.word),
         "response": weighing(seen.responses.get(names), seen.now_s),
         "remaining": remaining(seen, chosen),

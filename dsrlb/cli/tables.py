@@ -109,10 +109,15 @@ def standing(row: Row) -> str:
 
 def backend_note(row: Row) -> str:
     """Return what else there is to say of a backend: why it is down, what it still has, what differs."""
-    notes = [row["why"]] if row["why"] else []
+    notes = list(filter(None, (row["why"], ejection_note(row))))
     if row["response"] is not None:
         notes.append(response_note(row["response"]))
     return "; ".join((*notes, *drain_notes(row), *row["drift"]))
+
+
+def ejection_note(row: Row) -> str:
+    """Return for how long a backend is ejected yet."""
+    return "" if row["ejected_left_s"] is None else f"for {row['ejected_left_s']:.0f} s more at most"
 
 
 def response_note(said: Row) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from dsrlb.cli.tables import Cell, drain_notes, left, response_note, right, table
+from dsrlb.cli.tables import Cell, drain_notes, ejection_note, left, response_note, right, table
 
 Row = dict[str, Any]
 
@@ -78,6 +78,7 @@ def _in_a_row(row: Row) -> str | None:
 def _health_notes(row: Row) -> Iterator[str]:
     if row["ejected"]:
         yield row["why_ejected"]
+        yield ejection_note(row)
     if row["why"] and row["last"] is None:
         yield row["why"]
     if row["mending"]:

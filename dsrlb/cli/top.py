@@ -101,6 +101,7 @@ def _rates(before: Mapping[str, Any], row: Row, seconds: float) -> Row:
         "name",
         "standing",
         "why",
+        "ejected_left_s",
         "starting_percent",
         "active",
         "time_ms",

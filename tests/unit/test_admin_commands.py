@@ -19,6 +19,7 @@ ROW = {
     "name": "rs1",
     "standing": ["up"],
     "why": "",
+    "ejected_left_s": None,
     "starting_percent": 100,
     "weight": 5,
     "weight_configured": 1,

@@ -12,6 +12,7 @@ import pytest
 from packets import VIP
 from pretended_loop import A, Loop, rows, web
 
+from dsrlb.cli.tables import backend_note
 from dsrlb.health.base import PASSED, Outcome, Subject
 from dsrlb.health.record import Asked, Record, with_check
 from dsrlb.model import Check
@@ -53,9 +54,11 @@ def test_a_server_that_takes_nothing_makes_no_difference_to_the_mark() -> None:
 
 def test_a_server_that_is_ejected_is_shown_as_that_with_the_reason(loop: Loop) -> None:
     names = next(names for names, _ in named(loop.config.services[0]))
-    loop.standings.hear(names, Ejection(True, "12 of 12 handshakes failed"), 1)
+    loop.standings.hear(names, Ejection(True, "12 of 12 handshakes failed", time.monotonic() + 10), 1)
     row = rows(loop)[A]
     assert (row["standing"], row["why"]) == (["ejected"], "12 of 12 handshakes failed")
+    assert 8 < row["ejected_left_s"] <= 10
+    assert backend_note({**row, "ejected_left_s": 9.6}) == "12 of 12 handshakes failed; for 10 s more at most"
 
 
 def test_health_tells_what_the_last_check_found_and_what_mends_it(loop: Loop) -> None:

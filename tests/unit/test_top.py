@@ -21,6 +21,7 @@ ROW: dict[str, Any] = {
     "name": "rs1",
     "standing": ["up"],
     "why": "",
+    "ejected_left_s": None,
     "starting_percent": 100,
     "expected_percent": 50.0,
     "flows": 10,

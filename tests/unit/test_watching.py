@@ -23,6 +23,7 @@ ROW = {
     "name": "rs1",
     "standing": ["drained"],
     "why": "",
+    "ejected_left_s": None,
     "starting_percent": 100,
     "weight": 0,
     "response": None,
