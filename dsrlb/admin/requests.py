@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from dsrlb import __version__
 from dsrlb.admin import shown, shown_health, shown_table
 from dsrlb.admin.asking import DEFAULT_LIMIT, MAX_LIMIT
-from dsrlb.admin.flows import Look, unrecorded, wanted_by
+from dsrlb.admin.flows import GO_ON_FOR_S, Look, unrecorded, wanted_by
 from dsrlb.admin.server import Reply, Request, failed
 from dsrlb.admin.shown import seen_of
 from dsrlb.admin.steering import VERBS, steer
@@ -30,6 +31,8 @@ def handle(loop: Loop, request: Request, reply: Reply) -> None:
             loop.begin_reload(lambda problems: reply(_of_reload(problems)))
         elif (verb, words.get("what")) == ("show", "flows"):
             _go_on(loop, _look_for_flows(loop, words), reply)
+        elif (verb, words.get("what")) == ("show", "table"):
+            _gather(loop, _table_rows(loop, words), [], reply)
         elif isinstance(verb, str) and verb in VERBS:
             steer(loop, verb, words, reply)
         else:
@@ -47,7 +50,9 @@ def _answer(loop: Loop, verb: object, words: Words) -> Any:
     if verb == "show":
         what = words.pop("what", None)
         if not isinstance(what, str) or what not in SHOWN:
-            raise UsageError(f"nothing is shown as {what!r}; there are {', '.join((*SHOWN, 'flows'))}")
+            raise UsageError(
+                f"nothing is shown as {what!r}; there are {', '.join((*SHOWN, 'flows', 'table'))}"
+            )
         return SHOWN[what](loop, words)
     verbs = ", ".join(("show", *VERBS, "reload"))
     raise UsageError(f"a request cannot be to do {verb!r}; there are {verbs}")
@@ -64,9 +69,21 @@ def _backends(loop: Loop, words: Words) -> Any:
     return shown.backend_rows(seen_of(loop), **take(words, {"backend": str, "service": str}))
 
 
-def _table(loop: Loop, words: Words) -> Any:
+def _table_rows(loop: Loop, words: Words) -> Iterator[Any]:
+    words.pop("what")
     said = take(words, {"service": str})
     return shown_table.rows(seen_of(loop), _names_of(loop), **said)
+
+
+def _gather(loop: Loop, rows: Iterator[Any], so_far: list[Any], reply: Reply) -> None:
+    """Gather rows of one moment a while longer, and again after whatever else has happened meanwhile."""
+    with told(reply):
+        until_s = time.monotonic() + GO_ON_FOR_S
+        for row in rows:
+            so_far.append(row)
+            if time.monotonic() > until_s:
+                return loop.events.put(("call", partial(_gather, loop, rows, so_far, reply)))
+        reply({"ok": True, "answer": so_far})
 
 
 def _names_of(loop: Loop) -> dict[int, str]:
@@ -139,6 +156,5 @@ SHOWN: dict[str, Callable[[Loop, Words], Any]] = {
     "backends": _backends,
     "counters": _counters,
     "engines": _engines,
-    "table": _table,
     "health": _health,
 }

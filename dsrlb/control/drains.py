@@ -38,6 +38,9 @@ class Left:
         return f"{self.active} active, {self.inactive} inactive flows{or_more}"
 
 
+NONE_LEFT = Left(0, 0, at_least=False)
+
+
 @dataclass(frozen=True)
 class Drain:
     """The drain of one backend; times are monotonic."""

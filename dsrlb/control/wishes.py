@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dsrlb.control.drains import Drain, Left, is_due, is_empty, left_of
+from dsrlb.control.drains import NONE_LEFT, Drain, Left, is_due, is_empty, left_of
 from dsrlb.control.durable import Durable, Told
 from dsrlb.control.kept import NOTHING, Kept, after
 from dsrlb.control.standings import Standings
@@ -94,9 +94,9 @@ class Wishes:
 
     def _end(self, names: Names, drain: Drain, left: Left, now_s: float) -> None:
         """Let go of what a drained backend still has."""
-        let_go = None if is_empty(drain, left, now_s) else left
+        let_go = None if left == NONE_LEFT or is_empty(drain, left, now_s) else left
         self.drains[names] = replace(drain, until_s=None, is_over=True, let_go=let_go)
-        what = "nothing was left" if let_go is None else f"{left} are let go"
+        what = "no connection was left" if let_go is None else f"{left} are let go"
         log.warning("%s: its drain is over: %s", self._standings.words(names), what)
         self._standings.hear(names, Wish(gone=True), now_s)
 

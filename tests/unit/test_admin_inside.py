@@ -12,6 +12,7 @@ import pytest
 from packets import VIP
 from pretended_loop import A, Loop, rows, web
 
+from dsrlb.admin import requests
 from dsrlb.cli.tables import backend_note
 from dsrlb.health.base import PASSED, Outcome, Subject
 from dsrlb.health.record import Asked, Record, with_check
@@ -43,6 +44,16 @@ def test_the_table_tells_of_slots_that_change_hands_and_has_one_mark_for_the_sam
     (row,) = loop.ask(do="show", what="table")
     assert row["mark"] != before["mark"] and 895 < row["transition"]["ends_in_s"] <= 901
     assert row["transition"]["changing"] >= before["targets"][0]["slots"] and row["targets"][0]["slots"] == 0
+
+
+def test_a_large_table_is_gathered_a_little_at_a_time(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "GO_ON_FOR_S", -1.0)
+    loop = Loop(web(), replace(web(), port=81, label="other"), replace(web(), port=82, label="third"))
+    answers, turns = loop.answers(do="show", what="table"), 0
+    while not answers:
+        loop.events.get_nowait()[1]()
+        turns += 1
+    assert turns == 3 and [row["service_name"] for row in answers[0]["answer"]] == ["web", "other", "third"]
 
 
 def test_a_server_that_takes_nothing_makes_no_difference_to_the_mark() -> None:

@@ -105,7 +105,14 @@ def test_a_deadline_that_finds_nothing_says_so(world: World, caplog: pytest.LogC
     assert not world.wishes.look(world.engine, 100.5), "a handshake may be under way"
     said(caplog)
     assert world.wishes.look(world.engine, 160)
-    assert said(caplog) == ["its drain is over: nothing was left"] and world.is_gone
+    assert said(caplog) == ["its drain is over: no connection was left"] and world.is_gone
+
+
+def test_who_lets_go_at_once_of_nothing_is_told_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.drain(100, within_s=0)
+    said(caplog)
+    assert world.wishes.look(world.engine, 100)
+    assert said(caplog) == ["its drain is over: no connection was left"] and world.is_gone
 
 
 def test_what_hash_cursors_have_not_seen_is_not_taken_for_nothing(
