@@ -83,6 +83,7 @@ def test_backends_of_which_none_answers_are_refused_by_name(refused: Run) -> Non
     refused(*flags(backends=silent)).because(CONFIG, "reached", *silent, "--force")
 
 
+@pytest.mark.both_engines(xdp_mode=["native"])
 def test_a_second_balancer_of_the_same_vip_is_refused(
     lab: Lab, serve: Callable[..., object], refused: Run
 ) -> None:
@@ -90,5 +91,6 @@ def test_a_second_balancer_of_the_same_vip_is_refused(
     during = traces(lab)["host"]
     refused(*flags(backends=(RS2,))).because(CONFIG, VIP, "already serves")
     refused(*flags("--force", backends=(RS2,), vip=f"{VIP}:81")).because(CONFIG, VIP, "already serves")
+    refused(*flags("--instance", "other", backends=(RS2,))).because(CONFIG, VIP, "already serves")
     assert traces(lab)["host"] == during, "the refused one took something of the first one's"
     assert first.stop() == 0
