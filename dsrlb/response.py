@@ -146,6 +146,9 @@ class Spread(NamedTuple):
 def _listened(before: Memory, heard: Heard) -> Memory:
     """Return a memory with what was heard; half of the former handshakes count no more."""
     total, new = sum(before.times), sum(heard.times) * ONE
+    if not new and total <= REMEMBERED:
+        same = heard.probe_us == before.probe_us
+        return before if same else replace(before, probe_us=heard.probe_us)
     kept = max(total // 2, min(total, REMEMBERED - new))
     times = (
         now * ONE + (one * kept // total if total else 0)

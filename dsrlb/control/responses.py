@@ -78,5 +78,7 @@ class Responses:
         if counted is None or self._counted is None:
             return NO_TIMES
         before = self._counted.get(names, NO_TIMES)
+        if counted == before:
+            return NO_TIMES
         new = [now - then for now, then in zip(counted, before, strict=True)]
         return new if min(new) >= 0 else counted  # less than before: it is counted anew
