@@ -43,8 +43,8 @@ STAY = 3.0  # per cent: a weight that is less wrong is left as it is
 # Found by simulation, see tests/unit/test_response.py: of a few that keep servers near saturation from
 # swinging, those that follow a change best.
 SLOWEST, QUICKEST = 0.05, 0.6  # paces
-TURNED, RESTED, WENT_ON = 0.4, 1.02, 1.2  # what becomes of the pace
-STILL = 0.2  # of logarithms: a difference that is no direction
+TURNED, RESTED, WENT_ON, WENT_FAR = 0.4, 1.02, 1.2, 1.5  # what becomes of the pace
+STILL, FAR = 0.2, 0.7  # of logarithms: a difference that is no direction; one of twice the time
 
 ONE = 1024  # a handshake, as ``Memory`` counts them
 REMEMBERED = 6 * ONE  # are not forgotten before others come
@@ -193,7 +193,7 @@ def _moved(known: Memory, heard_us: float | None, *, is_news: bool) -> Memory:
         return known
     way = log(heard_us / known.response_us)
     course = 0 if abs(way) < STILL else 1 if way > 0 else -1
-    change = {-1: TURNED, 0: RESTED, 1: WENT_ON}[course * known.course]
+    change = {-1: TURNED, 0: RESTED, 1: WENT_ON if abs(way) < FAR else WENT_FAR}[course * known.course]
     pace = min(QUICKEST, max(SLOWEST, known.pace * change))
     response_us = known.response_us * (heard_us / known.response_us) ** pace
     return replace(known, response_us=response_us, pace=pace, course=course)

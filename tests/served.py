@@ -18,6 +18,7 @@ Times = Callable[[int, Sequence[float]], Sequence[float]]  # second, clients a s
 
 CLIENTS_MS = 0.3  # their own part of a handshake
 SPREAD = 0.1  # of what each server takes
+BUSY_MS, OFTEN = 3.0, 0.4  # that this host adds to a probe on average, where it does, and how often
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Simulated:
     clients_per_s: float = 300
     probes: bool = True
     traffic: bool = True
+    is_busy: bool = False  # this host, so that it measures badly
     way_ms: Callable[[random.Random], float] = lambda chance: CLIENTS_MS * chance.random()
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     memories: dict[int, Memory] = field(default_factory=dict)
@@ -73,7 +75,10 @@ class Simulated:
             self._due,
         )
         while self.probes and due < self.second + 1:
-            known = [*known, abs(self.chance.gauss(time_ms, SPREAD * time_ms)) + 0.2][-3:]
+            took_ms = abs(self.chance.gauss(time_ms, SPREAD * time_ms)) + 0.2
+            if self.is_busy and self.chance.random() < OFTEN:
+                took_ms += self.chance.expovariate(1 / BUSY_MS)
+            known = [*known, took_ms][-3:]
             due += (0.5 if max(known) > 1.5 * min(known) else 2.0) * (1 - 0.1 * self.chance.random())
         is_probed = due != before.get(server) and bool(known)
         self._due[server], self._probed[server] = due, known

@@ -149,6 +149,17 @@ def test_servers_of_2_10_and_50_ms_have_shares_near_the_formula(probes: bool, tr
     assert all(abs(one - other) < 4 for one, other in zip(service.shares, expected, strict=True))
 
 
+def test_a_host_that_measures_badly_follows_all_the_same() -> None:
+    for seed in range(5):
+        service = Simulated(
+            lambda second, _: (2, 2, 10 if 20 <= second < 50 else 2), is_busy=True, chance=random.Random(seed)
+        )
+        service.run(20)
+        assert service.run(6)[-1][2] < 0.6 * EVEN
+        service.run(24)
+        assert service.run(10)[-1][2] > 0.6 * EVEN
+
+
 @BOTH
 def test_a_server_that_becomes_five_times_slower_is_left_in_5_s_and_taken_back_in_10(
     probes: bool, traffic: bool
