@@ -347,6 +347,7 @@ class Loop:
         fresh = [vip for vip in new.ground.vips if vip not in self.front.vips]
         self.backends.change_to(new.config, new.ground, new.lost)
         self.standings.change_to(new.config.services, time.monotonic())
+        self.responses.keep(new.config.services)
         self.wishes.change_to()
         self.checks.change_to(new.config.services, self.standings.of)
         self.passive.change_to(new.config.services)

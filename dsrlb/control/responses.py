@@ -39,6 +39,11 @@ class Responses:
         self._counted: dict[Names, Sequence[int]] | None = None  # handshakes by time, at the last look
         self._asked_s: dict[Names, float] = {}  # when its last check ended, then
 
+    def keep(self, services: Sequence[Service]) -> None:
+        """Forget all but the servers of those of these services that are by response time."""
+        stay = {names for service in by_response(services) for names, _ in named(service)}
+        self.of = {names: one for names, one in self.of.items() if names in stay}
+
     def look(
         self,
         services: Sequence[Service],

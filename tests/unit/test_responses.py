@@ -112,6 +112,10 @@ def test_what_is_known_of_servers_that_stay_is_kept_and_of_others_forgotten() ->
     anew = records(service, None, None, None)  # as after a reload that changes the check
     assert responses.look([fewer], {}, anew, {}, 2.0) == dict(zip(names_of(fewer), [100, 20], strict=True))
     assert [*responses.of] == names_of(fewer)
+    responses.keep([replace(fewer, backends=fewer.backends[1:])])
+    assert [*responses.of] == names_of(fewer)[1:]
+    responses.keep([web("wrr")])
+    assert responses.of == {}
 
 
 def test_weights_become_shares_and_a_change_is_told_once() -> None:
