@@ -62,9 +62,11 @@ def _row(seen: Seen, chosen: Chosen, record: Record | None) -> Row:
 
 
 def _where(subject: Subject) -> str:
-    """Return where a server is asked."""
-    host = f"[{subject.address}]" if subject.address.version == 6 and subject.port else str(subject.address)
-    return f"{host}:{subject.port}" if subject.port else host
+    """Return where a server is asked: at its own address, or at the VIP, by the path of the traffic."""
+    address = subject.vip if subject.mode else subject.address
+    host = f"[{address}]" if address.version == 6 and subject.port else str(address)
+    where = f"{host}:{subject.port}" if subject.port else host
+    return f"{where} at {subject.address}" if subject.mode else where
 
 
 def _last(last: Asked, now_s: float) -> Row:

@@ -1,4 +1,7 @@
-"""What to do about each word that a failed check ends with."""
+"""What to do about each word that a failed check ends with.
+
+``no_vip``, ``no_decapsulation`` and ``not_on_vip`` say it themselves, with the names of the case.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,7 @@ MENDING = MappingProxyType(
         "bad_tls": "the port speaks no TLS that is in use today, or the SNI is unknown: compare sni",
         "exit_code": "run the command by hand, as the user of dsrlb, to see what it says",
         "not_run": "see that the command is there and may be executed",
-        "no_vip": "give the server the VIP: dsrlb backend setup on it (docs/backend.md)",
-        "no_decapsulation": "let the server unwrap packets: dsrlb backend setup --mode l3dsr on it",
-        "not_on_vip": "let the service listen on the VIP, or on every address, not on its own alone",
+        "unresolved": "see whether the server is up and on this network, or its router: ip neigh, ping",
     }
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from ipaddress import ip_address
@@ -15,9 +16,12 @@ from pretended_loop import A, Loop, rows, web
 from dsrlb.admin import requests
 from dsrlb.cli.tables import backend_note
 from dsrlb.health.base import PASSED, Outcome, Subject
+from dsrlb.health.mending import MENDING
 from dsrlb.health.record import Asked, Record, with_check
 from dsrlb.model import Check
 from dsrlb.standing import Ejection, Health, named
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -70,6 +74,31 @@ def test_a_server_that_is_ejected_is_shown_as_that_with_the_reason(loop: Loop) -
     assert (row["standing"], row["why"]) == (["ejected"], "12 of 12 handshakes failed")
     assert 8 < row["ejected_left_s"] <= 10
     assert backend_note({**row, "ejected_left_s": 9.6}) == "12 of 12 handshakes failed; for 10 s more at most"
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "mode", "asked"),
+    [
+        ("198.18.1.11", 80, "", "198.18.1.11:80"),
+        ("198.18.1.11", 0, "", "198.18.1.11"),
+        ("2001:db8::11", 80, "", "[2001:db8::11]:80"),
+        ("198.18.1.11", 80, "l3dsr", f"{VIP}:80 at 198.18.1.11"),
+    ],
+)
+def test_health_tells_where_a_server_is_asked(
+    loop: Loop, address: str, port: int, mode: str, asked: str
+) -> None:
+    names = next(names for names, _ in named(loop.config.services[0]))
+    subject = Subject(ip_address(address), port, ip_address(VIP), Check("tcp"), mode=mode)
+    loop.checks.records = lambda: {names: Record(subject, True, 0, 0)}
+    assert loop.ask(do="show", what="health")[0]["asked"] == asked
+
+
+def test_every_word_of_the_page_on_checks_says_what_mends_it() -> None:
+    page = (ROOT / "docs/health.md").read_text()
+    table = page.partition("Fails with |")[2].partition("\n\n")[0]
+    words = {word for row in table.splitlines()[2:] for word in re.findall(r"`(\w+)`", row.split("|")[-2])}
+    assert {"refused", "exit_code"} <= words <= MENDING.keys()
 
 
 def test_health_tells_what_the_last_check_found_and_what_mends_it(loop: Loop) -> None:
