@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from dsrlb.bench import packet
+from dsrlb.bench import health, packet
 from dsrlb.errors import DsrlbError
 
 
@@ -35,6 +35,26 @@ def packet_command(rounds: int, window_s: float, in_json: bool) -> None:
     turns = packet.run(rounds, window_s)
     click.echo(packet.as_json(turns) if in_json else "\n".join(packet.report(turns)))
     sys.exit(0 if all(one.is_met for one in packet.ratios(turns)) else 1)
+
+
+@bench.command("health")
+@click.option("--servers", type=click.IntRange(1, 1000), default=500, show_default=True)
+@click.option(
+    "--window",
+    "window_s",
+    type=click.FloatRange(1, 60),
+    default=8.0,
+    show_default=True,
+    help="Seconds measured of each kind of check.",
+)
+def health_command(servers: int, window_s: float) -> None:
+    """What checking many servers each second costs: by the path of the traffic, and directly.
+
+    Exit code 1 when the check tcp by the path takes more than a quarter of a core, or comes late.
+    """
+    turns = health.run(servers, window_s)
+    click.echo("\n".join(health.report(turns)))
+    sys.exit(0 if all(one.is_met for one in turns) else 1)
 
 
 def main() -> None:

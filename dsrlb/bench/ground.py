@@ -17,7 +17,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -38,6 +38,24 @@ def standing() -> Iterator[None]:
         _remove()
         try:
             _build()
+            yield
+        finally:
+            _remove()
+
+
+@contextlib.contextmanager
+def ends(addresses: Iterable[str]) -> Iterator[None]:
+    """Hold the two namespaces up with addresses, each a namespace and words for ``ip``, for a block."""
+    _require()
+    with _alone():
+        _remove()
+        try:
+            for namespace in (LB, WIRE):
+                _ip("netns", "add", namespace)
+            _wire()
+            _run(inside(WIRE, "sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1"))
+            for one in addresses:
+                _ip("-n", *one.split())
             yield
         finally:
             _remove()
@@ -81,14 +99,18 @@ def _build() -> None:
         if Path("/proc/sys/net/ipv6").is_dir():
             for scope in ("all", "default"):
                 _run(inside(namespace, "sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1"))
-    lb_end = ("link", "add", LB_DEVICE, "netns", LB, "address", LB_MAC.hex(":"))
-    _ip(*lb_end, "type", "veth", "peer", "name", WIRE_DEVICE, "netns", WIRE, "address", ROUTER_MAC.hex(":"))
+    _wire()
     # A port of a bridge that is down drops every frame once packet sockets have seen it: the host's
     # own stack costs the generator nothing, and cannot answer.
     _ip("-n", LB, "link", "add", "drain", "type", "bridge")
     _ip("-n", LB, "link", "set", LB_DEVICE, "master", "drain")
-    _ip("-n", LB, "link", "set", LB_DEVICE, "up")
-    _ip("-n", WIRE, "link", "set", WIRE_DEVICE, "up")
+
+
+def _wire() -> None:
+    lb_end = ("link", "add", LB_DEVICE, "netns", LB, "address", LB_MAC.hex(":"))
+    _ip(*lb_end, "type", "veth", "peer", "name", WIRE_DEVICE, "netns", WIRE, "address", ROUTER_MAC.hex(":"))
+    for namespace, device in ((LB, LB_DEVICE), (WIRE, WIRE_DEVICE), (WIRE, "lo")):
+        _ip("-n", namespace, "link", "set", device, "up")
 
 
 def _remove() -> None:

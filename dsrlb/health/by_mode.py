@@ -20,9 +20,13 @@ def frames_by(mode: str, options: ModeOptions, address: Address, hop: Hop) -> Ca
     """Return what makes frames of packets; of one that the mode does not send, none."""
     forward, wire = modes.BY_NAME[mode].forward, wire_address(address)
     mtu_bytes = hop.mtu_bytes or NO_LIMIT
+    plain = modes.BY_NAME[mode].plain(options, hop, wire, b"")
+    macs = hop.dst_mac + hop.src_mac + ETHERTYPE_IPV4
 
     def frames(packet: bytes) -> list[bytes]:
         version = packet[0] >> 4
+        if plain is not None and len(packet) <= plain.most_bytes and is_plain(packet):
+            return [plain.rewrite(macs + packet, hop) if plain.rewrite else macs + packet]
         frame = _LINK[version] + packet
         parsed = _PARSE[version](frame, HEADER_BYTES)
         if not isinstance(parsed, Packet):
@@ -31,6 +35,11 @@ def frames_by(mode: str, options: ModeOptions, address: Address, hop: Hop) -> Ca
         return made if isinstance(made, list) else []
 
     return frames
+
+
+def is_plain(packet: bytes) -> bool:
+    """Return whether it is IPv4 without options and whole, as nearly all are."""
+    return packet[0] == 0x45 and not packet[6] & 0x3F and not packet[7]
 
 
 def own_address(vip: Address, hop: Hop, link: Link) -> str | None:

@@ -39,7 +39,7 @@ from dsrlb.host.links import Link
 from dsrlb.host.probe_path import SO_MARK, Lead, Led, ProbePath
 from dsrlb.model import Address, Hop
 
-AGAIN_AFTER_S = 30.0  # what this host could not do is tried again
+AGAIN_AFTER_S, SOON_S = 30.0, 1.0  # what this host could not do is tried again
 REFUSED_WITHIN_S = 5.0  # a server says once a second at most that it does not unwrap
 MOST_IDLE = 1000
 UNRESOLVED = Outcome("unresolved", "nobody answers for its MAC address, or that of the router before it")
@@ -54,9 +54,9 @@ Place = tuple[Address, int]  # a VIP, and the interface (ifindex) that leads to 
 class NotSo(Exception):
     """This host cannot ask by the path: nowhere, or not at a place."""
 
-    def __init__(self, place: Place | None, why: str) -> None:
+    def __init__(self, place: Place | None, why: str, for_s: float = AGAIN_AFTER_S) -> None:
         super().__init__(why)
-        self.place = place
+        self.place, self.for_s = place, for_s
 
 
 class Way(NamedTuple):
@@ -85,7 +85,11 @@ class ByPath:
         self._links: Mapping[Address, Link] = {}
         self._ways: dict[int, Way] = {}  # by the id of the subject, which they hold
         self._path: ProbePath | None = None
-        self._gate, self._is_over = threading.Lock(), False  # for what opens and closes the path
+        self._opening = asyncio.Lock()
+        self._gate, self._is_over = (
+            threading.Lock(),
+            False,
+        )  # for what opens the path, and closes it at the end
         self._barred: dict[Place | None, float] = {}  # where it cannot be, until when
         self._told: set[str] = set()
 
@@ -112,7 +116,9 @@ class ByPath:
             return UNRESOLVED
         if not self._is_barred(None) and not self._is_barred((server.vip, hop.ifindex)):
             try:
-                return await self._ask(kind, self._way(server, hop, link))
+                way = self._way(server, hop, link)
+                await self.path()  # before the clock runs: the first time it takes a while
+                return await self._ask(kind, way)
             except NotSo as error:
                 self._bar(error)
         return await probe(kind, server, directly)
@@ -154,7 +160,9 @@ class ByPath:
     async def path(self) -> ProbePath:
         """Return the path, opened.  Raises NotSo."""
         if self._path is None:
-            await asyncio.to_thread(self._open, asyncio.get_running_loop())
+            async with self._opening:
+                if self._path is None:
+                    await asyncio.to_thread(self._open, asyncio.get_running_loop())
         if self._path is None:
             raise NotSo(None, "dsrlb stops")
         return self._path
@@ -178,12 +186,13 @@ class ByPath:
                 log.debug("the path of the checks: %s", error)
                 self._begin_anew()
 
-    async def mend(self) -> None:
-        """Set the rules again; without a device that is up, begin anew."""
-        if self._path is not None and self._path.is_up():
-            await asyncio.to_thread(self._path.keep)
-        else:
+    async def mend(self, place: Place) -> NotSo:
+        """Set the rules again; without a device that is up, begin anew.  Return what to say."""
+        if self._path is None or not self._path.is_up():
             self._begin_anew()
+            return NotSo(None, "the device that takes them there was switched off", SOON_S)
+        await asyncio.to_thread(self._path.keep)
+        return NotSo(place, "what is sent there does not take the way of the checks' rule")
 
     def _begin_anew(self) -> None:
         """Close the path: the next check opens it again."""
@@ -211,7 +220,7 @@ class ByPath:
         return place in self._barred and asyncio.get_running_loop().time() < self._barred[place]
 
     def _bar(self, error: NotSo) -> None:
-        self._barred[error.place] = asyncio.get_running_loop().time() + AGAIN_AFTER_S
+        self._barred[error.place] = asyncio.get_running_loop().time() + error.for_s
         whose = f"servers of VIP {error.place[0]}" if error.place else "servers"
         sentence = f"{whose} are checked at their own addresses, not at the VIP: {error}"
         if sentence not in self._told:
@@ -257,8 +266,7 @@ class Asking:
         if self._led is not None and not self._led.came:
             self._by.hand_on()
             if not self._led.came:
-                await self._by.mend()
-                raise NotSo(self._way.place, "what is sent there does not take the way of the checks' rule")
+                raise await self._by.mend(self._way.place)
 
 
 def _bind(sock: socket.socket, source: str) -> None:
