@@ -32,6 +32,7 @@ FLAGS = [
     int(p.TCP(flags=word).flags)
     for word in ("S", "S", "S", "A", "A", "A", "A", "PA", "FA", "R", "SA", "F", "")
 ]
+RST = 4
 LOADS = 0, 0, 1, 5, 60, 64, 90, 100, 200
 LONG = 500, 1200, 1400, 1440, 1460, 1472, 1600, 3000
 TTLS = 64, 64, 64, 64, 64, 64, 64, 255, 2, 1, 0
@@ -255,7 +256,7 @@ class Traffic:
         if not self._sent:
             return self._request()
         rng = self._rng
-        raw, ifindex = rng.choice(self._sent)
+        raw, ifindex = self._sent[-1] if rng.random() < 0.3 else rng.choice(self._sent)
         packet, src, dst = _ends(raw)
         at = 0 if not packet else (packet[0] & 15) * 4 if len(src) == 4 else 40
         protocol = 0 if not packet else packet[9] if len(src) == 4 else packet[6]
@@ -263,7 +264,7 @@ class Traffic:
             return self._request()
         sport, dport = (int.from_bytes(packet[at + n : at + n + 2], "big") for n in (0, 2))
         head = Ip(dst, src, protocol, rng.choice(TTLS), 0, rng.choice(IDENTS), rng.random() < 0.5)
-        flags = rng.choice(FLAGS) if protocol == TCP else None
+        flags = rng.choice((*FLAGS, RST, RST)) if protocol == TCP else None
         load = bytes(rng.choice(LONG if rng.random() < 0.04 else LOADS))
         segment = f.segment(head, dport, sport, flags, load)
         link = f.link(Link(raw[6:12], raw[:6]), 4 if len(src) == 4 else 6)

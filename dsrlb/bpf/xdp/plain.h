@@ -68,15 +68,16 @@ static ALWAYS_INLINE int go_on_rewriting(struct xdp_md *ctx, const struct plain 
     return way->service->mode == INLINE ? go_on(ctx, MODE_INLINE) : go_on(ctx, MODE_L3DSR);
 }
 
-/* Leave a packet to the step that knows what inline servers answer. */
-static ALWAYS_INLINE int go_on_answering(struct xdp_md *ctx, const struct plain *packet)
+/* Leave a packet, of which classify could tell no more, to the step that looks for its flow: perhaps as what an
+ * inline server answers. */
+static ALWAYS_INLINE int go_on_looking(struct xdp_md *ctx, const struct plain *packet)
 {
     struct job *job = this_job();
 
     if (!job)
         return LONG_WAY;
     fill_job(job, packet);
-    return go_on(ctx, REPLY);
+    return packet->is_from_server ? go_on(ctx, REPLY) : go_on(ctx, FORWARD);
 }
 
 /* Whether one IPv4 header more is what a packet needs on its way to a target. */
@@ -233,7 +234,7 @@ static ALWAYS_INLINE int plain(struct xdp_md *ctx)
 
     number = service_at(&vip, BYTES(packet.word[4], 4, 2), packet.protocol);
     verdict = number ? plain_of(ctx, &packet, number) : plain_without_service(&packet, &vip);
-    return verdict == LONG_WAY && packet.is_from_server ? go_on_answering(ctx, &packet) : verdict;
+    return verdict == LONG_WAY ? go_on_looking(ctx, &packet) : verdict;
 }
 
 #endif

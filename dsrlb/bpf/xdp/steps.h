@@ -2,7 +2,7 @@
  *
  * How the program is cut into steps, what one step tells the next, and how a frame stops.
  *
- *     dsrlb_xdp   plain packets are done at once (plain.h); all others go on to
+ *     dsrlb_xdp   plain packets are done at once (plain.h), or go on to forward, or reply; all others to
  *     classify    what is it                                       ARP, ND: answered here
  *       own       is it for a VIP, from whom, of which kind        (behind `reply` where servers answer)
  *       forward   TCP, UDP: service, flow, backend                 -> l2dsr, l3dsr, inline
