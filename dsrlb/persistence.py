@@ -47,6 +47,9 @@ class TemplateTable:
     def __len__(self) -> int:
         return len(self._templates)
 
+    def __iter__(self) -> Iterator[tuple[bytes, Template]]:
+        yield from self._templates.items()
+
     def backend(self, key: bytes, now_s: int) -> bytes | None:
         """Return the backend of a client, if it has one."""
         template = self._templates.get(key)

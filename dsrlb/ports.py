@@ -101,7 +101,28 @@ class SourcePorts:
     def give_back(self, reply_key: bytes) -> None:
         """Take the port of a reply key back from a flow that is over."""
         ring = self._rings[_without_port(reply_key)]
-        ring.give_back(int.from_bytes(reply_key[PORT_AT : PORT_AT + 2], "big"))
+        ring.give_back(_port_of(reply_key))
+
+    def rings(self) -> Iterator[tuple[bytes, int, int]]:
+        """Yield each ring's name, first port and head: with the ports held, all that it is."""
+        for name, ring in self._rings.items():
+            yield name, ring.first, ring.head
+
+    def restore(self, name: bytes, first: int, head: int) -> None:
+        """Make a ring that another process had; ValueError if there is no such ring."""
+        if not (first < COUNT and head < COUNT and len(self._rings) < MAX_RINGS):
+            raise ValueError(f"no ring begins at {first} with its head at {head}")
+        ring = self._rings[name] = _Ring(first)
+        ring.head = head
+
+    def hold(self, reply_key: bytes) -> bool:
+        """Mark the port of a reply key as in use; return whether it has a ring and was free."""
+        ring, port = self._rings.get(_without_port(reply_key)), _port_of(reply_key)
+        bit = 1 << (port - FIRST - ring.first) % COUNT if ring is not None else 0
+        if ring is None or port < FIRST or ring.used & bit:
+            return False
+        ring.used |= bit
+        return True
 
     def expire(self, now_s: int, most: int = SWEEP_RINGS) -> None:
         """Forget rings whose last port was given back ``REST_S`` ago, looking at a bounded number per call.
@@ -116,6 +137,10 @@ class SourcePorts:
             ring = self._rings.get(name)
             if ring is not None and ring.has_rested(now_s):
                 del self._rings[name]
+
+
+def _port_of(reply_key: bytes) -> int:
+    return int.from_bytes(reply_key[PORT_AT : PORT_AT + 2], "big")
 
 
 def _without_port(reply_key: bytes) -> bytes:

@@ -132,6 +132,7 @@ def serve(
         config = replace(config, interfaces=tuple(dict.fromkeys(interfaces)))
     said = {name: value for name, value in engine.items() if value is not None}
     choice = replace(config.engine, **said)
+    choice = replace(choice, left_at=_left_at(admin_at, choice.instance))
     beside = [*_admin(admin_at, choice), *_metrics(metrics_at or config.metrics)]
     control.serve(config, choice, force=force, beside=beside)
 
@@ -141,6 +142,14 @@ def _admin(at: str | None, choice: EngineChoice) -> Iterator[Beside]:
     if at != OFF:
         path = socket_path(choice.instance) if at is None else Path(at)
         yield Admin(path, is_asked_for=at is not None)
+
+
+def _left_at(admin_at: str | None, instance: str) -> Path | None:
+    """Return where records of flows are left for the next start: beside the admin socket."""
+    if admin_at == OFF:
+        return None
+    socket = socket_path(instance) if admin_at is None else Path(admin_at)
+    return socket.with_name(f"{socket.name.removesuffix('.sock')}.flows")
 
 
 def _metrics(at: Listen | None) -> Iterator[Beside]:

@@ -60,7 +60,7 @@ def _opened(engine: Engine, front: Front) -> Engine:
 
 
 def _packet(choice: EngineChoice, hears: Hears) -> Engine:
-    return PacketEngine([], [], hears, choice.max_flows or DEFAULT_MAX_FLOWS)
+    return PacketEngine([], [], hears, choice.max_flows or DEFAULT_MAX_FLOWS, choice.left_at)
 
 
 def _xdp(choice: EngineChoice, config: Config, hears: Hears) -> Engine:

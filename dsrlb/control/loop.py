@@ -167,6 +167,7 @@ class Loop:
                 event = self.events.get(timeout=max(0.0, due - time.monotonic()))
                 if event[0] == "stop":
                     self.engine.stop()
+                    self.engine.hand_on()
                     return self.print_counters()
                 if event[0] == "failure":
                     raise DsrlbError(f"The {self.engine.name} engine failed: {event[1]}; please report this.")

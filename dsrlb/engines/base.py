@@ -106,5 +106,8 @@ class Engine(Protocol):
     def stop(self) -> None:
         """Do nothing more; the counters are final then, unless the engine goes on by itself."""
 
+    def hand_on(self) -> None:
+        """Leave what is remembered of flows for the next process, once stopped."""
+
     def close(self) -> None:
         """Stop, and release everything that is not to outlive the process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 ENGINES = ("packet", "xdp", "auto")
@@ -26,3 +27,4 @@ class EngineChoice:
     on_exit: Literal["detach", "keep"] | None = None  # xdp; None: keep for a file under a service manager
     bpf_fs: str = BPF_FS
     state_dir: str = STATE_DIR  # where is kept, by instance, what is to hold over restarts
+    left_at: Path | None = None  # packet: where records of flows are left for the next start; None: nowhere

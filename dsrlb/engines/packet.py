@@ -14,9 +14,11 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from dsrlb.datapath import decide
 from dsrlb.engines.base import Counters, FlowSeen, Hears, counters_of
+from dsrlb.engines.handover import forget, leave, take_over
 from dsrlb.engines.sockets import Sockets
 from dsrlb.flows import DEFAULT_MAX_FLOWS, FlowTable
 from dsrlb.frameio.af_packet import PacketSocket
@@ -67,10 +69,19 @@ class PacketEngine:
     decide: Decide = staticmethod(decide)
 
     def __init__(
-        self, links: Sequence[Link], vips: Sequence[bytes], hears: Hears, max_flows: int = DEFAULT_MAX_FLOWS
+        self,
+        links: Sequence[Link],
+        vips: Sequence[bytes],
+        hears: Hears,
+        max_flows: int = DEFAULT_MAX_FLOWS,
+        left_at: Path | None = None,
     ) -> None:
-        self.state = State(flows=FlowTable(max_flows))
-        self.table = EMPTY
+        """``left_at``: where the process before left its records, and this one will; None: nowhere."""
+        self.state, self.table = State(flows=FlowTable(max_flows)), EMPTY
+        self._left_at = left_at
+        if left_at is not None:
+            now_s = int(time.monotonic())
+            self.state, self.table = take_over(left_at, lambda: State(flows=FlowTable(max_flows)), now_s)
         self._tidied = EMPTY.edition  # of the table whose services and backends are the only ones remembered
         self._hears = hears
         self._sockets = Sockets(links, vips)
@@ -129,12 +140,19 @@ class PacketEngine:
     def start(self) -> None:
         """Begin to forward."""
         self._thread.start()
+        if self._left_at is not None:
+            forget(self._left_at)
 
     def stop(self) -> None:
         """Forward no more; the counters are final then."""
         if self._thread.is_alive():
             self._wake(_STOP)
             self._thread.join()
+
+    def hand_on(self) -> None:
+        """Leave the records of flows for the next start."""
+        if self._left_at is not None:
+            leave(self._left_at, self.state, self.table, int(time.monotonic()))
 
     def close(self) -> None:
         """Stop, and release every socket."""

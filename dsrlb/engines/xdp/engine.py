@@ -202,6 +202,9 @@ class XdpEngine:
         self._beside.stop()
         self._companion.settle()
 
+    def hand_on(self) -> None:
+        """Do nothing: the maps stay where the program does."""
+
     def close(self) -> None:
         """Stop, and release everything that is not to stay; harmless when repeated."""
         self.stop()
