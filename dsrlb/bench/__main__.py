@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 
 import click
 
 from dsrlb.bench import health, packet
-from dsrlb.errors import DsrlbError
+from dsrlb.bench.churn import run as churn
+from dsrlb.bench.churn.events import EVENTS
+from dsrlb.bench.churn.run import DEFAULT_SCHEDULERS, ENGINES, MODES, SCHEDULERS
+from dsrlb.bench.churn.stand import PREFIX
+from dsrlb.errors import DsrlbError, UsageError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,6 +60,67 @@ def health_command(servers: int, window_s: float) -> None:
     turns = health.run(servers, window_s)
     click.echo("\n".join(health.report(turns)))
     sys.exit(0 if all(one.is_met for one in turns) else 1)
+
+
+def _events(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+    """Return names of events, from a list with commas."""
+    names = tuple(dict.fromkeys(text.split(",")))
+    if wrong := [one for one in names if one not in EVENTS]:
+        raise UsageError(f"--events: there is no {wrong[0]!r}; choose from {','.join(EVENTS)}")
+    return names
+
+
+@bench.command("churn")
+@click.option("--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="[default: all]")
+@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), help="[default: all]")
+@click.option(
+    "--scheduler",
+    "schedulers",
+    multiple=True,
+    type=click.Choice(SCHEDULERS),
+    help=f"[default: {', '.join(DEFAULT_SCHEDULERS)}]",
+)
+@click.option(
+    "--held",
+    type=click.IntRange(8, 10_000),
+    default=2000,
+    show_default=True,
+    help="So many connections are held, with a heartbeat on each.",
+)
+@click.option(
+    "--events",
+    default=",".join(EVENTS),
+    show_default=True,
+    callback=_events,
+    metavar="NAME,...",
+    help="What happens, in this order; lose and regain are for two balancers, in mode l3dsr.",
+)
+@click.option("--prefix", default=PREFIX, show_default=True, help="What the namespaces' names begin with.")
+@click.option("--json", "in_json", is_flag=True, help="Print all outcomes as JSON.")
+def churn_command(
+    engines: tuple[str, ...],
+    modes: tuple[str, ...],
+    schedulers: tuple[str, ...],
+    held: int,
+    events: tuple[str, ...],
+    prefix: str,
+    in_json: bool,
+) -> None:
+    """How many held connections break while servers and balancers come and go.
+
+    Exit code 1 when one breaks of which it is promised that none does.
+    """
+    began_s = time.monotonic()
+    cases = churn.cases(engines or ENGINES, modes or MODES, schedulers or DEFAULT_SCHEDULERS, events)
+    done = []
+    if not in_json:
+        click.echo(churn.head(events))
+    for row in churn.rows(cases, held, events, prefix):
+        done.append(row)
+        if not in_json:
+            click.echo(churn.line(row, events))
+    click.echo(churn.as_json(done, began_s) if in_json else "\n".join(churn.summary(done, events, began_s)))
+    sys.exit(0 if all(row.is_kept for row in done) else 1)
 
 
 def main() -> None:

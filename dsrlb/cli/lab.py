@@ -20,7 +20,7 @@ from dsrlb.lab.lifecycle import down as take_down
 from dsrlb.lab.lifecycle import up as put_up
 from dsrlb.lab.picture import picture
 from dsrlb.lab.topologies import TOPOLOGIES
-from dsrlb.lab.topology import DEFAULT_PREFIX, SERVERS_MAX, Lab
+from dsrlb.lab.topology import BALANCERS_MAX, DEFAULT_PREFIX, SERVERS_MAX, Lab
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PREFIX = click.option(
@@ -40,6 +40,13 @@ LAYOUT = (
         show_default=True,
         type=click.IntRange(1, SERVERS_MAX),
         help="How many real servers.",
+    ),
+    click.option(
+        "--balancers",
+        default=1,
+        show_default=True,
+        type=click.IntRange(1, BALANCERS_MAX),
+        help="l3dsr: how many balancers; the router divides the flows among them.",
     ),
     click.option(
         "--one-armed", is_flag=True, help="inline: servers on the balancer's own segment, not behind it."
@@ -112,14 +119,8 @@ def down(prefix: str) -> None:
 
 def lines_to_paste(lab: Lab) -> list[str]:
     """Return what to do next, as commands for a shell."""
-    client, balancer = (f"sudo ip netns exec {lab.namespace(role)}" for role in ("client", "lb"))
-    me = this_command()
-    admin = ["--admin", str(lab.run_directory / "admin.sock")]
-    more = ["--scheduler", "rr", *admin, *(xdp.flags(lab) if lab.xdp else [])]
-    serve = [
-        f"{balancer} {me} serve {shlex.join(serve_flags(lab, *more, version=vip.version))}"
-        for vip in lab.vips
-    ]
+    client, me = f"sudo ip netns exec {lab.namespace('client')}", this_command()
+    serve = [_serving(lab, role, vip.version) for vip in lab.vips for role in lab.balancer_names]
     hosts = [f"[{vip}]" if vip.version == 6 else str(vip) for vip in lab.vips]
     return [
         "# the balancer, by IPv4 or by IPv6 (Ctrl-C stops it and prints its counters)",
@@ -128,12 +129,26 @@ def lines_to_paste(lab: Lab) -> list[str]:
         *(f"{client} curl {shlex.quote(f'http://{host}/')}" for host in hosts),
         f"{client} curl -o /dev/null http://{hosts[0]}/file/20m",
         "# what the balancer says of its servers",
-        f"sudo {me} show backends {shlex.join(admin)}",
+        *(f"sudo {me} show backends {shlex.join(_admin(lab, role))}" for role in lab.balancer_names),
         f"# what crosses the balancer: {lab.topology.crosses}",
         watching(lab),
         "# remove it all",
         f"sudo {me} lab down" + ("" if lab.prefix == DEFAULT_PREFIX else f" --prefix {lab.prefix}"),
     ]
+
+
+def _serving(lab: Lab, role: str, version: int) -> str:
+    """Return the line that starts a balancer; several must pick alike, so they go by hash."""
+    more = ["--scheduler", "rr" if lab.balancers == 1 else "maglev", *_admin(lab, role)]
+    if lab.xdp:
+        more += xdp.flags(lab, *(["--instance", role] if lab.balancers > 1 else []))
+    words = shlex.join(serve_flags(lab, *more, version=version))
+    return f"sudo ip netns exec {lab.namespace(role)} {this_command()} serve {words}"
+
+
+def _admin(lab: Lab, role: str) -> list[str]:
+    name = "admin" if role == "lb" else f"admin-{role}"
+    return ["--admin", str(lab.run_directory / f"{name}.sock")]
 
 
 def watching(lab: Lab) -> str:

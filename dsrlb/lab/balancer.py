@@ -52,10 +52,13 @@ class Balancer:
             self.process.wait()
             raise DsrlbError(f"dsrlb serve did not stop within {deadline_s:g} s of {sign.name}") from late
 
-    def wait_for(self, words: str, deadline_s: float = READY_DEADLINE_S) -> str:
-        """Wait until the log has a line that matches the regular expression, and return that line."""
+    def wait_for(self, words: str, deadline_s: float = READY_DEADLINE_S, since: int = 0) -> str:
+        """Wait until the log has a line that matches the regular expression, and return that line.
+
+        ``since``: so many characters of the log are of before, and do not count.
+        """
         end = time.monotonic() + deadline_s
-        while not (found := re.search(f"^.*(?:{words}).*$", self.stderr, re.MULTILINE)):
+        while not (found := re.search(f"^.*(?:{words}).*$", self.stderr[since:], re.MULTILINE)):
             code = self.process.poll()
             if code is not None or time.monotonic() > end:
                 state = "is silent" if code is None else f"ended with exit code {code}"
@@ -81,14 +84,26 @@ def dsrlb(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dsrlb", *arguments]
 
 
-def serve(lab: Lab, flags: Sequence[str], role: str = "lb", ready: bool = True) -> Balancer:
-    """Start ``dsrlb serve`` in a node and return when it says that it is ready (``ready``: wait for that)."""
+def serve(
+    lab: Lab,
+    flags: Sequence[str],
+    role: str = "lb",
+    ready: bool = True,
+    admin: Path | None = None,
+    program: Sequence[str] = (),
+) -> Balancer:
+    """Start ``dsrlb serve`` in a node and return when it says that it is ready (``ready``: wait for that).
+
+    ``admin``: its admin socket; two starts with the same one are one and the same balancer, started again.
+    ``program``: a command line in place of this very dsrlb's.
+    """
     name = f"serve-{next(_numbers)}"
-    out, err, admin = (lab.run_directory / f"{name}.{kind}" for kind in ("out", "err", "sock"))
+    out, err = (lab.run_directory / f"{name}.{kind}" for kind in ("out", "err"))
+    admin = admin or lab.run_directory / f"{name}.sock"
     own = ["--admin", str(admin)]
     if not _names_state(flags):
-        own += ["--state-dir", str(lab.run_directory / f"{name}.state")]
-    process = start(lab, role, dsrlb("serve", *own, *flags), name)
+        own += ["--state-dir", str(admin.with_suffix(".state"))]
+    process = start(lab, role, [*(program or dsrlb()), "serve", *own, *flags], name)
     balancer = Balancer(process, out, err, admin)
     if ready:
         try:

@@ -13,7 +13,7 @@ from dsrlb.lab.topology import NAMESPACES, Lab
 INODES = (
     "inodes"  # file in the run directory: the servers' namespaces by number, for when their names are gone
 )
-_ROLE = r"(client|router|switch[0-9]*|lb|rs[0-9]+)"
+_ROLE = r"(client|router|switch[0-9]*|lb[0-9]*|rs[0-9]+)"
 
 
 def present(prefix: str) -> list[str]:
@@ -55,11 +55,14 @@ def _settings(lab: Lab, role: str) -> Iterable[str]:
             yield f"net.ipv4.conf.{scope}.{key}=0"
         # A packet that goes out where it came in is no mistake here: one-armed, everything does.
         yield f"net.ipv4.conf.{scope}.send_redirects=0"
+    by_ports = int(lab.balancers > 1)  # by which way a packet goes where there are several: one for a flow
+    yield f"net.ipv4.fib_multipath_hash_policy={by_ports}"
     yield "net.bridge.bridge-nf-call-iptables=0"
     yield "net.bridge.bridge-nf-call-ip6tables=0"
     if not lab.ipv6:
         return
     yield f"net.ipv6.conf.all.forwarding={forwards}"
+    yield f"net.ipv6.fib_multipath_hash_policy={by_ports}"
     for scope in scopes:
         yield f"net.ipv6.conf.{scope}.disable_ipv6={int(role in lab.network.switches)}"
         yield f"net.ipv6.conf.{scope}.accept_dad=0"  # link-local addresses usable at once
@@ -93,7 +96,8 @@ def _lines(lab: Lab, role: str) -> Iterable[str]:
     for route in lab.network.routes:
         if route.role == role and (lab.ipv6 or route.gateway.version == 4):
             source = f" src {route.source}" if route.source else ""
-            yield f"route add {route.network} via {route.gateway}{source}"
+            ways = "".join(f" nexthop via {one}" for one in (route.gateway, *route.beside))
+            yield f"route add {route.network}" + (ways if route.beside else f" via {route.gateway}{source}")
 
 
 def _plain_wires(lab: Lab) -> None:

@@ -47,6 +47,6 @@ def _addresses(lab: Lab, role: str, towards_client: str) -> str:
 
 
 def _note(lab: Lab, role: str) -> str:
-    if role == "lb":
-        return "the balancer goes here"
+    if role in lab.balancer_names:
+        return "the balancer goes here" if lab.balancers == 1 else "one of the balancers goes here"
     return lab.topology.server_note.format(vip=lab.vips[0]) if role in lab.server_names else ""

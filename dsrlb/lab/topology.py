@@ -35,6 +35,7 @@ CLIENT, CLIENT6 = (one.ip for one in at(OUTSIDE, CLIENT_HOST))
 MORE_CLIENTS = tuple(one.ip for one in at(OUTSIDE, *MORE_CLIENT_HOSTS) if one.version == 4)
 MORE_CLIENTS6 = tuple(one.ip for one in at(OUTSIDE, *MORE_CLIENT_HOSTS) if one.version == 6)
 DEFAULT_PREFIX = "dsrlb-"
+BALANCERS_MAX = 9  # lb9 is in network 198.18.9.0/24
 SERVERS_MAX = 79  # rs79 is 198.18.1.89, or in network 198.18.99.0/24
 NAMESPACES = Path("/run/netns")
 RUN_ROOT = Path("/run/dsrlb-lab")  # not /run/dsrlb: systemd empties that one when the service stops
@@ -60,6 +61,7 @@ class Lab:
     lb_forwards: bool = (
         False  # the kernel of the balancer's node is a router: carries the servers' other packets
     )
+    balancers: int = 1  # l3dsr: among so many the router divides the flows for the VIPs
     xdp: bool = False  # the balancer can have native XDP, and keep what is pinned
     narrow_links: tuple[
         tuple[str, int], ...
@@ -79,8 +81,12 @@ class Lab:
             raise UsageError(
                 "snat is for the one-armed layout: two-armed, the servers reply by the balancer anyway"
             )
+        if not 1 <= self.balancers <= BALANCERS_MAX:
+            raise UsageError(f"a lab has 1 to {BALANCERS_MAX} balancers, not {self.balancers}")
+        if self.mode != "l3dsr" and self.balancers > 1:
+            raise UsageError(f"several balancers are a layout of mode l3dsr, not of {self.mode}")
         for role, _ in self.narrow_links:
-            if role not in ("router", "lb", *self.server_names):
+            if role not in ("router", *self.balancer_names, *self.server_names):
                 raise UsageError(
                     f"narrow link of {role!r}: this lab has router, lb and rs1 to rs{self.servers}"
                 )
@@ -101,9 +107,14 @@ class Lab:
         return tuple(f"rs{k}" for k in range(1, self.servers + 1))
 
     @property
+    def balancer_names(self) -> tuple[str, ...]:
+        """The balancers' roles: ``("lb",)``, or ``("lb", "lb2")``."""
+        return ("lb", *(f"lb{k}" for k in range(2, self.balancers + 1)))
+
+    @property
     def roles(self) -> tuple[str, ...]:
         """Every node of the lab."""
-        return ("client", "router", *self.network.switches, "lb", *self.server_names)
+        return ("client", "router", *self.network.switches, *self.balancer_names, *self.server_names)
 
     @property
     def vips(self) -> tuple[Address, ...]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from dsrlb.bpf.objects import object_path
 from dsrlb.lab.commands import inside, run
+from dsrlb.lab.topologies.base import End
 from dsrlb.lab.topology import Lab
 
 FEATURES = ("tx", "txvlan", "tx-vlan-stag-hw-insert")
@@ -24,7 +25,7 @@ def flags(lab: Lab, *more: str) -> list[str]:
 
 def make_ready(lab: Lab) -> None:
     """Let the balancer's devices have native XDP, and give it a BPF file system."""
-    for end in lab.network.peers("lb"):
+    for end in _peers(lab):
         receive_from_xdp(lab.namespace(end.role), end.device)
     lab.bpf_fs.mkdir(exist_ok=True)
     run(["mount", "-t", "bpf", "bpf", str(lab.bpf_fs)])
@@ -39,7 +40,7 @@ def receive_from_xdp(namespace: str, device: str) -> None:
 
 def make_plain(lab: Lab) -> None:
     """Undo :func:`make_ready`."""
-    for end in lab.network.peers("lb"):
+    for end in _peers(lab):
         run([*_program(lab.namespace(end.role), end.device), "off"])
         if lab.offloads:
             _features(lab.namespace(end.role), end.device, "on")
@@ -60,6 +61,11 @@ def unmount(lab: Lab) -> None:
     """Take the BPF file system away again; harmless when there is none."""
     if lab.bpf_fs.is_mount():
         run(["umount", str(lab.bpf_fs)])
+
+
+def _peers(lab: Lab) -> Iterator[End]:
+    for role in lab.balancer_names:
+        yield from lab.network.peers(role)
 
 
 def _features(namespace: str, device: str, value: str) -> None:

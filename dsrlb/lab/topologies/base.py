@@ -53,6 +53,7 @@ class Route:
     network: str
     gateway: Address
     source: Address | None = None  # of what the node itself sends that way
+    beside: tuple[Address, ...] = ()  # more gateways: each flow goes by one of them (ECMP)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,12 @@ Nobody has the VIP's network: the router sends what is for 198.18.10.1 and 2001:
 balancer's own address.  The way there and the ways to the servers cross the router; each server
 answers the client by the router, past the balancer.
 
+With several balancers each further one, lb2 to lb9, is on a cable of its own to the router, whose routes
+to the VIPs lead to all of them, each flow to one (``dsrlb/lab/ecmp.py``)::
+
+    client ──── router .1 ─── 198.18.1.0/24 ── .10 lb
+                b2 .1 ─────── 198.18.2.0/24 ── .10 lb2
+
 The VIP has a network to itself because servers are elsewhere than the balancer: with a VIP of
 198.18.1.0/24 the router would ask for it by ARP, which works as well; a routed VIP asks less.
 """
@@ -53,20 +59,28 @@ def network(lab: Lab) -> Network:
     to_client = outside(lab)
     router = end("router", "e0", FRONT, ROUTER_HOST)
     balancer = end("lb", "e0", FRONT, LB_HOST)
+    more = [_beside(lab, k) for k in range(2, lab.balancers + 1)]
     ways = [_way(lab, k) for k in range(1, lab.servers + 1)]
     routes = [*gateways(to_client.one, to_client.other), *gateways(balancer, router)]
-    for way in ways:
+    for way in (*more, *ways):
         routes += gateways(way.one, way.other)
-    by = balancer.addresses
+    by = zip(balancer.addresses, *(cable.one.addresses for cable in more), strict=True)
     routes += [
-        Route("router", f"{vip}/{vip.max_prefixlen}", own.ip) for vip, own in zip(VIPS, by, strict=True)
+        Route("router", f"{vip}/{vip.max_prefixlen}", own.ip, beside=tuple(one.ip for one in others))
+        for vip, (own, *others) in zip(VIPS, by, strict=True)
     ]
     return Network(
-        cables=(to_client, *plugged([router, balancer], "switch", lab), *ways),
+        cables=(to_client, *plugged([router, balancer], "switch", lab), *more, *ways),
         routes=tuple(routes),
         switches=("switch",),
-        routers=("router", *(["lb"] if lab.lb_forwards else [])),
+        routers=("router", *(lab.balancer_names if lab.lb_forwards else [])),
     )
+
+
+def _beside(lab: Lab, k: int) -> Cable:
+    """Return the cable from a further balancer to the router."""
+    balancer, router = end(f"lb{k}", "e0", k, LB_HOST), end("router", f"b{k}", k, ROUTER_HOST)
+    return Cable(balancer, router, lab.link_mtu_bytes(balancer.role))
 
 
 def _way(lab: Lab, k: int) -> Cable:
