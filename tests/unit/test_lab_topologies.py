@@ -16,16 +16,20 @@ from dsrlb.lab.counters import _counted, checksum_errors
 from dsrlb.lab.picture import picture
 from dsrlb.lab.topologies import TOPOLOGIES
 from dsrlb.lab.topologies.base import End, Interface
-from dsrlb.lab.topology import SERVERS_MAX, Lab, mac
+from dsrlb.lab.topology import BALANCERS_MAX, SERVERS_MAX, Lab, mac
 
 LABS = [
     *(Lab(mode=one.mode, ipv6=True) for one in TOPOLOGIES),
     Lab(mode="inline", one_armed=True, ipv6=True),
     Lab(mode="inline", one_armed=True, snat=True, ipv6=True),
     Lab(mode="inline", lb_forwards=True, ipv6=True),
+    Lab(mode="l3dsr", balancers=2, ipv6=True),
+    Lab(mode="l3dsr", balancers=BALANCERS_MAX, servers=SERVERS_MAX, ipv6=True),
     *(Lab(mode=one.mode, servers=SERVERS_MAX, ipv6=True) for one in TOPOLOGIES),
 ]
-each_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: f"{lab.mode}-{lab.servers}-{lab.one_armed}")
+each_lab = pytest.mark.parametrize(
+    "lab", LABS, ids=lambda lab: f"{lab.mode}-{lab.servers}-{lab.one_armed}-{lab.balancers}"
+)
 TEST_NETWORKS = ip_network("198.18.0.0/15"), ip_network("2001:db8::/32")
 
 
@@ -63,7 +67,8 @@ def test_every_node_but_switches_reaches_the_client_and_every_gateway_is_a_neigh
     own = {role: [(end, one) for end, one in addresses(lab) if end.role == role] for role in lab.roles}
     at = {address.ip: end.role for end, address in addresses(lab)}
     for route in lab.network.routes:
-        assert any(route.gateway in address.network for _, address in own[route.role]), route
+        for gateway in (route.gateway, *route.beside):
+            assert any(gateway in address.network for _, address in own[route.role]), route
         assert route.source is None or route.source in [address.ip for _, address in own[route.role]]
     target = lab.address("client", version)
     for role in set(lab.roles) - set(lab.network.switches):
@@ -82,15 +87,15 @@ def reaches(network: str, target: object) -> bool:
 
 
 @each_lab
-def test_the_router_knows_a_way_to_the_vip_and_only_the_balancer_is_at_its_end(lab: Lab) -> None:
+def test_the_router_knows_a_way_to_the_vip_and_only_the_balancers_are_at_its_end(lab: Lab) -> None:
     for vip in lab.vips:
-        routes = [
-            one.gateway for one in lab.network.routes if one.role == "router" and reaches(one.network, vip)
-        ]
+        ways = [one for one in lab.network.routes if one.role == "router" and reaches(one.network, vip)]
+        routes = [gateway for one in ways for gateway in (one.gateway, *one.beside)]
         on_link = [
             address for end, address in addresses(lab) if end.role == "router" and vip in address.network
         ]
-        assert routes == ([] if on_link else [lab.address("lb", vip.version)])
+        balancers = [lab.address(role, vip.version) for role in lab.balancer_names]
+        assert routes == ([] if on_link else balancers)
         assert len(on_link) <= 1
         assert vip not in [address.ip for _, address in addresses(lab)]
 
@@ -148,6 +153,8 @@ def test_a_narrow_link_is_one_links_matter() -> None:
         ({"mode": "inline", "snat": True}, "one-armed layout"),
         ({"narrow_links": (("rs4", 1400),)}, "narrow link of 'rs4'"),
         ({"servers": SERVERS_MAX + 1}, "1 to 79 servers"),
+        ({"balancers": 2}, "several balancers are a layout of mode l3dsr, not of l2dsr"),
+        ({"mode": "l3dsr", "balancers": 10}, "1 to 9 balancers"),
     ],
 )
 def test_a_lab_that_makes_no_sense_is_refused(shape: dict[str, object], words: str) -> None:

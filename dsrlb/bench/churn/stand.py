@@ -101,7 +101,7 @@ class Stand:
         """Start the heart of a server, and wait until it beats."""
         command = [sys.executable, "-m", "dsrlb.bench.churn.heart", name, "0.0.0.0", *PORTS]  # noqa: S104
         command = inside(self.lab.namespace(name), *command)
-        heart = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603  fixed words
+        heart = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603  fixed
         self.hearts[name] = heart
         assert heart.stdout is not None  # noqa: S101  opened as a pipe above
         if not heart.stdout.readline():
@@ -184,8 +184,9 @@ def stand(case: Case, prefix: str = PREFIX) -> Iterator[Stand]:
         run(["ip", "-n", lab.namespace("client"), "-batch", "-"], "\n".join(lines))
         command = [sys.executable, "-m", "dsrlb.bench.churn.holder", str(lab.vips[0]), str(PORT)]
         command = inside(lab.namespace("client"), *command, *map(str, SOURCES))
-        pipe = subprocess.PIPE
-        holder = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)  # noqa: S603  fixed words
+        holder = subprocess.Popen(  # noqa: S603  fixed words
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )  # in a session of its own: Ctrl-C is for who cleans up
         here = Stand(lab, case, holder)
         undo.callback(_end, here)
         for name in lab.server_names:
