@@ -27,6 +27,7 @@ from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, ch
 from dsrlb.control.responses import Responses, by_response
 from dsrlb.control.standings import Standings, standing_event
 from dsrlb.control.takeover import finish, stage
+from dsrlb.control.ticks import Tick
 from dsrlb.control.wishes import Wishes
 from dsrlb.engines.base import Engine, Hears
 from dsrlb.engines.choice import EngineChoice
@@ -362,22 +363,3 @@ class Loop:
         done = ", ".join(changes(old, new.config)) or "nothing changed"
         log.info("reloaded %s: %s", new.config.origin.file if new.config.origin else "", done)
         notify(f"{READY}\nSTATUS=reloaded: {done}")
-
-
-class Tick:
-    """Something to do every so often, or once."""
-
-    def __init__(self, every_s: float, do: Callable[[], object], *, once: bool = False) -> None:
-        self.every_s = every_s if not once else float("inf")
-        self.do, self.due = do, time.monotonic() + every_s
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it will never be done again."""
-        return self.due == float("inf")
-
-    def run_if_due(self) -> None:
-        """Do it if its time has come."""
-        if time.monotonic() >= self.due:
-            self.due = time.monotonic() + self.every_s
-            self.do()
