@@ -115,6 +115,7 @@ static ALWAYS_INLINE void sample_first(__u32 hash, __be32 ports, __u32 target)
 static ALWAYS_INLINE void count_end(const struct cell *cell, __u8 tcp_flags)
 {
     struct handshakes *its = handshakes_of(cell->target);
+    __u32 bucket;
 
     if (!its)
         return;
@@ -124,8 +125,11 @@ static ALWAYS_INLINE void count_end(const struct cell *cell, __u8 tcp_flags)
         return;
     }
     add_one(&its->answered);
-    if (!cell->again)
-        add_one(&its->times[bucket_of(now_us() - cell->began_us) % TIMES]);
+    if (cell->again)
+        return;
+    bucket = bucket_of(now_us() - cell->began_us);
+    UNKNOWN(bucket);
+    add_one(&its->times[bucket % TIMES]);
 }
 
 /* Another packet of a flow is sent, by its client or, a reset, to it. */
