@@ -15,6 +15,7 @@ from rich.live import Live
 
 from dsrlb.cli import tables
 from dsrlb.cli.asking import Ask, asking
+from dsrlb.cli.watching import answers
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -60,12 +61,13 @@ def _live(looks: Iterable[list[Row]]) -> None:
 
 
 def _looks(ask: Ask, service: str | None, interval_s: float) -> Iterator[list[Row]]:
-    """Yield the rows of each interval."""
-    before, then_s = ask(do="show", what="backends", service=service), time.monotonic()
-    while True:
-        time.sleep(interval_s)
-        rows, now_s = ask(do="show", what="backends", service=service), time.monotonic()
-        yield rates(before, rows, now_s - then_s)
+    """Yield the rows of each interval, over restarts of dsrlb."""
+    before: list[Row] | None = None
+    then_s = 0.0
+    for rows in answers(lambda: ask(do="show", what="backends", service=service), interval_s):
+        now_s = time.monotonic()
+        if before is not None:
+            yield rates(before, rows, now_s - then_s)
         before, then_s = rows, now_s
 
 

@@ -13,6 +13,7 @@ from dsrlb.cli import asking as commands
 from dsrlb.cli import cli
 from dsrlb.cli import top as module
 from dsrlb.cli.top import rates, short
+from dsrlb.errors import DsrlbError
 
 SERVICE = "198.18.1.100:80/tcp"
 ROW: dict[str, Any] = {
@@ -107,6 +108,23 @@ def test_it_asks_as_show_backends_does_and_prints_a_table_for_each_look(looks: l
         *(SERVICE, "198.18.1.11", "rs1", "up", "10", "8k", "1", "3", "50.0%", "100.0%", "10.3", "ms"),
     ]
     assert lines.count(lines[0]) == 2
+
+
+def test_it_goes_on_when_dsrlb_comes_back(
+    looks: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = commands.ask_at
+
+    def away_once(path: Path, request: dict[str, Any]) -> Any:
+        if len(looks) == 2:
+            looks.append({})
+            raise DsrlbError("No dsrlb runs here.")
+        return answer(path, request)
+
+    monkeypatch.setattr(commands, "ask_at", away_once)
+    done = CliRunner().invoke(cli, ["top", "--count", "2", "--json"])
+    assert done.exception is None and len(done.stdout.splitlines()) == 2
+    assert done.stderr == "dsrlb: No dsrlb runs here.\ndsrlb: it answers again\n"
 
 
 def test_for_programs_each_look_is_a_line(looks: list[dict[str, Any]]) -> None:
