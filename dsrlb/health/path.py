@@ -40,6 +40,7 @@ from dsrlb.host.probe_path import SO_MARK, Lead, Led, ProbePath
 from dsrlb.model import Address, Hop
 
 AGAIN_AFTER_S, SOON_S = 30.0, 1.0  # what this host could not do is tried again
+NEVER_S = float("inf")
 REFUSED_WITHIN_S = 5.0  # a server says once a second at most that it does not unwrap
 MOST_IDLE = 1000
 UNRESOLVED = Outcome("unresolved", "nobody answers for its MAC address, or that of the router before it")
@@ -84,6 +85,7 @@ class ByPath:
         self._hops: Mapping[Address, Hop | None] = {}
         self._links: Mapping[Address, Link] = {}
         self._ways: dict[int, Way] = {}  # by the id of the subject, which they hold
+        self._reached_at: dict[tuple[Place, Address], float] = {}  # when a server last answered at the VIP
         self._path: ProbePath | None = None
         self._opening = asyncio.Lock()
         self._gate, self._is_over = (
@@ -137,6 +139,7 @@ class ByPath:
             at_vip = await probe(kind, way.at_vip, asking.open)
             await asking.require_came()
             if not is_open(at_vip, asking.is_connected):
+                self._reached_at[way.place, way.server.address] = time.monotonic()
                 return at_vip
             if not own:
                 ask_own()
@@ -148,7 +151,12 @@ class ByPath:
                 one.cancel()
 
     async def _named(self, way: Way, at_vip: Outcome, at_own: Outcome | None) -> Outcome:
-        says_no_tunnel = time.monotonic() - self._refused_at.get(way.server.address, -1e9) < REFUSED_WITHIN_S
+        refused_at = self._refused_at.get(way.server.address, -NEVER_S)
+        since = max(
+            time.monotonic() - REFUSED_WITHIN_S,
+            self._reached_at.get((way.place, way.server.address), -NEVER_S),
+        )
+        says_no_tunnel = refused_at > since
         if at_vip.word != "refused" and is_alive(at_own) and not says_no_tunnel:
             why = await asyncio.to_thread(why_dropped, way.server.vip, way.link)
             if why is not None:
@@ -213,6 +221,7 @@ class ByPath:
         at_vip = replace(server, address=server.vip)
         if len(self._ways) > 2 * len(self._hops) + MOST_IDLE:
             self._ways.clear()  # subjects of configurations that are over
+            self._reached_at.clear()
         way = self._ways[id(server)] = Way(server, at_vip, hop, link, source, Lead(hop.ifindex, frames))
         return way
 

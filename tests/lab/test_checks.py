@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,73 +10,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from lab_clients import LONG_S, PORT, Clients
 from lab_reload import service
 from lab_running import RS1, RS2, RS3, Serve
 from lab_wire import eventually, inside, soon
 
 from dsrlb.lab.balancer import Balancer
-from dsrlb.lab.topology import VIP, Lab
+from dsrlb.lab.topology import Lab
 
 SERVERS = {"rs1": RS1, "rs2": RS2, "rs3": RS3}
-INTERVAL_S, FALL, RISE, SLACK_S, LONG_S = 0.3, 3, 2, 0.5, 20.0
+INTERVAL_S, FALL, RISE, SLACK_S = 0.3, 3, 2, 0.5
 CHECK = f"[service.check]\nkind = 'tcp'\ninterval = {INTERVAL_S}\nfall = {FALL}\nrise = {RISE}\n"
-PORT, NOBODY, LOST_AFTER_S = 8090, 9, 2.0
-
-
-class Listener:
-    """A listener in a server's namespace that greets each connection with the server's name."""
-
-    def __init__(self, lab: Lab, name: str, port: int) -> None:
-        self.name = name
-        with inside(lab.namespace(name)):
-            self.socket = socket.create_server(("", port))
-        self.socket.setblocking(False)
-
-    def greet(self) -> list[socket.socket]:
-        """Greet whoever has come, checks too, and return their connections."""
-        come = []
-        while True:
-            try:
-                one = self.socket.accept()[0]
-                one.sendall(self.name.encode())
-            except BlockingIOError:
-                return come
-            except OSError:  # a check is gone at once
-                continue
-            come.append(one)
-
-
-class Clients:
-    """Clients of the VIP, and the listeners behind it."""
-
-    def __init__(self, lab: Lab, stack: ExitStack) -> None:
-        self.lab, self.stack = lab, stack
-        self.listeners = {name: self.listen(name) for name in SERVERS}
-        self.served: list[socket.socket] = []
-
-    def listen(self, name: str) -> Listener:
-        it = Listener(self.lab, name, PORT)
-        self.stack.callback(it.socket.close)
-        return it
-
-    def connect(self, port: int = PORT) -> tuple[str, socket.socket]:
-        """Open a connection; return who greeted (or ``refused``, ``lost``), and the connection."""
-        with inside(self.lab.namespace("client")):
-            sock = self.stack.enter_context(socket.socket())
-        sock.settimeout(LOST_AFTER_S)
-        try:
-            sock.connect((str(VIP), port))
-        except ConnectionRefusedError:
-            return "refused", sock
-        except TimeoutError:
-            return "lost", sock
-        assert eventually(lambda: self.greet() or select.select([sock], [], [], 0)[0], LONG_S)
-        return sock.recv(16).decode(), sock
-
-    def greet(self) -> None:
-        """Greet whoever has come by now: a client is connected a moment before its server knows."""
-        for one in self.listeners.values():
-            self.served += one.greet()
+NOBODY = 9
 
 
 @pytest.fixture
