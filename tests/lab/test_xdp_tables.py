@@ -15,6 +15,7 @@ import packets as p
 import pytest
 
 from dsrlb.engines.xdp import reading
+from dsrlb.engines.xdp.handshakes import handshakes
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.layout import ServiceFlag
 from dsrlb.engines.xdp.program import Loaded, loaded, set_clock
@@ -32,6 +33,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="root is missing: BPF programs need it"),
 ]
 
+NOW_S = 1000
 LOOPBACK = 1  # test runs come in by it
 HOPS = {
     ip_address(address): Hop(LOOPBACK, p.mac_bytes(p.BALANCER_MAC), p.mac_bytes(mac))
@@ -75,7 +77,7 @@ def key_of(sport: int, dport: int = 80) -> bytes:
 @contextmanager
 def at_work(maps_at: Path | None, sizes: Sizes = SIZES) -> Iterator[tuple[Loaded, Tables]]:
     with loaded(sizes, test_clock=True, maps_at=maps_at) as program:
-        set_clock(program, 1000)
+        set_clock(program, NOW_S)
         yield program, Tables(program)
 
 
@@ -133,6 +135,41 @@ def test_counters_stay_when_the_place_of_a_removed_backend_is_needed_for_another
             assert send(program, 2000) == p.BACKEND_MACS[place]
         by_backend = {person_backend(names[1]): one.packets for names, one in reading.counts(tables).items()}
         assert by_backend == dict(zip(p.BACKENDS, (2, 1, 1), strict=True))
+
+
+def shaken(tables: Tables) -> dict[str, tuple[int, int]]:
+    """Return how many handshakes were opened and answered, by backend."""
+    told = handshakes(tables, {}, NOW_S * 1_000_000)
+    return {person_backend(names[1]): (one.opened, one.answered) for names, one in told.items()}
+
+
+def test_handshakes_are_not_taken_for_those_of_another_backend_that_got_the_place() -> None:
+    with at_work(None, replace(SIZES, targets=3)) as (program, tables):
+
+        def serve(place: int) -> None:
+            tables.install(table_of(replace(web(place, scheduler="maglev"), passive=True)))
+
+        serve(0)
+        for sport, flags in ((2000, "S"), (2000, "A"), (2001, "S")):
+            assert send(program, sport, flags) == p.BACKEND_MACS[0]
+        assert shaken(tables) == {p.BACKENDS[0]: (2, 1)}
+        serve(1)
+        serve(2)
+        assert send(program, 2001) == p.BACKEND_MACS[2]
+        assert shaken(tables) == {}
+        send(program, 2001, "S")
+        assert shaken(tables) == {p.BACKENDS[2]: (1, 0)}
+
+
+def test_handshakes_are_those_of_the_process_before(maps_at: Path) -> None:
+    with at_work(maps_at) as (program, tables):
+        tables.install(table_of(replace(web(0, 1), passive=True)))
+        for sport in (2000, 2001):
+            assert send(program, sport, "S") and send(program, sport)
+        assert shaken(tables) == dict.fromkeys(p.BACKENDS[:2], (1, 1))
+    with at_work(maps_at) as (_, tables):
+        tables.adopt()
+        assert shaken(tables) == dict.fromkeys(p.BACKENDS[:2], (1, 1))
 
 
 def test_flows_of_a_backend_that_is_drained_away_stay_until_they_end_and_then_nothing_is_looked_up() -> None:
