@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dsrlb.host.privileges import BPF_CAPABILITIES, CAPABILITIES
+from dsrlb.host.probe_path import TUN
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,8 +83,15 @@ def test_the_systemd_unit_grants_what_the_engines_need_and_no_more() -> None:
     unit = (ROOT / "scripts/dsrlb.service").read_text()
     granted = re.findall(r"^(?:CapabilityBoundingSet|AmbientCapabilities)=(.*)$", unit, re.MULTILINE)
     assert [line.split() for line in granted] == [[*CAPABILITIES, *sorted(BPF_CAPABILITIES)]] * 2
-    for line in ("Type=notify", "WatchdogSec=30", "NoNewPrivileges=yes", "ProtectSystem=strict"):
+    for line in (
+        "Type=notify",
+        "WatchdogSec=30",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "DevicePolicy=closed",
+    ):
         assert f"\n{line}\n" in unit
+    assert f"\nDeviceAllow={TUN} rw\n" in unit and "PrivateDevices" not in unit
 
 
 def test_the_systemd_unit_checks_the_file_before_it_has_it_read_again() -> None:
