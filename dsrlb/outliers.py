@@ -31,6 +31,7 @@ _LATE_BUCKET = bucket_of(200_000)
 LATE_US = bounds(_LATE_BUCKET)[0]  # 0.197 s: so long most clients in the world are away at most, and back
 # One after the other: a server with many clients is found out in the first, one with few in the last.
 WINDOWS_S = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0)
+LOOK_S = 0.25  # from look to look
 _SLACK_S = 0.05  # of the clock ticks that windows are made of
 MOSTLY = 0.8  # so many of its handshakes fail, at least
 _SEVERAL, _EVERYWHERE = 3, 0.3  # so many, and such a part, fail at the better half: nobody is an outlier
@@ -46,7 +47,7 @@ class Tally(NamedTuple):
 
     well: int = 0  # came about at once
     failed: int = 0
-    spells: int = 0  # in so many looks some failed
+    lasts_s: float = 0.0  # for so long it is known that some failed
 
     @property
     def all(self) -> int:
@@ -112,18 +113,21 @@ class Evidence:
 
     @property
     def is_failing(self) -> bool:
-        """Whether there are new failures since the look before."""
-        return bool(self._looks) and self._looks[-1].failed > 0 and self._looks[-1].at_s == self._last_s
+        """Whether there are failures: clients that wait, or others in the last look."""
+        return self._late > 0 or (
+            bool(self._looks) and self._looks[-1].failed > 0 and self._looks[-1].at_s == self._last_s
+        )
 
-    def lately(self) -> Iterator[Tally]:
-        """Yield what was seen in each of the windows."""
+    def lately(self, more_s: float = 0.0) -> Iterator[Tally]:
+        """Yield what was seen in each of the windows, and for so long before."""
         looks = list(self._looks)
-        well = failed = spells = 0
+        well, failed, first_s = 0, 0, self._last_s
         for window_s in WINDOWS_S:
-            while looks and looks[-1].at_s > self._last_s - window_s + _SLACK_S:
+            while looks and looks[-1].at_s > self._last_s - window_s - more_s + _SLACK_S:
                 look = looks.pop()
-                well, failed, spells = well + look.well, failed + look.failed, spells + (look.failed > 0)
-            yield Tally(well, max(0, failed), spells)
+                well, failed = well + look.well, failed + look.failed
+                first_s = look.at_s if look.failed > 0 else first_s
+            yield Tally(well, max(0, failed), self._last_s - first_s)
 
     def most(self, window_s: float) -> int:
         """Return how many came about in so much time at best, by all that is known."""
@@ -140,22 +144,22 @@ class Evidence:
 def outliers(of: Mapping[Names, Evidence]) -> dict[Names, str]:
     """Return those of a service's servers, which take new flows, that are outliers, and why.
 
-    They are compared with the better half, so that two of four that fail together do not excuse each other.
+    They are compared with the better half, so that two of four that fail together do not excuse each other;
+    and with what was seen there from a look earlier on, since it takes about as long to see a failure.
     """
     found: dict[Names, str] = {}
     failing = [names for names, one in of.items() if one.is_failing]
     if not failing or len(of) < 2:
         return found
-    for window_s, *seen in zip(WINDOWS_S, *(one.lately() for one in of.values()), strict=True):
-        tallies = dict(zip(of, seen, strict=True))
-        best = sorted(tallies, key=lambda names: _fate(tallies[names]))[: len(of) // 2]
-        others = Tally(sum(tallies[one].well for one in best), sum(tallies[one].failed for one in best))
+    lately = {names: of[names].lately() for names in failing}
+    for window_s, *seen in zip(WINDOWS_S, *(one.lately(LOOK_S) for one in of.values()), strict=True):
+        best = sorted(zip(seen, of.values(), strict=True), key=lambda one: _fate(one[0]))[: len(of) // 2]
+        others = Tally(sum(tally.well for tally, _ in best), sum(tally.failed for tally, _ in best))
         if others.failed >= _SEVERAL and others.share > _EVERYWHERE:
             return found  # it goes badly everywhere just now
-        for names in failing:
-            mine = tallies[names]
+        for names, mine in [(names, next(tallies)) for names, tallies in lately.items()]:
             if _is_outlier(mine, others) and _is_missed(
-                mine.well, of[names], [of[one] for one in best], others.well, window_s
+                mine.well, of[names], others.well, [one for _, one in best], window_s
             ):
                 said = f"{mine.failed} of {mine.all} handshakes failed (others {100 * others.share:.0f} %)"
                 found.setdefault(names, said)
@@ -164,7 +168,7 @@ def outliers(of: Mapping[Names, Evidence]) -> dict[Names, str]:
 
 def _is_outlier(mine: Tally, others: Tally) -> bool:
     """Return whether so many failures, beside those of others, are neither chance nor everybody's fate."""
-    if mine.spells < 2 or mine.share < max(MOSTLY, 3 * _fate(others) + 0.2):
+    if mine.lasts_s < LOOK_S - _SLACK_S or mine.share < max(MOSTLY, 3 * _fate(others) + 0.2):
         return False
     return mine.all * _distance(mine.share, max(_fate(others), _LOSSES)) >= _CHANCE
 
@@ -174,14 +178,14 @@ def _fate(of: Tally) -> float:
     return (of.failed + 1) / (of.all + 2)
 
 
-def _is_missed(well: int, of: Evidence, others: Sequence[Evidence], theirs: int, window_s: float) -> bool:
+def _is_missed(mine: int, of: Evidence, theirs: int, best: Sequence[Evidence], window_s: float) -> bool:
     """Return whether handshakes that used to come about do not: where they do, what fails is an attack.
 
-    As many are expected as at its best time, less what the others, where they are ``theirs`` now, have less.
+    As many are expected as at a server's best time, less what the others have less than at theirs.
     """
-    most, ever = of.most(window_s), sum(one.most(window_s) for one in others)
-    expected = most * theirs / max(1, ever) if most else theirs / len(others)
-    return expected >= _MISSED and well <= expected // _NEARLY
+    most, ever = of.most(window_s), sum(one.most(window_s + LOOK_S) for one in best)
+    expected = most * theirs / max(1, ever) if most else theirs / len(best)
+    return expected >= _MISSED and mine <= expected // _NEARLY
 
 
 def _distance(share: float, expected: float) -> float:

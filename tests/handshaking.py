@@ -79,6 +79,10 @@ class World:
             self.said.append((self.now_s, self.names.index(names), self.standings[names].ejected))
 
     @property
+    def taking(self) -> list[int]:
+        return [one for one, names in enumerate(self.names) if self.standings[names].is_well]
+
+    @property
     def out(self) -> set[int]:
         return {number for number, names in enumerate(self.names) if self.standings[names].ejected}
 
@@ -91,9 +95,28 @@ class World:
 
         self.at(self.random.expovariate(a_second), come)
 
+    def clients(self, count: int, pause_s: float) -> None:
+        """Let so many clients connect again and again, each waiting until it is answered, and a pause."""
+
+        def one() -> None:
+            number = self.random.choice(self.taking)
+            key = self.random.randbytes(36) + bytes((6, 0, 0, 0))
+
+            def ask() -> None:
+                at = number if number in self.taking else self.random.choice(self.taking)
+                self.packet(key, at, SYN)
+                if self.servers[at].takes_s is None:
+                    return self.at(1, ask)
+                self.packet(key, at, ACK)
+                return self.at(pause_s, one)
+
+            ask()
+
+        for _ in range(count):
+            self.at(self.random.random() * pause_s, one)
+
     def connect(self, at: int | None = None, dead: bool = False) -> None:
-        taking = [one for one, names in enumerate(self.names) if self.standings[names].is_well]
-        number = self.random.choice(taking) if at is None else at
+        number = self.random.choice(self.taking) if at is None else at
         key = self.random.randbytes(36) + bytes((6, 0, 0, 0))
         self.packet(key, number, SYN)
         if dead:

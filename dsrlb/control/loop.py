@@ -38,11 +38,11 @@ from dsrlb.host.notify import READY, RELOADING, WATCHDOG, notify, watchdog_every
 from dsrlb.host.output import print_lines
 from dsrlb.host.resolver import NextHop
 from dsrlb.host.watch import Event, Watch
+from dsrlb.outliers import LOOK_S
 from dsrlb.preflight import Ground, links_of_answers, other_owners
 from dsrlb.standing import Ejection, Health, Names, Wish
 from dsrlb.transition import carry
 
-WATCH_EVERY_S = 0.25
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
 PROBE_EVERY_S = 2.0
 ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it flaps
@@ -149,7 +149,7 @@ class Loop:
         log.info("ready: %s on %s", names, ", ".join(self.front.names))
         notify(READY)
         self.ticks = [
-            Tick(WATCH_EVERY_S, self.watch_handshakes),
+            Tick(LOOK_S, self.watch_handshakes),
             Tick(LOOK_EVERY_S, lambda: self.reconcile(self.backends.resolver.step(time.monotonic()))),
             Tick(PROBE_EVERY_S, self.front.probe_for_owners),
             Tick(ROUTES_EVERY_S, self.look_at_routes),

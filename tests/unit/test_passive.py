@@ -58,6 +58,14 @@ def test_nor_does_it_take_longer_soon_after_the_clients_came(seed: int) -> None:
 
 
 @SEEDS
+def test_nor_where_all_clients_wait_for_the_dead_server_at_once(seed: int) -> None:
+    it = world(3, seed, a_second=0, warm_s=0)
+    it.clients(16, 0.02)
+    it.run(2)
+    assert left_after_s(it, 1, 2) <= 1.0
+
+
+@SEEDS
 def test_a_server_that_refuses_where_that_is_seen_is_left_at_once(seed: int) -> None:
     it = World(service_of(3, mode="inline"), seed, resets=True)
     it.traffic(100)
