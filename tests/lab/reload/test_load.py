@@ -40,7 +40,7 @@ def variants(schedulers: list[str], others: Sequence[dict[str, object]]) -> Iter
         ]
 
 
-ALL_SCHEDULERS = ["rr", "wrr", "lc", "wlc", "hash", "maglev"]
+ALL_SCHEDULERS = ["rr", "wrr", "response", "lc", "wlc", "hash", "maglev"]
 # Half a second for each new VIP, to hear whether another machine has it.
 NEW_VIPS = ({"vip": "198.18.1.101"}, {"vip": "198.18.1.102", "port": "*"})
 NEW_PORTS = ({"port": 81}, {"port": 82})
