@@ -13,6 +13,10 @@ Once a second, from what was heard of each server since::
     time     = max(p, fastest p + h)          never less than FLOOR_US, nor is the fastest p
     per cent = 100 * fastest time / time      in multiples of 5, at least 5
 
+Many clients know better than three probes how long a connection takes.  So of p, the time until it was
+connected (by TCP) counts for no more than that of the fastest probes and what handshakes, if there were
+enough of late, may be later by, with all that may be chance.
+
 The time that counts is *damped*: with each news it goes a part of the way (the pace) to the time that was
 heard, on a logarithmic scale.  The pace grows while that is in one direction, and shrinks when it turns.
 So a server that becomes slow is left quickly; and servers that are slow because of the load that their
@@ -28,16 +32,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log
+from math import inf, log
 from typing import NamedTuple, TypeVar
 
 from dsrlb.sampling import BUCKETS, median_us, percentile_us
 
 FLOOR_US = 1000.0  # what is less is this host's own doing, as far as it can tell
-STEP, ALL = (
-    5,
-    100,
-)  # per cent; a step of 5, so that turns by weight need no more than 20 slots for a weight of 1
+ALL = 100  # per cent
+STEP = 5  # so that turns by weight need no more than 20 slots for a weight of 1
 STAY = 3.0  # per cent: a weight that is less wrong is left as it is
 
 # Found by simulation, see tests/unit/test_response.py: of a few that keep servers near saturation from
@@ -63,6 +65,7 @@ class Heard:
     is_probed: bool = False  # again, since the last time
     times: Sequence[int] = NO_TIMES  # handshakes of its clients, by bucket
     takes_new: bool = True  # others are compared with it
+    connect_us: float | None = None  # of a probe's time, until it was connected by TCP
 
     @property
     def is_news(self) -> bool:
@@ -83,6 +86,7 @@ class Memory:
     """What is known of a server's response time."""
 
     probe_us: float | None = None
+    connect_us: float | None = None
     times: tuple[int, ...] = NO_TIMES  # handshakes of late by bucket, in parts of ``ONE``
     response_us: float | None = None  # the time that counts; None: nothing is known
     pace: float = QUICKEST
@@ -113,10 +117,10 @@ def after(memories: Mapping[Key, Memory], heard: Mapping[Key, Heard], now_s: flo
     quickest = min(
         (spreads[key] for key in takers & spreads.keys()), key=lambda one: one.high_us, default=None
     )
+    nearest_us = _least((known[key].connect_us for key in takers), 0.0)
     for key, one in known.items():
-        late_us = _late_us(spreads.get(key), quickest)
-        by_clients_us = fastest_us + late_us if late_us is not None else None
-        known[key] = _moved(one, _greatest(one.probe_us, by_clients_us), is_news=heard[key].is_news)
+        time_us = _time_us(one, _late(spreads.get(key), quickest), fastest_us, nearest_us)
+        known[key] = _moved(one, time_us, is_news=heard[key].is_news)
     best_us = _least((known[key].response_us for key in takers), FLOOR_US)
     return {key: _weighed(one, best_us, now_s) for key, one in known.items()}
 
@@ -124,12 +128,6 @@ def after(memories: Mapping[Key, Memory], heard: Mapping[Key, Heard], now_s: flo
 def _least(values: Iterable[float | None], floor: float) -> float:
     """Return the least of those that are known, or the floor if that is more."""
     return max(floor, min((one for one in values if one is not None), default=floor))
-
-
-def _greatest(*times_us: float | None) -> float | None:
-    """Return the longest of the times that are known, or the floor if that is more; None: none is known."""
-    said = [one for one in times_us if one is not None]
-    return max(FLOOR_US, *said) if said else None
 
 
 # ------------------------------------------------------------------------- what is heard
@@ -141,36 +139,55 @@ class Spread(NamedTuple):
     low_us: float
     middle_us: float
     high_us: float
+    is_of_late: bool  # and not of the last few that are remembered
 
 
 def _listened(before: Memory, heard: Heard) -> Memory:
     """Return a memory with what was heard; half of the former handshakes count no more."""
     total, new = sum(before.times), sum(heard.times) * ONE
     if not new and total <= REMEMBERED:
-        same = heard.probe_us == before.probe_us
-        return before if same else replace(before, probe_us=heard.probe_us)
+        same = (heard.probe_us, heard.connect_us) == (before.probe_us, before.connect_us)
+        return before if same else replace(before, probe_us=heard.probe_us, connect_us=heard.connect_us)
     kept = max(total // 2, min(total, REMEMBERED - new))
     times = (
         now * ONE + (one * kept // total if total else 0)
         for now, one in zip(heard.times, before.times, strict=True)
     )
-    return replace(before, probe_us=heard.probe_us, times=tuple(times))
+    return replace(before, probe_us=heard.probe_us, connect_us=heard.connect_us, times=tuple(times))
 
 
 def _spread(times: Sequence[int]) -> Spread:
     """Return where the median of handshakes is, of which there are some."""
     off = _by_chance(times)
     low_us, middle_us, high_us = (percentile_us(times, one) or 0.0 for one in (0.5 - off, 0.5, 0.5 + off))
-    return Spread(low_us, middle_us, high_us)
+    return Spread(low_us, middle_us, high_us, sum(times) > REMEMBERED)
 
 
-def _late_us(own: Spread | None, quickest: Spread | None) -> float | None:
-    """Return how much later a server's handshakes are complete than the quickest's; None: it has none."""
+def _late(own: Spread | None, quickest: Spread | None) -> tuple[float, float] | None:
+    """Return how much later a server's handshakes are complete than the quickest's: surely, and at most.
+
+    None: it has none.
+    """
     if own is None:
         return None
-    if quickest is None:
-        return 0.0
-    return min(own.middle_us - quickest.middle_us, 2 * max(0.0, own.low_us - quickest.high_us))
+    quickest = quickest or own
+    surely_us = min(own.middle_us - quickest.middle_us, 2 * max(0.0, own.low_us - quickest.high_us))
+    if not (own.is_of_late and quickest.is_of_late):
+        return surely_us, inf
+    return surely_us, max(surely_us, own.high_us - quickest.low_us)
+
+
+def _time_us(
+    known: Memory, late_us: tuple[float, float] | None, fastest_us: float, nearest_us: float
+) -> float | None:
+    """Return a server's time by its probes and its clients' handshakes; None: neither is known."""
+    if late_us is None:
+        return None if known.probe_us is None else max(FLOOR_US, known.probe_us)
+    surely_us, at_most_us = late_us
+    if known.probe_us is None or known.connect_us is None:
+        return max(FLOOR_US, known.probe_us or 0.0, fastest_us + surely_us)
+    connect_us = min(max(known.connect_us, nearest_us + surely_us), nearest_us + at_most_us)
+    return max(FLOOR_US, known.probe_us - known.connect_us + connect_us)
 
 
 def _by_chance(times: Sequence[int]) -> float:

@@ -58,9 +58,10 @@ class Responses:
         """
 
         def heard(names: Names, backend: Backend) -> Heard:
-            probe_us, is_probed = self._probe(names, records.get(names))
+            probe_us, connect_us, is_probed = self._probe(names, records.get(names))
             times = self._new_times(names, counted.get(names))
-            return Heard(probe_us, is_probed, times, standings.get(names, AS_CONFIGURED).takes_new(backend))
+            takes_new = standings.get(names, AS_CONFIGURED).takes_new(backend)
+            return Heard(probe_us, is_probed, times, takes_new, connect_us)
 
         counted = {names: one.times for names, one in handshakes.items()}
         known: dict[Names, Memory] = {}
@@ -70,13 +71,15 @@ class Responses:
         self._asked_s = {names: one.last.at_s for names, one in records.items() if one.last is not None}
         return {names: one.percent for names, one in known.items()}
 
-    def _probe(self, names: Names, record: Record | None) -> tuple[float | None, bool]:
-        """Return how long a server's probes take, in microseconds, and whether another one has passed."""
+    def _probe(self, names: Names, record: Record | None) -> tuple[float | None, float | None, bool]:
+        """Return how long a server's probes take, and their connections, and whether another has passed."""
         if record is None:
-            return None, False
+            return None, None, False
         if record.last is None or record.time_s is None:  # its check begins anew, as after a reload
-            return self.of.get(names, UNKNOWN).probe_us, False
-        return 1e6 * record.time_s, record.last.outcome.ok and record.last.at_s != self._asked_s.get(names)
+            known = self.of.get(names, UNKNOWN)
+            return known.probe_us, known.connect_us, False
+        is_new = record.last.outcome.ok and record.last.at_s != self._asked_s.get(names)
+        return 1e6 * record.time_s, record.connect_s and 1e6 * record.connect_s, is_new
 
     def _new_times(self, names: Names, counted: Sequence[int] | None) -> Sequence[int]:
         """Return the handshakes of a server since the last look."""

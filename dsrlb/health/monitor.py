@@ -142,7 +142,7 @@ class Monitor:
                     outcome = await self._by_path.probe(watch.kind, subject)
                 else:
                     outcome = await probe(watch.kind, subject, self._open_to)
-                return Asked(outcome, now(), watch.took_s)
+                return Asked(outcome, now(), watch.took_s, watch.connected_s)
             except Unasked as error:
                 self._complain(f"a check was left out, since this host could not make it: {error}")
             except Exception as error:

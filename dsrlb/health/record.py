@@ -19,11 +19,12 @@ VARIES_BY, VARIES_FROM_S = 1.5, 0.001  # shorter times differ by chance
 
 @dataclass(frozen=True)
 class Asked:
-    """One check: what it found, when it ended (monotonic), and how long it took."""
+    """One check: what it found, when it ended (monotonic), how long it took, and of that to be connected."""
 
     outcome: Outcome
     at_s: float
     took_s: float
+    connected_s: float | None = None  # not by TCP
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,17 @@ class Record:
     last: Asked | None = None
     in_a_row: int = 0  # checks that passed, or failed, like the last one
     times_s: tuple[float, ...] = ()  # that the last passed checks took, the latest at the end
+    connected_s: tuple[float, ...] = ()  # that they took to be connected by TCP
 
     @property
     def time_s(self) -> float | None:
         """How long a passed check takes: the median of the last ones; None before the first."""
         return median(self.times_s) if self.times_s else None
+
+    @property
+    def connect_s(self) -> float | None:
+        """How long it takes until a passed check is connected by TCP; None if none is."""
+        return median(self.connected_s) if self.connected_s else None
 
     @property
     def varies(self) -> bool:
@@ -53,7 +60,10 @@ class Record:
 def with_check(before: Record, asked: Asked, *, up: bool) -> Record:
     """Return a record after one more check, after which the server is told to be up, or down."""
     is_alike = before.last is not None and before.last.outcome.ok == asked.outcome.ok
-    times = (*before.times_s, asked.took_s)[-TIMES_KEPT:] if asked.outcome.ok else before.times_s
+    times, connected = before.times_s, before.connected_s
+    if asked.outcome.ok:
+        times = (*times, asked.took_s)[-TIMES_KEPT:]
+        connected = () if asked.connected_s is None else (*connected, asked.connected_s)[-TIMES_KEPT:]
     return replace(
         before,
         up=up,
@@ -61,6 +71,7 @@ def with_check(before: Record, asked: Asked, *, up: bool) -> Record:
         last=asked,
         in_a_row=before.in_a_row + 1 if is_alike else 1,
         times_s=times,
+        connected_s=connected,
     )
 
 

@@ -31,6 +31,7 @@ class Stopwatch:
         self.kind = replace(kind, ask=self._ask)
         self._ask_by, self._now_s = kind.ask, now_s
         self.took_s = 0.0  # until the kind of check had all that it wants
+        self.connected_s: float | None = None  # of that, until a TCP connection was there
 
     async def _ask(self, subject: Subject, open_to: Open) -> None:
         late_s, began_s = 0.0, self._now_s()
@@ -39,8 +40,10 @@ class Stopwatch:
             nonlocal late_s
             opens_s = self._now_s()
             sock = await open_to(subject, kind, protocol)
-            if kind == socket.SOCK_STREAM and (answered_s := round_trip_s(sock)) is not None:
-                late_s += max(0.0, self._now_s() - opens_s - answered_s)
+            if kind == socket.SOCK_STREAM:
+                heard_s = self._now_s() - opens_s
+                self.connected_s = min(heard_s, round_trip_s(sock) or heard_s)
+                late_s += heard_s - self.connected_s
             return sock
 
         try:

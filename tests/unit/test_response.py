@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from served import Simulated, constant, queues
@@ -68,6 +69,17 @@ def test_handshakes_count_by_how_much_later_they_are_than_the_fastest_server_s()
 def test_the_slower_word_counts_of_a_server_s_probes_and_its_clients() -> None:
     times = [handshakes(1000, 1), handshakes(1000, 50), handshakes(1000, 1)]
     assert percents(settled(heard(2, 2, 20, times=times))) == [100, 5, 10]
+
+
+def test_many_clients_know_better_than_a_few_probes_how_long_a_connection_takes() -> None:
+    """A probe that took 9 ms to be connected and 1 ms to be answered met a busy host, if no client did."""
+    times = handshakes(1000, 2)
+    met = {0: Heard(2000, True, times, connect_us=2000), 1: Heard(10_000, True, times, connect_us=9000)}
+    assert settled(met)[1].response_us == pytest.approx(3000, rel=0.15)
+    few = {key: replace(one, times=handshakes(1, 2)) for key, one in met.items()}
+    assert percents(settled(few)) == [100, 20]
+    slow = {0: met[0], 1: replace(met[1], times=handshakes(1000, 9.5))}
+    assert percents(settled(slow)) == [100, 20]
 
 
 def test_times_below_a_millisecond_are_all_alike() -> None:

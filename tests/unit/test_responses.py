@@ -16,7 +16,7 @@ from dsrlb.control.checks import _subjects
 from dsrlb.control.responses import Responses, by_response
 from dsrlb.control.standings import Standings
 from dsrlb.health import BY_NAME
-from dsrlb.health.base import PASSED, Subject, directly
+from dsrlb.health.base import PASSED, Outcome, Subject, directly
 from dsrlb.health.record import Asked, Record, with_check
 from dsrlb.health.stopwatch import Stopwatch
 from dsrlb.model import Check, Service
@@ -168,14 +168,14 @@ def test_only_servers_by_response_time_are_asked_again_soon_when_times_differ() 
 # ------------------------------------------------------------------------- how long a probe takes
 
 
-def timed(kind: str, server: socket.socket, open_to: Any = directly, **fields: Any) -> float:
-    """Return how long a probe takes, by the stopwatch."""
+def timed(kind: str, server: socket.socket, open_to: Any = directly, **fields: Any) -> Stopwatch:
+    """Return the stopwatch of a probe."""
     subject = Subject(LOOPBACK, server.getsockname()[1], VIP, Check(kind, **fields))  # type: ignore[arg-type]
 
-    async def run() -> float:
+    async def run() -> Stopwatch:
         watch = Stopwatch(BY_NAME[kind], asyncio.get_running_loop().time)
         await asyncio.wait_for(watch.kind.ask(subject, open_to), WAIT_S)
-        return watch.took_s
+        return watch
 
     return asyncio.run(run())
 
@@ -187,7 +187,9 @@ def test_that_this_host_hears_late_of_a_connection_does_not_count() -> None:
         return sock
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert 0 < timed("tcp", server, late) < SLOW_S
+        watch = timed("tcp", server, late)
+    assert 0 < watch.took_s < SLOW_S
+    assert watch.connected_s is not None and 0 < watch.connected_s <= watch.took_s
 
 
 def test_that_the_server_answers_late_counts() -> None:
@@ -199,4 +201,18 @@ def test_that_the_server_answers_late_counts() -> None:
             asyncio.get_running_loop().call_later(SLOW_S, server.sendto, b"here", sock.getsockname())
             return sock
 
-        assert timed("udp", server, answered, send=b"?", expect=b"here") >= SLOW_S * 0.9
+        watch = timed("udp", server, answered, send=b"?", expect=b"here")
+    assert watch.took_s >= SLOW_S * 0.9 and watch.connected_s is None
+
+
+def test_a_record_tells_connections_of_the_last_checks_apart_from_answers() -> None:
+    record = Record(Subject(LOOPBACK, 80, VIP, Check("tcp")), True, 0, 0)
+    assert record.connect_s is None
+    for took_s, connected_s in ((0.5, 0.1), (0.2, 0.15), (0.3, 0.2), (0.4, 0.3)):
+        record = with_check(record, Asked(PASSED, 1, took_s, connected_s), up=True)
+    assert (record.time_s, record.connect_s) == (0.3, 0.2)
+    failed = with_check(record, Asked(Outcome("refused"), 2, 0.1, None), up=True)
+    assert (failed.time_s, failed.connect_s) == (0.3, 0.2)
+    service, responses = web(), Responses()
+    look(responses, service, 1, records=dict.fromkeys(names_of(service), record))
+    assert {round(one.connect_us or 0) for one in responses.of.values()} == {200_000}
