@@ -14,6 +14,7 @@ from dsrlb.control.left import take_back_stale
 from dsrlb.control.loop import Loop
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.host import guard, probe_path
+from dsrlb.host.descriptors import allow_most
 from dsrlb.host.notify import STOPPING, notify
 from dsrlb.host.privileges import require_network
 from dsrlb.host.watch import Event
@@ -43,6 +44,7 @@ def serve(
     Raises ConfigError or HostError, with nothing left behind, when it cannot begin.
     """
     require_network("dsrlb serve")
+    allow_most()
     # Our own are taken over: without them the host would answer.
     for one in take_back_stale(choice.bpf_fs, keep=guarded_by(config)):
         log.info("took back the rules that a crashed run left for %s", guard.named(one))

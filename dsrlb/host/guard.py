@@ -101,7 +101,15 @@ def named(guarded: Guarded) -> str:
 
 
 def _lock(guarded: Guarded) -> socket.socket | None:
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        raise HostError(
+            "This process may not have as many open files as there are VIPs; raise the limit "
+            "(ulimit -Hn, or LimitNOFILE= in the unit)."
+        ) from error
     kind = "answers" if isinstance(guarded, Answers) else "vip"
     try:
         lock.bind(f"\0dsrlb/{kind}/{guarded}")

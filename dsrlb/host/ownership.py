@@ -7,7 +7,6 @@ address detection), RFC 4861 section 7.2.6 (unsolicited advertisement).
 from __future__ import annotations
 
 import ctypes
-import select
 import socket
 import struct
 import time
@@ -17,6 +16,7 @@ from ipaddress import IPv4Address
 
 from dsrlb.errors import DsrlbError, HostError
 from dsrlb.host import frames
+from dsrlb.host.descriptors import readable
 from dsrlb.host.links import Link
 from dsrlb.model import Address
 from dsrlb.wire.ethernet import skip_tags
@@ -158,7 +158,7 @@ def _unusable(link: Link, error: OSError) -> str:
 def _listen(listener: socket.socket, vip: Address, own_mac: bytes, until: float) -> bytes | None:
     """Return the MAC of the first foreign claim that arrives until then (time.monotonic())."""
     while (left_s := until - time.monotonic()) > 0:
-        if not select.select([listener], [], [], left_s)[0]:
+        if not readable([listener], left_s):
             return None
         frame, origin = listener.recvfrom(2048)
         mac = claimant(frame, vip)

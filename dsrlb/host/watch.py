@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import logging
 import queue
-import select
 import socket
 import threading
 import time
 from collections.abc import Iterator
 
+from dsrlb.host.descriptors import readable
 from dsrlb.host.neighbours import netlink_messages
 
 # ("neighbour",) | ("link",) | ("route",): routes or addresses | ("rule",): policy rules |
@@ -74,14 +74,14 @@ class Watch:
 
     def _listen(self, kernel: socket.socket) -> None:
         while True:
-            ready = select.select([kernel, self._stop_in], [], [])[0]
+            ready = readable([kernel, self._stop_in], None)
             if self._stop_in in ready:
                 return
             for event in _merged(kernel):
                 self._events.put(event)
 
     def _stopped(self, timeout_s: float) -> bool:
-        return bool(select.select([self._stop_in], [], [], timeout_s)[0])
+        return bool(readable([self._stop_in], timeout_s))
 
     def _unsubscribe(self) -> None:
         if self._kernel is not None:
@@ -100,7 +100,7 @@ def _merged(kernel: socket.socket) -> list[Event]:
     """Return the events of a short span, each once, at the place of its last occurrence."""
     latest: dict[Event, None] = {}
     until = time.monotonic() + MERGE_FOR_S
-    while (left_s := until - time.monotonic()) > 0 and select.select([kernel], [], [], left_s)[0]:
+    while (left_s := until - time.monotonic()) > 0 and readable([kernel], left_s):
         for event in _received(kernel):
             latest.pop(event, None)
             latest[event] = None
