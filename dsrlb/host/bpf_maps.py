@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsrlb.host import libbpf
 
+_ENOTSUPP = 524  # include/linux/errno.h: from a kind of map that has no batches
+_NO_BATCH = (errno.ENOENT, errno.EINVAL, _ENOTSUPP)  # the first one is the end of the map
+_A_READ = 4096
+_INDEX = struct.Struct("=I")
 _PER_CPU_TYPES = (5, 6, 10)  # linux/bpf.h: BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY, _LRU_PERCPU_HASH
 
 
@@ -139,6 +144,27 @@ def values(table: Map, entries: int) -> bytes:
     call = ("bpf_map_lookup_batch", table.fd, None, place, keys, found, ctypes.byref(count), None)
     libbpf.call(f"read map {table.name}", *call, allowed=(errno.ENOENT,))  # that is the end of the map
     return found.raw
+
+
+def first_values(table: Map, count: int) -> bytes:
+    """Return the first values of an array map, of all CPUs where there is one for each.
+
+    By few calls (Linux 5.13 for one with a value for each CPU), or by one for each entry.
+    """
+    found, keys = ctypes.create_string_buffer(count * table.value_bytes), (ctypes.c_uint32 * count)()
+    following, done = ctypes.c_uint32(), 0
+    while done < count:
+        part = ctypes.c_uint32(min(_A_READ, count - done))
+        place = ctypes.byref(ctypes.c_uint32(following.value)) if done else None
+        values = ctypes.byref(found, done * table.value_bytes)
+        call = ("bpf_map_lookup_batch", table.fd, place, ctypes.byref(following), keys, values)
+        answer = libbpf.call(f"read map {table.name}", *call, ctypes.byref(part), None, allowed=_NO_BATCH)
+        if -answer in (_ENOTSUPP, errno.EINVAL):
+            return b"".join(lookup(table, _INDEX.pack(one)) or b"" for one in range(count))
+        done += part.value
+        if answer < 0:
+            break
+    return found.raw[: done * table.value_bytes]
 
 
 def entries_of(path: Path) -> tuple[int, int] | None:

@@ -7,22 +7,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from functools import lru_cache
 
 from dsrlb import __version__
 from dsrlb.admin.shown import counts_flows, records_all
 from dsrlb.flows import BackendCount
 from dsrlb.metrics.moment import Moment
+from dsrlb.metrics.text import Family
 from dsrlb.model import Backend, Reason, Service, person_backend
 from dsrlb.standing import Names, Standing
 from dsrlb.table import CompiledService
 
 _NOTHING = BackendCount()
 _OF_A_BACKEND = ("service", "backend")
+_person = lru_cache(maxsize=65_536)(person_backend)
 
 
-def families(moment: Moment) -> Iterator[Metric]:
+def families(moment: Moment) -> Iterator[Family]:
     """Yield every metric of a moment, whether it has samples or not."""
     yield from _of_the_whole(moment)
     yield from _of_the_flow_table(moment)
@@ -30,56 +31,56 @@ def families(moment: Moment) -> Iterator[Metric]:
     yield from Backends(moment).families()
 
 
-def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, labels=labels)
+def _gauge(name: str, text: str, *labels: str) -> Family:
+    return Family(name, "gauge", text, labels)
 
 
-def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
-    return CounterMetricFamily(name, text, labels=labels)
+def _counter(name: str, text: str, *labels: str) -> Family:
+    return Family(f"{name}_total", "counter", text, labels)
 
 
-def _of_the_whole(moment: Moment) -> Iterator[Metric]:
+def _one(family: Family, value: float) -> Family:
+    """Return a metric without labels, with its value."""
+    family.add((), value)
+    return family
+
+
+def _of_the_whole(moment: Moment) -> Iterator[Family]:
     build = _gauge("dsrlb_build_info", "Version of dsrlb; always 1.", "version")
-    build.add_metric((__version__,), 1)
+    build.add((__version__,), 1)
     engine = _gauge("dsrlb_engine_info", "Which engine forwards, under which name; always 1.",
                     "engine", "name")  # fmt: skip
-    engine.add_metric((moment.engine, moment.instance), 1)
+    engine.add((moment.engine, moment.instance), 1)
     frames = _counter("dsrlb_frames", "Frames, by what became of them and why.", "reason")
     for reason in Reason:
         if reason is not Reason.FRAGMENT_HELD:
-            frames.add_metric((reason.word,), moment.counters.reasons[reason])
+            frames.add((reason.word,), moment.counters.reasons[reason])
     held = moment.counters.reasons[Reason.FRAGMENT_HELD]
-    yield GaugeMetricFamily(
-        "dsrlb_fragments_held", "Pieces of datagrams that wait for their first one.", held
-    )
+    yield _one(_gauge("dsrlb_fragments_held", "Pieces of datagrams that wait for their first one."), held)
     links = _gauge("dsrlb_interface_up", "Whether an interface of clients has a link.", "interface")
     for link in moment.links:
-        links.add_metric((link.name,), link.up)
+        links.add((link.name,), link.up)
     yield from (build, engine, frames, links)
 
 
-def _of_the_flow_table(moment: Moment) -> Iterator[Metric]:
+def _of_the_flow_table(moment: Moment) -> Iterator[Family]:
     counted = moment.counters
     on_record = sum(one.active + one.inactive for one in counted.backends.values())
-    yield GaugeMetricFamily("dsrlb_flow_records", "Flows on record.", on_record)
-    yield GaugeMetricFamily("dsrlb_flow_records_limit", "How many flows can be on record.", moment.max_flows)
-    yield CounterMetricFamily(
-        "dsrlb_flow_records_refused", "Packets that found no room for a flow's record.", counted.flows_refused
-    )
-    yield CounterMetricFamily(
-        "dsrlb_persistence_records_refused",
-        "Clients that found no room for their record.",
-        counted.templates_refused,
-    )
+    yield _one(_gauge("dsrlb_flow_records", "Flows on record."), on_record)
+    yield _one(_gauge("dsrlb_flow_records_limit", "How many flows can be on record."), moment.max_flows)
+    records = _counter("dsrlb_flow_records_refused", "Packets that found no room for a flow's record.")
+    yield _one(records, counted.flows_refused)
+    clients = _counter("dsrlb_persistence_records_refused", "Clients that found no room for their record.")
+    yield _one(clients, counted.templates_refused)
 
 
-def _of_services(moment: Moment) -> Iterator[Metric]:
+def _of_services(moment: Moment) -> Iterator[Family]:
     info = _gauge("dsrlb_service_info", "What is configured of a service; always 1.",
                   "service", "name", "mode", "scheduler")  # fmt: skip
     takes = _gauge("dsrlb_service_takes_new_flows", "Whether some backend of it gets new flows.", "service")
     for one in moment.config.services:
-        info.add_metric((one.name, one.label, one.mode, one.scheduler), 1)
-        takes.add_metric((one.name,), moment.takes_new(one))
+        info.add((one.name, one.label, one.mode, one.scheduler), 1)
+        takes.add((one.name,), moment.takes_new(one))
     yield from (info, takes)
 
 
@@ -113,12 +114,12 @@ class Backends:
             "dsrlb_backend_flows", "Flows that it has now, where all are on record.", *both, "state"
         )
 
-    def families(self) -> Iterator[Metric]:
+    def families(self) -> Iterator[Family]:
         """Fill them and yield them."""
         for service in self._moment.config.services:
             compiled = self._moment.compiled(service)
             for names, backend, standing in self._moment.backends(service):
-                labels = (service.name, person_backend(names[1]))
+                labels = (service.name, _person(names[1]))
                 self._add_standing(labels, names, backend, standing, compiled)
                 self._add_counts(labels, names, service, compiled)
             self._add_expected(service.name, compiled)
@@ -142,31 +143,31 @@ class Backends:
         compiled: CompiledService | None,
     ) -> None:
         target = compiled.by_key.get(names[1]) if compiled is not None else None
-        self.info.add_metric((*labels, backend.label), 1)
-        self.up.add_metric(labels, standing.up)
-        self.ejected.add_metric(labels, standing.ejected)
-        self.enabled.add_metric(labels, standing.enabled)
-        self.resolved.add_metric(labels, target is not None and target.hop is not None)
-        self.weight.add_metric(labels, standing.weight_of(backend))
-        self.configured.add_metric(labels, backend.weight)
+        self.info.add((*labels, backend.label), 1)
+        self.up.add(labels, standing.up)
+        self.ejected.add(labels, standing.ejected)
+        self.enabled.add(labels, standing.enabled)
+        self.resolved.add(labels, target is not None and target.hop is not None)
+        self.weight.add(labels, standing.weight_of(backend))
+        self.configured.add(labels, backend.weight)
         if (time_us := self._moment.times_us.get(names)) is not None:
-            self.response.add_metric(labels, time_us / 1e6)
+            self.response.add(labels, time_us / 1e6)
 
     def _add_counts(
         self, labels: tuple[str, str], names: Names, service: Service, compiled: CompiledService | None
     ) -> None:
         count = self._moment.counters.backends.get(names, _NOTHING)
-        self.packets.add_metric(labels, count.packets)
-        self.octets.add_metric(labels, count.octets)
+        self.packets.add(labels, count.packets)
+        self.octets.add(labels, count.octets)
         if counts_flows(service, compiled):
-            self.begun.add_metric(labels, count.flows)
+            self.begun.add(labels, count.flows)
         if records_all(compiled):
-            self.flows.add_metric((*labels, "active"), count.active)
-            self.flows.add_metric((*labels, "inactive"), count.inactive)
+            self.flows.add((*labels, "active"), count.active)
+            self.flows.add((*labels, "inactive"), count.inactive)
 
     def _add_expected(self, service: str, compiled: CompiledService | None) -> None:
         if compiled is None:
             return
         whole = sum(compiled.shares) or 1
         for target, share in zip(compiled.targets, compiled.shares, strict=True):
-            self.expected.add_metric((service, person_backend(target.key)), share / whole)
+            self.expected.add((service, _person(target.key)), share / whole)

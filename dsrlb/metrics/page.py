@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
 
 from dsrlb.metrics.families import families
 from dsrlb.metrics.moment import Moment
 
 TEXT = "text/plain; charset=utf-8"
 # Not OpenMetrics, where a counter x_total and a gauge x cannot both be.
-KEPT_WITHIN_S = 3.0  # the control loop sets it sooner
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+KEPT_WITHIN_S = 3.0  # the control loop sets it sooner
+_PROCESS = CollectorRegistry()  # what the kernel says of this process
+ProcessCollector(registry=_PROCESS)
 
 
 class Page(NamedTuple):
@@ -26,27 +26,11 @@ class Page(NamedTuple):
     kind: str = TEXT
 
 
-class _Of(Collector):
-    """Collects one moment, and what the kernel says of this process."""
-
-    _process = ProcessCollector(registry=None)
-
-    def __init__(self, moment: Moment) -> None:
-        self._moment = moment
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield every metric."""
-        yield from families(self._moment)
-        yield from self._process.collect()
-
-
 def metrics(moment: Moment) -> Page:
     """Return every metric in Prometheus's text format."""
-    registry = CollectorRegistry()
-    registry.register(_Of(moment))
-    text = generate_latest(registry)
+    text = "".join(one.text() for one in families(moment)).encode()
     moment.kept.wait(KEPT_WITHIN_S)
-    return Page(200, text, EXPOSITION)
+    return Page(200, text + generate_latest(_PROCESS), EXPOSITION)
 
 
 def healthy(_: Moment) -> Page:

@@ -22,7 +22,7 @@ from dsrlb.engines.xdp.program import Loaded, loaded, set_clock
 from dsrlb.engines.xdp.sizes import Sizes, sizes_for
 from dsrlb.errors import HostError
 from dsrlb.flows import FlowState
-from dsrlb.host import bpf, bpf_maps
+from dsrlb.host import bpf, bpf_maps, libbpf
 from dsrlb.model import Action, Backend, Hop, Reason, Service, person_backend, wire_address
 from dsrlb.table import ForwardingTable, compile_table
 from dsrlb.transition import carry
@@ -274,3 +274,25 @@ def test_slots_of_services_that_change_or_go_count_until_they_are_over() -> None
         tables.check(table_of(*(web(0, 2, scheduler="maglev", port=port) for port in range(81, 96))))
         with pytest.raises(HostError, match="lines of slots"):
             tables.check(table_of(*(web(0, 1, scheduler="maglev", port=port) for port in range(100, 120))))
+
+
+@pytest.mark.parametrize("has_batches", [True, False])
+def test_counters_of_many_are_read_at_once_where_the_kernel_can_and_one_by_one_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, has_batches: bool
+) -> None:
+    with loaded(SIZES, test_clock=True) as program:
+        counts = program.maps["counts"]
+        wanted = [bytes([place % 251]) * counts.value_bytes for place in range(SIZES.targets)]
+        for place, value in enumerate(wanted):
+            bpf_maps.update(counts, struct.pack("=I", place), value)
+        if not has_batches:
+            of_all = libbpf.call
+
+            def call(what: str, name: str, *arguments: object, allowed: tuple[int, ...] = ()) -> int:
+                is_batch = name == "bpf_map_lookup_batch"
+                return -524 if is_batch else of_all(what, name, *arguments, allowed=allowed)
+
+            monkeypatch.setattr(libbpf, "call", call)
+        monkeypatch.setattr(bpf_maps, "_A_READ", 100)  # so that it takes several
+        for count in (1, 100, 150, SIZES.targets):
+            assert bpf_maps.first_values(counts, count) == b"".join(wanted[:count])

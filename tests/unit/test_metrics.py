@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dsrlb.metrics import page
 from dsrlb.metrics.moment import Moment
+from dsrlb.metrics.text import Family
 from dsrlb.model import Reason
 from dsrlb.table import compile_table
 
@@ -139,3 +140,12 @@ def test_ready_is_who_has_a_backend_for_new_flows() -> None:
     none = compile_table(bare.config.services, {}, {balancer.IFINDEX: balancer.BALANCER})
     refused = page.ready(replace(bare, table=none))
     assert refused.status == 503 and refused.body == b"0 of 1 services have a backend for new flows\n"
+
+
+def test_whatever_stands_in_a_name_prometheus_reads_the_same() -> None:
+    odd = 'a "quoted" \\ name\nof two lines, with = and }'
+    family = Family("dsrlb_backend_info", "gauge", "Odd.", ("service", "name"))
+    family.add(("s", odd), True)
+    family.add(("s", ""), 0.25)
+    (read,) = text_string_to_metric_families(family.text())
+    assert [(one.labels["name"], one.value) for one in read.samples] == [(odd, 1), ("", 0.25)]

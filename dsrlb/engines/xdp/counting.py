@@ -29,6 +29,13 @@ def counted(loaded: Loaded, loads: NDArray[Any], index: int) -> BackendCount:
     return BackendCount(packets, octets, flows, int(loads["active"][index]), int(loads["inactive"][index]))
 
 
+def sums(loaded: Loaded, count: int) -> list[tuple[int, int, int]]:
+    """Return packets, octets and flows of the first targets, each over all CPUs."""
+    raw = np.frombuffer(bpf_maps.first_values(loaded.maps["counts"], count), layout.COUNT)
+    columns = (raw[name].reshape(count, -1).sum(axis=1).tolist() for name in ("packets", "octets", "flows"))
+    return list(zip(*columns, strict=True))
+
+
 def added(one: BackendCount | None, other: BackendCount) -> BackendCount:
     """Return both together; the records are those of ``other``."""
     if one is None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dsrlb.engines.xdp import layout
-from dsrlb.engines.xdp.counting import added, counted, of_all_cpus
+from dsrlb.engines.xdp.counting import added, of_all_cpus, sums
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.program import Loaded
 from dsrlb.flows import BackendCount
@@ -38,8 +38,14 @@ def reasons(loaded: Loaded) -> list[int]:
 def counts(tables: Tables) -> dict[tuple[bytes, bytes], BackendCount]:
     """Return the counters of each backend of each service; of removed ones too, as long as there is room."""
     found: dict[tuple[bytes, bytes], BackendCount] = dict(tables.before)
-    for names, index in tables.allocation.indices():
-        found[names] = added(tables.before.get(names), counted(tables.loaded, tables.loads, index))
+    indices = list(tables.allocation.indices())
+    if not indices:
+        return found
+    sent = sums(tables.loaded, 1 + max(index for _, index in indices))
+    active, inactive = (tables.loads[name].tolist() for name in ("active", "inactive"))
+    for names, index in indices:
+        count = BackendCount(*sent[index], active[index], inactive[index])
+        found[names] = added(tables.before.get(names), count)
     return found
 
 
