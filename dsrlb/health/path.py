@@ -93,6 +93,7 @@ class ByPath:
             False,
         )  # for what opens the path, and closes it at the end
         self._barred: dict[Place | None, float] = {}  # where it cannot be, until when
+        self._mended: dict[Place, float] = {}
         self._told: set[str] = set()
 
     def see(self, hops: Mapping[Address, Hop | None], links: Mapping[Address, Link]) -> None:
@@ -195,12 +196,17 @@ class ByPath:
                 self._begin_anew()
 
     async def mend(self, place: Place) -> NotSo:
-        """Set the rules again; without a device that is up, begin anew.  Return what to say."""
+        """Set routes and rules again; without a device that is up, begin anew.  Return what to say."""
+        now = asyncio.get_running_loop().time()
+        ago_s = now - self._mended.get(place, -NEVER_S)
+        if ago_s > 2 * SOON_S:  # else several checks under way met the same
+            self._mended[place] = now
+        for_s = AGAIN_AFTER_S if 2 * SOON_S < ago_s < 2 * AGAIN_AFTER_S else SOON_S
         if self._path is None or not self._path.is_up():
             self._begin_anew()
-            return NotSo(None, "the device that takes them there was switched off", SOON_S)
-        await asyncio.to_thread(self._path.keep)
-        return NotSo(place, "what is sent there does not take the way of the checks' rule")
+        else:
+            await asyncio.to_thread(self._path.restore)
+        return NotSo(place, "what is sent there does not take the way of the checks' rule", for_s)
 
     def _begin_anew(self) -> None:
         """Close the path: the next check opens it again."""
@@ -232,7 +238,7 @@ class ByPath:
         self._barred[error.place] = asyncio.get_running_loop().time() + error.for_s
         whose = f"servers of VIP {error.place[0]}" if error.place else "servers"
         sentence = f"{whose} are checked at their own addresses, not at the VIP: {error}"
-        if sentence not in self._told:
+        if error.for_s == AGAIN_AFTER_S and sentence not in self._told:
             self._told.add(sentence)
             log.warning("%s", sentence)
 

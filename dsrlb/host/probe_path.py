@@ -23,6 +23,7 @@ import fcntl
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -70,7 +71,8 @@ class ProbePath:
 
     def __init__(self) -> None:
         """Set everything up.  Raises HostError, with nothing left behind, where that cannot be."""
-        self._number, self._lock = _claim_number()
+        self._number, self._claim = _claim_number()
+        self._gate = threading.Lock()  # nothing is set any more once it is closed
         self._led: dict[bytes, Led] = {}
         self._out: dict[int, socket.socket] = {}
         self._piece: tuple[bytes, Led | None] = b"", None  # of which datagram the last one was
@@ -79,8 +81,8 @@ class ProbePath:
         try:
             self._tun = _open_tun(self.name)
             _remove_stale()
-            self._set_routes()
-            self.keep()
+            self._set_up()
+            self.restore()
         except (OSError, NetlinkError, HostError) as error:
             self.close()
             raise HostError(_sentence(error)) from error
@@ -144,18 +146,23 @@ class ProbePath:
         self._out[ifindex] = out
         return out
 
-    def _set_routes(self) -> None:
+    def _set_up(self) -> None:
         for name, value in (("accept_ra", "0"), ("addr_gen_mode", "1")):  # 1: no address of its own
             with suppress(OSError):  # a host without IPv6, or whose settings may not be written
                 Path(f"/proc/sys/net/ipv6/conf/{self.name}/{name}").write_text(value, encoding="ascii")
         with IPRoute() as ipr:
-            (index,) = ipr.link_lookup(ifname=self.name)
-            ipr.link("set", index=index, mtu=MTU_BYTES, state="up")
-            for family in _families(ipr):
+            ipr.link("set", index=socket.if_nametoindex(self.name), mtu=MTU_BYTES, state="up")
+
+    def restore(self) -> None:
+        """Set routes and rules, also again."""
+        with self._gate, IPRoute() as ipr:
+            for family in _families(ipr) if self._tun >= 0 else ():
                 common = {"family": family, "dst": "default", "table": self.mark, "proto": PROTOCOL}
                 scope = {"scope": SCOPE_LINK} if family == socket.AF_INET else {}
+                index = socket.if_nametoindex(self.name)
                 ipr.route("replace", oif=index, type=RTN_UNICAST, **scope, **common)
                 ipr.route("replace", type=RTN_PROHIBIT, priority=LAST_METRIC, **common)
+        self.keep()
 
     def is_up(self) -> bool:
         """Return whether the device is there and switched on."""
@@ -166,9 +173,9 @@ class ProbePath:
         return False
 
     def keep(self) -> None:
-        """Set the rules, also again if somebody flushed them."""
-        with IPRoute() as ipr:
-            for family in _families(ipr):
+        """Set the rules again if somebody flushed them."""
+        with self._gate, IPRoute() as ipr:
+            for family in _families(ipr) if self._tun >= 0 else ():
                 _change(ipr, "add", family, self.mark)
 
     def close(self) -> None:
@@ -179,9 +186,9 @@ class ProbePath:
         for out in self._out.values():
             out.close()
         self._out.clear()
-        with suppress(OSError, NetlinkError), IPRoute() as ipr:
+        with suppress(OSError, NetlinkError), self._gate, IPRoute() as ipr:
             _take_back(ipr, self.mark)
-        self._lock.close()
+        self._claim.close()
 
 
 def key_of(packet: bytes) -> tuple[bytes, bytes]:

@@ -23,14 +23,16 @@ from lab_faults import (
     vip_gone,
     vip_gone_and_forwarding,
 )
-from lab_reload import reload
+from lab_reload import reload, service
 from lab_running import Serve
 from lab_wire import eventually
 
 from dsrlb.host.probe_path import MARK, PREFERENCE, TUN
 from dsrlb.lab.balancer import Balancer
+from dsrlb.lab.servers import ECHO_PORT
 from dsrlb.lab.topology import Lab, run
 
+LATER = {4: (), 6: ("preferred_lft", "0")}  # as backend setup gives it
 Begin = Callable[..., Balancer]
 FAULTS: dict[Fault, str] = {
     process_killed: "refused",
@@ -86,6 +88,35 @@ def test_a_server_that_fails_at_the_vip_is_left_in_time_by_name_and_comes_back(
     assert "dsrlb backend setup --mode l2dsr --vip" in running.stderr, "what mends it is told"
     assert running.stop() == 0
     assert not rules(clients.lab) and not devices(clients.lab)
+
+
+def test_every_kind_asks_at_the_vip_in_both_families(lab: Lab, serve: Serve, tmp_path: Path) -> None:
+    kinds = {
+        "8080/tcp": "kind = 'http'\nstatus = '200-499'\n",
+        "80/tcp": "kind = 'tcp'\n",
+        f"{ECHO_PORT}/udp": "kind = 'udp'\nsend = 'hello'\nexpect = 'hello'\n",
+        "53/udp": f"kind = 'udp'\nport = {ECHO_PORT}\nsend = '{'long' * 1000}'\n",
+        "54/udp": "kind = 'icmp'\n",
+    }
+    about = 'interfaces = ["e0"]\n'
+    for vip, version in zip(lab.vips, (4, 6), strict=True):
+        for port, check in kinds.items():
+            servers = map(str, lab.server_addresses(version))
+            about += service(*servers, vip=vip, port=port, more=f"[service.check]\ninterval = 0.4\n{check}")
+    (tmp_path / "dsrlb.toml").write_text(about)
+    running = serve(flags=["--config", str(tmp_path / "dsrlb.toml")])
+    there = ["ip", "-n", lab.namespace("rs1"), "addr"]
+    for vip in lab.vips:
+        run([*there, "del", f"{vip}/{vip.max_prefixlen}", "dev", "lo"])
+    try:
+        assert eventually(lambda: running.stderr.count("is down: no_vip") == 2 * len(kinds), LONG_S), (
+            running.stderr
+        )
+    finally:
+        for vip in lab.vips:
+            run([*there, "add", f"{vip}/{vip.max_prefixlen}", "dev", "lo", *LATER[vip.version]])
+    assert eventually(lambda: running.stderr.count("is up again") == 2 * len(kinds), LONG_S), running.stderr
+    assert not re.search(r"(1[23]|::1[23]) of \S+ is down", running.stderr), "others were left alone"
 
 
 def test_direct_asks_at_the_own_address_and_a_reload_goes_over_to_the_path(
