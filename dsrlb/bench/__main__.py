@@ -97,6 +97,7 @@ def _events(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]
 )
 @click.option("--prefix", default=PREFIX, show_default=True, help="What the namespaces' names begin with.")
 @click.option("--json", "in_json", is_flag=True, help="Print all outcomes as JSON.")
+@click.option("--list", "only_list", is_flag=True, help="Print what the events are, and do nothing.")
 def churn_command(
     engines: tuple[str, ...],
     modes: tuple[str, ...],
@@ -105,11 +106,14 @@ def churn_command(
     events: tuple[str, ...],
     prefix: str,
     in_json: bool,
+    only_list: bool,
 ) -> None:
     """How many held connections break while servers and balancers come and go.
 
     Exit code 1 when one breaks of which it is promised that none does.
     """
+    if only_list:
+        return click.echo("\n".join(f"{name:<8} {one.says}" for name, one in EVENTS.items()))
     began_s = time.monotonic()
     cases = churn.cases(engines or ENGINES, modes or MODES, schedulers or DEFAULT_SCHEDULERS, events)
     done = []

@@ -1,4 +1,4 @@
-"""The file in which a packet engine that stops leaves its records, and in which the next one finds them.
+"""The file in which an engine that stops leaves what it knows of flows, and in which the next one finds it.
 
 It is written whole or not at all, for its owner alone, and is good for two minutes, in the same network,
 until the next boot: what is older says little of connections.  It goes when the process that took it over is
@@ -13,44 +13,57 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-from dsrlb.engines.records import BrokenRecords, Left, pack, restore, unpack
+from dsrlb.engines.framed import BrokenRecords, Framed
+from dsrlb.errors import DsrlbError
 from dsrlb.host.files import replace_whole
-from dsrlb.state import State
-from dsrlb.table import EMPTY, ForwardingTable
 
 GOOD_FOR_S = 120
 SIZE_MOST = 1 << 30  # 100 bytes a flow, 228 if it is translated: several million of them
 
+Taken = TypeVar("Taken")
+
 log = logging.getLogger("dsrlb")
 
 
-def leave(path: Path, state: State, table: ForwardingTable, now_s: int) -> None:
+def leave(path: Path, pack: Callable[[], bytes]) -> None:
     """Write what is known of flows for the next start.  A failure is told: connections may break then."""
     try:
-        replace_whole(path, pack(state, table, now_s, here()))
-    except OSError as error:
-        why = error.strerror or error
-        log.warning("what is known of flows could not be left in %s for the next start: %s", path, why)
+        replace_whole(path, pack())
+    except (DsrlbError, OSError) as error:
+        log.warning(
+            "what is known of flows could not be left in %s for the next start: %s", path, _why(error)
+        )
 
 
-def take_over(path: Path, fresh: Callable[[], State], now_s: int) -> tuple[State, ForwardingTable]:
-    """Return the state and the table that were left; fresh ones, and why is told, if they are no good."""
-    state = fresh()
+def take_over(path: Path, use: Callable[[bytes], Taken]) -> Taken | None:
+    """Return what ``use`` makes of what was left; None, and why is told, if that is no good.
+
+    ``use`` raises BrokenRecords for what it cannot use, and asks ``check`` whether it is of here and now.
+    """
     try:
-        left = unpack(_read(path))
-        if why := _no_good(left, now_s):
-            log.info("what %s says of flows is not taken over: %s", path, why)
-            return state, EMPTY
-        table = restore(left, state, now_s)
+        return use(_read(path))
     except FileNotFoundError:
-        return state, EMPTY
+        pass
+    except Useless as error:
+        log.info("what %s says of flows is not taken over: %s", path, error)
     except (BrokenRecords, OSError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        log.warning("%s cannot be taken over: %s; flows of before are found by hash", path, why)
-        return fresh(), EMPTY
-    log.info("took over %d flows that the process before left in %s", len(state.flows), path)
-    return state, table
+        log.warning("%s cannot be taken over: %s; flows of before are found by hash", path, _why(error))
+    return None
+
+
+class Useless(Exception):
+    """What was left is whole, and not for this start; the words say why."""
+
+
+def check(left: Framed, now_s: int) -> None:
+    """Raise Useless unless it was left here, and lately."""
+    if left.where != here():
+        raise Useless("it is of another boot or another network")
+    age_s = now_s - left.saved_s
+    if not 0 <= age_s <= GOOD_FOR_S:
+        raise Useless(f"it is {age_s} s old")
 
 
 def forget(path: Path) -> None:
@@ -81,8 +94,5 @@ def _read(path: Path) -> bytes:
         return file.read(SIZE_MOST)
 
 
-def _no_good(left: Left, now_s: int) -> str:
-    if left.header["where"] != here():
-        return "it is of another boot or another network"
-    age_s = now_s - left.saved_s
-    return f"it is {age_s} s old" if not 0 <= age_s <= GOOD_FOR_S else ""
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

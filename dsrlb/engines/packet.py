@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dsrlb.datapath import decide
+from dsrlb.engines import records
 from dsrlb.engines.base import Counters, FlowSeen, Hears, counters_of
-from dsrlb.engines.handover import forget, leave, take_over
+from dsrlb.engines.handover import check, forget, here, leave, take_over
 from dsrlb.engines.sockets import Sockets
 from dsrlb.flows import DEFAULT_MAX_FLOWS, FlowTable
 from dsrlb.frameio.af_packet import PacketSocket
@@ -56,7 +57,7 @@ Decide = Callable[[bytes, int, ForwardingTable, State, int, Offload | None], Ver
 Known = Callable[[bytes, int, ForwardingTable, State, int, Offload | None], Verdict | None]
 _STOP, _LOOK = b"s", b"l"  # what the engine's thread is woken for
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("dsrlb")
 
 
 class PacketEngine:
@@ -79,9 +80,9 @@ class PacketEngine:
         """``left_at``: where the process before left its records, and this one will; None: nowhere."""
         self.state, self.table = State(flows=FlowTable(max_flows)), EMPTY
         self._left_at = left_at
-        if left_at is not None:
-            now_s = int(time.monotonic())
-            self.state, self.table = take_over(left_at, lambda: State(flows=FlowTable(max_flows)), now_s)
+        if left_at is not None and (taken := take_over(left_at, self._restored)) is not None:
+            self.state, self.table = taken
+            log.info("took over %d flows that the process before left in %s", len(self.state.flows), left_at)
         self._tidied = EMPTY.edition  # of the table whose services and backends are the only ones remembered
         self._hears = hears
         self._sockets = Sockets(links, vips)
@@ -152,7 +153,15 @@ class PacketEngine:
     def hand_on(self) -> None:
         """Leave the records of flows for the next start."""
         if self._left_at is not None:
-            leave(self._left_at, self.state, self.table, int(time.monotonic()))
+            now_s = int(time.monotonic())
+            leave(self._left_at, lambda: records.pack(self.state, self.table, now_s, here()))
+
+    def _restored(self, packed: bytes) -> tuple[State, ForwardingTable]:
+        """Return a state and the table that was in use, from what was left."""
+        left, now_s = records.unpack(packed), int(time.monotonic())
+        check(left.framed, now_s)
+        state = State(flows=FlowTable(self.max_flows))
+        return state, records.restore(left, state, now_s)
 
     def close(self) -> None:
         """Stop, and release every socket."""

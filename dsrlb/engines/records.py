@@ -2,25 +2,20 @@
 
 ::
 
-    0         8        12       16
-    +---------+--------+--------+---------------+---------+----------------+-------------+---------+---------+
-    | magic,  | header | CRC 32 | header        | flows   | translations   | templates   | rings   | slots   |
-    | version | bytes  |        | (JSON)        | 64 each | 128 each       | 60 each     | 42 each | 2 each  |
-    +---------+--------+--------+---------------+---------+----------------+-------------+---------+---------+
-                                \\_____________________________ under the CRC ______________________________/
+    +---------+---------+----------------+-------------+---------+---------+
+    | header  | flows   | translations   | templates   | rings   | slots   |      in a frame (``framed.py``)
+    |         | 64 each | 128 each       | 60 each     | 42 each | 2 each  |
+    +---------+---------+----------------+-------------+---------+---------+
 
 The header says how many of each there are, and what each service was: its cursor, who stood in its slots
 and in its former ones.  That is what ``transition.carry`` goes by; what it does not need is not here.
 
-Whole seconds are those of the data path's clock, CLOCK_MONOTONIC: they mean something until the next boot.
 Not here: datagrams in pieces, which live for seconds; counters; what routers said of the ways to servers.
 """
 
 from __future__ import annotations
 
-import json
 import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from struct import Struct
@@ -29,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from dsrlb import modes
+from dsrlb.engines.framed import Framed, framed, unfit, unframed
 from dsrlb.flows import TIMEOUT_S, BackendCount, Flow, FlowState, Translation
 from dsrlb.model import ModeOptions
 from dsrlb.schedulers.base import Cursor
@@ -37,7 +33,6 @@ from dsrlb.table import EMPTY, GONE, CompiledService, Former, ForwardingTable, T
 
 MAGIC = b"dsrlb\0\0\1"  # the last byte is the layout's version
 SLOTS_MOST = 16 << 20  # in all; services beyond begin as at a first start
-_HEAD = Struct("<8sII")
 _FLOW = Struct("<40s18sBBI")  # key, backend, its length, state, seen_s
 _TRANSLATION = Struct("<40s40sI38sBBI")  # both names, way back: ifindex, link, its length; has_port; 0
 _TEMPLATE = Struct("<36s18sBIx")  # key, backend, its length, until_s
@@ -47,22 +42,18 @@ _LINK_MOST = 38
 _HASHES = (Cursor.FLOW_HASH, Cursor.CLIENT_HASH)
 
 
-class BrokenRecords(Exception):
-    """Bytes that are no records, or not whole; the words say why."""
-
-
 @dataclass(frozen=True)
 class Left:
-    """What a process left: where and when, and the rest for :func:`restore`."""
+    """What a process left, for :func:`restore`."""
 
-    header: Mapping[str, Any]
+    framed: Framed
     kinds: Mapping[str, memoryview]
     slots: memoryview
 
     @property
-    def saved_s(self) -> int:
-        """When it was left, by CLOCK_MONOTONIC."""
-        return int(self.header["saved_s"])
+    def header(self) -> Mapping[str, Any]:
+        """What stands in front of it."""
+        return self.framed.header
 
 
 def pack(state: State, table: ForwardingTable, now_s: int, where: str) -> bytes:
@@ -83,29 +74,20 @@ def pack(state: State, table: ForwardingTable, now_s: int, where: str) -> bytes:
         "counts": {name: len(packed) // _KINDS[name].size for name, packed in kinds.items()},
         "services": [_packed_service(one, state, slots) for one in table.services.values()],
     }
-    head = json.dumps(header).encode()
-    body = b"".join((head, *kinds.values(), *slots.parts))
-    return _HEAD.pack(MAGIC, len(head), zlib.crc32(body)) + body
+    return framed(MAGIC, header, (*kinds.values(), *slots.parts))
 
 
 def unpack(packed: bytes) -> Left:
     """Return what was packed.  BrokenRecords: it is something else, of another version, or damaged."""
-    if len(packed) < _HEAD.size:
-        raise BrokenRecords("it is too short")
-    magic, size, crc = _HEAD.unpack_from(packed)
-    if magic != MAGIC:
-        raise BrokenRecords("another version wrote it" if magic[:7] == MAGIC[:7] else "it holds no records")
-    body = memoryview(packed)[_HEAD.size :]
-    if zlib.crc32(body) != crc:
-        raise BrokenRecords("its checksum is wrong")
+    found = unframed(MAGIC, packed)
     try:
-        header, rest, kinds = json.loads(bytes(body[:size])), body[size:], {}
+        rest, kinds = found.rest, {}
         for name, layout in _KINDS.items():
-            length = int(header["counts"][name]) * layout.size
+            length = int(found.header["counts"][name]) * layout.size
             kinds[name], rest = rest[:length], rest[length:]
-        return Left(header, kinds, rest.cast("H"))
+        return Left(found, kinds, rest.cast("H"))
     except (ValueError, KeyError, TypeError) as error:
-        raise BrokenRecords(f"it does not fit together ({error})") from error
+        raise unfit(error) from error
 
 
 def restore(left: Left, state: State, now_s: int) -> ForwardingTable:
@@ -126,7 +108,7 @@ def restore(left: Left, state: State, now_s: int) -> ForwardingTable:
         turns = {bytes.fromhex(one["key"]): one["turn"] for one in left.header["services"]}
         state.turns.update({key: int(turn) for key, turn in turns.items() if turn is not None})
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
-        raise BrokenRecords(f"it does not fit together ({error})") from error
+        raise unfit(error) from error
     return replace(table, services={key: one for key, one in services.items() if key in told})
 
 

@@ -46,6 +46,13 @@ def number_of(table: Map) -> int:
     return int(info.id)
 
 
+def room_in(table: Map) -> int:
+    """Return for how many entries a map has room."""
+    info = libbpf.MapInfo()
+    ask_info(table.fd, info)
+    return int(info.max_entries)
+
+
 def possible_cpus() -> int:
     """Return how many values a per-CPU map has."""
     return libbpf.call("count the CPUs", "libbpf_num_possible_cpus")

@@ -68,7 +68,7 @@ def _return(stand: Stand) -> None:
 
 def _restart(stand: Stand) -> None:
     stand.stop()
-    stand.start()
+    stand.start(on_exit="detach")  # so that what follows finds no program at work
 
 
 def _upgrade(stand: Stand) -> None:
@@ -113,8 +113,8 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
         "reload": Event(_reload, "the file is read again, unchanged"),
         "kill": Event(_kill, "the process of a server is killed, its check fails", own=KILLED),
         "return": Event(_return, "that server is started again, its check passes"),
-        "restart": Event(_restart, "SIGTERM, then dsrlb serve again (xdp: --on-exit keep)"),
-        "upgrade": Event(_upgrade, "SIGTERM, then another installation of dsrlb is started"),
+        "restart": Event(_restart, "SIGTERM, then dsrlb serve again; the program of xdp stays at work"),
+        "upgrade": Event(_upgrade, "SIGTERM, then another installation; the program of xdp is taken away"),
         "lose": Event(
             _lose,
             "one of two balancers is lost: SIGKILL, its route is withdrawn",

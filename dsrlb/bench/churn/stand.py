@@ -138,11 +138,11 @@ class Stand:
         """Return where the admin socket of a balancer is."""
         return self.lab.run_directory / f"{role}.sock"
 
-    def start(self, role: str = "lb", program: Sequence[str] = ()) -> None:
-        """Start a balancer, with the program given or this one."""
+    def start(self, role: str = "lb", program: Sequence[str] = (), on_exit: str = "keep") -> None:
+        """Start a balancer, with the program given or this one; ``on_exit``: what xdp does at its end."""
         flags = ["--config", str(self.file), "--instance", role]
         if self.case.engine == "xdp":
-            flags += xdp.flags(self.lab, "--on-exit", "keep")
+            flags += xdp.flags(self.lab, "--on-exit", on_exit)
         self.running[role] = serve(self.lab, flags, role, admin=self.admin(role), program=program)
 
     def stop(self, sign: signal.Signals = signal.SIGTERM, role: str = "lb") -> None:

@@ -20,8 +20,9 @@ from pathlib import Path as FilePath
 
 from dsrlb.engines.base import Counters, FlowSeen, Hears
 from dsrlb.engines.choice import EngineChoice
+from dsrlb.engines.handover import forget, here, leave
 from dsrlb.engines.packet import PacketEngine
-from dsrlb.engines.xdp import program, reading
+from dsrlb.engines.xdp import handing, program, reading
 from dsrlb.engines.xdp.attach import Attached
 from dsrlb.engines.xdp.companion import Companion
 from dsrlb.engines.xdp.handshakes import handshakes
@@ -56,6 +57,8 @@ class XdpEngine:
         Raises HostError or ConfigError, with nothing changed.
         """
         self._keeps, self._table = keeps, EMPTY
+        # Not where a packet engine leaves its own: each knows its own way of writing.
+        self._left_at = choice.left_at.with_suffix(".maps") if choice.left_at is not None else None
         self._changing = threading.Lock()  # held to change maps
         self._is_started = False
         with ExitStack() as undo:
@@ -66,10 +69,12 @@ class XdpEngine:
             if self._is_new:
                 self._pins.remove_maps()
             sizes = sizes_for(likely, choice.max_flows or (DEFAULT_MAX_FLOWS if self._is_new else 1))
+            left = handing.found(self._left_at, sizes) if self._is_new else None
+            sizes = left.sizes if left is not None else sizes
             self._loaded = undo.enter_context(program.loaded(sizes, maps_at=self._pins.maps))
             program.set_setup(self._loaded, inserts_a_second=choice.max_new_flows or 0)
             self._tables = Tables(self._loaded)
-            if not self._is_new:
+            if not self._is_new or handing.filled(self._loaded, left):
                 self._table = self._tables.adopt()
                 check_room(self._tables.allocation, likely)
             self._attached = Attached(self._pins, choice.xdp_mode)
@@ -193,6 +198,8 @@ class XdpEngine:
         """Let the companion begin; the program forwards since it was attached and has a table."""
         self._is_started = True
         self._beside.start()
+        if self._left_at is not None:
+            forget(self._left_at)
 
     def stop(self) -> None:
         """Take the program off, unless it is to stay at work; the companion ends."""
@@ -203,7 +210,10 @@ class XdpEngine:
         self._companion.settle()
 
     def hand_on(self) -> None:
-        """Do nothing: the maps stay where the program does."""
+        """Leave what stands in the maps for the next start, unless they stay themselves."""
+        if self._left_at is not None and not self.outlives:
+            now_s = int(time.monotonic())
+            leave(self._left_at, lambda: handing.pack(self._loaded, now_s, here()))
 
     def close(self) -> None:
         """Stop, and release everything that is not to stay; harmless when repeated."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_engine import Engine
 from lab_reload import Start, Write, all_answer, holding, service
 from lab_running import RS1, RS2, RS3
 from lab_wire import TEST_PREFIX
 
-from dsrlb.lab import balancer
+from dsrlb.lab import balancer, xdp
 from dsrlb.lab.balancer import Balancer, serve_flags
 from dsrlb.lab.lifecycle import standing
 from dsrlb.lab.topology import Lab
@@ -19,10 +20,13 @@ from dsrlb.lab.topology import Lab
 CONNECTIONS = 60
 
 
+NATIVE = pytest.mark.both_engines(xdp_mode=["native"])
+
+
 @pytest.fixture
-def left(tmp_path: Path) -> Path:
+def left(tmp_path: Path, engine: Engine) -> Path:
     """Where records are left, by a balancer whose admin socket is beside."""
-    return tmp_path / "one.flows"
+    return tmp_path / ("one.maps" if engine.name == "xdp" else "one.flows")
 
 
 @pytest.fixture
@@ -31,6 +35,7 @@ def again(start: Start, tmp_path: Path) -> Start:
     return lambda *more: start("--admin", str(tmp_path / "one.sock"), *more)
 
 
+@pytest.mark.both_engines(xdp_mode=["native"], scheduler=["lc"])
 @pytest.mark.parametrize(("scheduler", "times"), [("rr", 2), ("lc", 1)])
 def test_every_connection_is_with_its_server_still(
     scheduler: str, times: int, lab: Lab, write: Write, again: Start, left: Path
@@ -47,6 +52,7 @@ def test_every_connection_is_with_its_server_still(
             all_answer(held)
 
 
+@NATIVE
 def test_also_when_servers_came_and_went_meanwhile(lab: Lab, write: Write, again: Start) -> None:
     write(service(RS1, RS3, scheduler="maglev"))
     running = again()
@@ -61,6 +67,7 @@ def test_also_when_servers_came_and_went_meanwhile(lab: Lab, write: Write, again
         all_answer(held)
 
 
+@NATIVE
 def test_a_broken_file_is_one_sentence_and_a_start_like_any_other(
     lab: Lab, write: Write, again: Start, left: Path, client: Any
 ) -> None:
@@ -69,19 +76,21 @@ def test_a_broken_file_is_one_sentence_and_a_start_like_any_other(
     left.chmod(0o600)
     running = again()
     lines = [line for line in running.stderr.splitlines() if str(left) in line]
-    assert len(lines) == 1 and "cannot be taken over" in lines[0]
+    assert len(lines) == 1 and "cannot be taken over" in lines[0], running.stderr
     assert client.requests(9)["errors"] == []
     assert not left.exists()
 
 
+@pytest.mark.parametrize("is_xdp", [False, True], ids=["packet", "xdp"])
 def test_a_translated_connection_has_its_second_name_and_its_port_again(
-    shared_directories: None, tmp_path: Path
+    is_xdp: bool, shared_directories: None, tmp_path: Path
 ) -> None:
-    shape = Lab(prefix=f"{TEST_PREFIX}re-", mode="inline", one_armed=True, snat=True)
+    shape = Lab(prefix=f"{TEST_PREFIX}re-", mode="inline", one_armed=True, snat=True, xdp=is_xdp)
     with standing(shape) as lab:
 
         def start() -> Balancer:
-            return balancer.serve(lab, serve_flags(lab, "--scheduler", "rr"), admin=tmp_path / "one.sock")
+            flags = serve_flags(lab, "--scheduler", "rr", *(xdp.flags(lab) if is_xdp else []))
+            return balancer.serve(lab, flags, admin=tmp_path / "one.sock")
 
         running = start()
         with holding(lab, CONNECTIONS) as held:
