@@ -25,9 +25,10 @@ LISTENER = "import socket, sys; s = socket.create_server(('', int(sys.argv[1])))
 Fault = Callable[[Clients], AbstractContextManager[None]]
 
 
-def config(lab: Lab, folder: Path, check: str = TCP) -> list[str]:
-    """Write a file that has all servers at the VIP checked; return the flags for it."""
-    about = service(*map(str, lab.server_addresses(4)), vip=lab.vips[0], port=PORT, mode=lab.mode, more=check)
+def config(lab: Lab, folder: Path, check: str = TCP, servers: int = 3) -> list[str]:
+    """Write a file that has servers at the VIP checked; return the flags for it."""
+    addresses = map(str, lab.server_addresses(4)[:servers])
+    about = service(*addresses, vip=lab.vips[0], port=PORT, mode=lab.mode, more=check)
     file = folder / "dsrlb.toml"
     file.write_text(f'interfaces = ["e0"]\n{about}')
     return ["--config", str(file)]

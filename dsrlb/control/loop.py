@@ -289,6 +289,11 @@ class Loop:
         if self.wishes.look(self.engine, now_s):
             self.reconcile(self.backends.resolver.known(now_s))
 
+    def show_ways(self) -> None:
+        """Tell the checks of the way to each backend."""
+        macs = self.backends.macs(self.backends.resolver.known(time.monotonic()))
+        self.checks.see(self.backends.hops(macs), self.backends.ways)
+
     def hear_failure(self, error: Exception) -> None:
         """Pass on, from the engine's thread, that it ended."""
         log.debug("engine", exc_info=error)
@@ -351,6 +356,7 @@ class Loop:
         self.standings.change_to(new.config.services, time.monotonic())
         self.responses.keep(new.config.services)
         self.wishes.change_to()
+        self.attempt(self.show_ways)  # before anybody new is asked
         self.checks.change_to(new.config.services, self.standings.of)
         self.passive.change_to(new.config.services)
         self.relent()

@@ -114,6 +114,8 @@ class ByPath:
 
     async def probe(self, kind: Kind, server: Subject) -> Outcome:
         """Ask a server once, within the time-out.  Raises Unasked."""
+        if server.address not in self._hops:
+            raise Unasked("the way to it has not been looked for yet")
         hop, link = self._hops.get(server.address), self._links.get(server.address)
         if hop is None or link is None:
             return UNRESOLVED

@@ -210,6 +210,23 @@ def asked_of(monkeypatch: pytest.MonkeyPatch) -> Any:
     return of
 
 
+def test_a_server_is_asked_at_the_vip_by_its_modes_path_unless_that_makes_no_sense(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Subject] = []
+    monkeypatch.setattr(Monitor, "change_to", lambda self, subjects, _: seen.extend(subjects.values()))
+    tried = [
+        service("l2dsr"),
+        service("l3dsr"),
+        service("inline"),
+        service("l2dsr", check=Check("tcp", direct=True)),
+        service("l2dsr", check=Check("command", command=("true",))),
+    ]
+    for one in tried:
+        Checks(queue.SimpleQueue(), {}).change_to([one], {})
+    assert [subject.mode for subject in seen] == ["l2dsr", "l3dsr", "", "", ""]
+
+
 def test_a_server_is_asked_where_it_listens_unless_the_check_says_another_port(asked_of: Any) -> None:
     assert asked_of(service()) == [80]
     assert asked_of(service("inline", "198.18.1.11:8080")) == [8080]
