@@ -38,7 +38,7 @@ _SEVERAL, _EVERYWHERE = 3, 0.3  # so many, and such a part, fail at the better h
 # Failures that may be chance: were the server like the others, as many would be seen once in 10**8 windows.
 _CHANCE = log(10**8) - 1e-6
 _LOSSES = 0.05  # what a network may lose at any time, however well it goes at the others just now
-_MISSED = 8  # so many would come about in a window, at least, were the server like the others
+_MISSED = 10  # so many would come about in a window, at least, were the server like the others
 _NEARLY = 16  # of so many that would, one may
 
 
