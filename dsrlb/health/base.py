@@ -75,6 +75,16 @@ class Kind:
     has_port: bool = True
 
 
+async def received(sock: socket.socket, most_bytes: int) -> bytes:
+    """Return what comes next on a socket, and let others have their turn before.
+
+    asyncio itself does that only where there is nothing to receive yet: a server that never ceases to send
+    would keep the time-out and all other checks from ever happening.
+    """
+    await asyncio.sleep(0)
+    return await asyncio.get_running_loop().sock_recv(sock, most_bytes)
+
+
 async def probe(kind: Kind, subject: Subject, open_to: Open) -> Outcome:
     """Ask a server once, within the time-out.  Raises Unasked.
 

@@ -20,7 +20,7 @@ import struct
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dsrlb.health.base import Failed, Kind, Open, Subject
+from dsrlb.health.base import Failed, Kind, Open, Subject, received
 
 TYPES: Mapping[str, int] = MappingProxyType(
     {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33}
@@ -47,7 +47,7 @@ async def _ask(subject: Subject, open_to: Open) -> None:
         await loop.sock_sendall(sock, asked)
         got = b""
         while got[:2] != asked[:2]:  # a late answer to the question before
-            got = await loop.sock_recv(sock, MOST_BYTES)
+            got = await received(sock, MOST_BYTES)
     flags = int.from_bytes(got[2:4], "big")
     if len(got) < HEADER_BYTES or not flags & RESPONSE:
         raise Failed("bad_answer", "not DNS")

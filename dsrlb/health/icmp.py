@@ -10,7 +10,7 @@ import secrets
 import socket
 import struct
 
-from dsrlb.health.base import Kind, Open, Subject
+from dsrlb.health.base import Kind, Open, Subject, received
 from dsrlb.wire.checksum import checksum
 
 REQUEST4, REPLY4, REQUEST6, REPLY6 = 8, 0, 128, 129
@@ -26,7 +26,7 @@ async def _ask(subject: Subject, open_to: Open) -> None:
         echoed = (sock.fileno() & 0xFFFF).to_bytes(2, "big") + secrets.token_bytes(18)
         await loop.sock_sendall(sock, _message(request, echoed, is_v4))
         while True:  # the socket hears all that the server sends by ICMP
-            got = await loop.sock_recv(sock, MOST_BYTES)
+            got = await received(sock, MOST_BYTES)
             message = got[(got[0] & 15) * 4 :] if is_v4 else got  # a raw socket of IPv4 gives the header too
             if message[:1] == bytes((reply,)) and message[4:] == echoed:
                 return

@@ -9,10 +9,11 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from dsrlb.health.base import Failed, Open, Subject
+from dsrlb.health.base import Failed, Open, Subject, received
 
 PIECE_BYTES = 16 << 10
 MOST_BYTES = 64 << 10  # that are read of an answer, however long it is
+MOST_TLS_BYTES = 512 << 10  # that are read by TLS: those, certificates, and what the library keeps to itself
 AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closed by a reset, so that no port waits for a minute
 
 
@@ -28,7 +29,7 @@ class Stream:
 
     async def receive(self) -> bytes:
         """Return what came; nothing at the end."""
-        return await self._loop.sock_recv(self._sock, PIECE_BYTES)
+        return await received(self._sock, PIECE_BYTES)
 
     async def receive_until(self, is_all: Callable[[bytes], bool], got: bytes = b"") -> bytes:
         """Return what came, behind what was there, once it is all, has ended, or is too much."""
@@ -46,6 +47,7 @@ class TlsStream(Stream):
     def __init__(self, sock: socket.socket, name: str) -> None:
         super().__init__(sock)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._came_bytes = 0
         self._tls = _CONTEXT.wrap_bio(self._in, self._out, server_hostname=name or None)
 
     async def shake_hands(self) -> None:
@@ -70,6 +72,9 @@ class TlsStream(Stream):
             except ssl.SSLWantReadError:
                 await self._flush()
                 piece = await super().receive()
+                self._came_bytes += len(piece)
+                if self._came_bytes > MOST_TLS_BYTES:
+                    raise Failed("bad_tls", f"more than {MOST_TLS_BYTES >> 10} KiB") from None
                 self._in.write(piece) if piece else self._in.write_eof()
                 continue
             except ssl.SSLError:
