@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from dsrlb.errors import DsrlbError
 from dsrlb.host import guard, ownership
-from dsrlb.host.links import Link, link_at
+from dsrlb.host.links import Link, link, link_at
 from dsrlb.host.watch import Event
 from dsrlb.model import Address, person_mac, wire_address
 from dsrlb.preflight import Ground, vips_owned_here
@@ -103,12 +103,30 @@ class Front:
         for ifindex, before in list(self.links.items()):
             now = link_at(ifindex) or replace(before, up=False)
             if now.up != before.up:
-                lasting = "" if now.up or link_at(ifindex) else " (gone: when it is back, reload or restart)"
+                lasting = "" if now.up or link_at(ifindex) else " (gone)"
                 log.warning("interface %s is %s%s", now.name, "up" if now.up else "down", lasting)
             self.links[ifindex] = now
             if now.up and (not before.up or now.mac != before.mac):
                 self.announce([now])
         self.keep_guard()
+
+    def returned(self) -> dict[int, Link]:
+        """Return the interfaces that are there again, made anew, by the index of the one that is gone."""
+        back: dict[int, Link] = {}
+        for ifindex, before in self.links.items():
+            with suppress(OSError, DsrlbError):  # not there yet, or gone again
+                if not before.up and link_at(ifindex) is None:
+                    back[ifindex] = link(before.name)
+        return back
+
+    def take_returned(self, back: Mapping[int, Link]) -> None:
+        """Go over to interfaces that were made anew."""
+        for ifindex, now in back.items():
+            del self.links[ifindex]
+            self.links[now.ifindex] = now
+            log.warning("interface %s is there again, %s", now.name, "and up" if now.up else "but down yet")
+        self.keep_guard()
+        self.announce(back.values())
 
     def warn_of_owned(self) -> None:
         """Say it when somebody configures a VIP on this host: its own stack answers then."""

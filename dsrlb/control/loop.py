@@ -152,6 +152,7 @@ class Loop:
             Tick(LOOK_S, self.watch_handshakes),
             Tick(LOOK_EVERY_S, lambda: self.reconcile(self.backends.resolver.step(time.monotonic()))),
             Tick(PROBE_EVERY_S, self.front.probe_for_owners),
+            Tick(ROUTES_EVERY_S, self.look_for_returned),
             Tick(ROUTES_EVERY_S, self.look_at_routes),
             Tick(TEND_EVERY_S, self.engine.tend),
             Tick(WEIGH_EVERY_S, self.weigh),
@@ -252,6 +253,15 @@ class Loop:
             self.follow_answers()
             self.front.warn_of_owned()
             self.backends.routes_changed = False  # only now: a look that failed is taken again
+
+    def look_for_returned(self) -> None:
+        """Take frames again on interfaces that were deleted and made anew."""
+        if back := self.front.returned():
+            self.engine.widen(list(back.values()), self.front.wire_vips)
+            self.front.take_returned(back)
+            self.engine.narrow(list(self.front.links.values()), self.front.wire_vips, self.backends.ways_out)
+            self.backends.routes_changed = True
+            self.reconcile(self.backends.resolver.known(time.monotonic()))
 
     def follow_answers(self) -> None:
         """Hear inline servers on the interfaces behind which they are now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -115,3 +116,41 @@ def test_rules_that_somebody_flushes_come_back(lab: Lab, serve: Serve) -> None:
     assert not ours(lab)
     assert eventually(lambda: ours(lab) == before, 20)
     assert running.stop() == 0 and not ours(lab)
+
+
+@contextlib.contextmanager
+def clients_behind_x0(lab: Lab) -> Iterator[None]:
+    """Have the router reach the VIP by the balancer's second interface."""
+    route = ["ip", "-n", lab.namespace("router"), "route"]
+    run([*route, "replace", "198.18.1.100/32", "dev", "x1"])
+    try:
+        yield
+    finally:
+        subprocess.run([*route, "del", "198.18.1.100/32"], capture_output=True, check=False)
+
+
+@pytest.mark.both_engines(xdp_mode=["native"])
+def test_an_interface_that_is_renamed_or_deleted_and_made_anew_forwards_again(
+    lab: Lab, serve: Serve, second: Callable[..., None]
+) -> None:
+    x0 = ["ip", "-n", lab.namespace("lb"), "link"]
+    wire = "router", "198.18.3.10/24", "198.18.3.1/24"
+    second(*wire)
+    with clients_behind_x0(lab):
+        running = serve(flags=to(RS1, interfaces=["x0"]))
+        assert eventually(lambda: connects(lab), 20)
+        for old, new in (("x0", "y0"), ("y0", "x0")):
+            for change in (("down",), ("name", new), ("up",)):
+                run([*x0, "set", old if change == ("down",) or change[0] == "name" else new, *change])
+            assert eventually(lambda new=new: f"iif {new} " in ours(lab), 20)
+            assert eventually(lambda: connects(lab), 20)
+        run([*x0, "del", "x0"])
+        running.wait_for("interface x0 is down \\(gone\\)")
+        assert not connects(lab)
+        second(*wire)
+    with clients_behind_x0(lab):  # its route went with the interface
+        running.wait_for("interface x0 is there again")
+        assert eventually(lambda: connects(lab), 20)
+        assert share_of_a_second(running.process) < 0.5
+    assert running.stop() == 0
+    assert "Traceback" not in running.stderr and not ours(lab)
