@@ -93,7 +93,7 @@ def test_a_row_says_how_many_broke_and_marks_what_was_promised_otherwise() -> No
     assert ROW.is_kept and not WRONG.is_kept
     assert causes([ROW, WRONG]) == [
         "packet l2dsr wrr, crash: 7 reset",
-        "xdp l3dsr maglev, lose: 3 reset; promised: none",
+        "xdp l3dsr*2 maglev, lose: 3 reset; promised: none",
     ]
     assert "1 promises were NOT kept" in summary([ROW, WRONG], events, 0)[-1]
     assert '"kept": false' in as_json([WRONG], 0)

@@ -120,8 +120,7 @@ def line(row: Row, events: Sequence[str]) -> str:
     cells = {one.event: _cell(one) for one in row.outcomes}
     said = "".join(f"{cells.get(one, '-'):>{_width(one)}}" for one in events)
     case = row.case
-    mode = case.mode if case.balancers == 1 else f"{case.mode}*{case.balancers}"
-    return f"{case.engine:<7}{mode:<8}{case.scheduler:<10}{said}"
+    return f"{case.engine:<7}{case.where:<8}{case.scheduler:<10}{said}"
 
 
 def _cell(one: Outcome) -> str:

@@ -26,7 +26,7 @@ from dsrlb.model import Address
 PREFIX, SERVERS, PORT, CHECK_PORT = "dsrlb-churn-", 4, 7000, 7001
 SOURCES = [ip_address(f"198.18.0.{host}") for host in range(100, 164)]  # of the client
 PORTS = str(PORT), str(CHECK_PORT)
-WITHIN_S = 20.0  # an answer that takes longer counts as none
+WITHIN_S = 30.0  # an answer that takes longer counts as none
 HOLD_WITHIN_S = 60.0
 
 SERVICE = """\
@@ -53,7 +53,12 @@ class Case:
     balancers: int = 1
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.mode} {self.scheduler}"
+        return f"{self.engine} {self.where} {self.scheduler}"
+
+    @property
+    def where(self) -> str:
+        """The mode, and how many balancers there are if there are several."""
+        return self.mode if self.balancers == 1 else f"{self.mode}*{self.balancers}"
 
 
 @dataclass

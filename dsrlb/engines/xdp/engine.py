@@ -74,7 +74,7 @@ class XdpEngine:
             self._loaded = undo.enter_context(program.loaded(sizes, maps_at=self._pins.maps))
             program.set_setup(self._loaded, inserts_a_second=choice.max_new_flows or 0)
             self._tables = Tables(self._loaded)
-            if not self._is_new or handing.filled(self._loaded, left):
+            if not self._is_new or handing.filled(self._loaded, left, self._left_at):
                 self._table = self._tables.adopt()
                 check_room(self._tables.allocation, likely)
             self._attached = Attached(self._pins, choice.xdp_mode)

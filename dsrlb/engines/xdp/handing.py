@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsrlb.engines.framed import BrokenRecords, Framed, framed, unfit, unframed
-from dsrlb.engines.handover import Useless, check, take_over
+from dsrlb.engines.handover import Useless, check, forget, take_over
 from dsrlb.engines.xdp import layout
 from dsrlb.engines.xdp.memory import mapped
 from dsrlb.engines.xdp.program import Loaded
 from dsrlb.engines.xdp.sizes import Sizes
+from dsrlb.errors import HostError
 from dsrlb.host import bpf_maps
 
 MAGIC = b"dsrlbxd\1"  # the last byte is the frame's version; the maps have a layout of their own
@@ -79,8 +80,9 @@ def unpack(packed: bytes) -> Left:
             keys, rest = _rows(rest, count, key_bytes)
             rows, rest = _rows(rest, count, value_bytes)
             parts[name] = keys, rows
-        return Left(found, Sizes(**found.header["sizes"]), parts)
-    except (ValueError, KeyError, TypeError) as error:
+        sizes = {name: int(size) for name, size in found.header["sizes"].items()}
+        return Left(found, Sizes(**sizes), parts)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise unfit(error) from error
 
 
@@ -97,12 +99,18 @@ def found(path: Path | None, wanted: Sizes) -> Left | None:
     return take_over(path, use) if path is not None else None
 
 
-def filled(loaded: Loaded, left: Left | None) -> bool:
-    """Write what was left into maps that are new; return whether there was something, and it did fit."""
-    if left is None:
+def filled(loaded: Loaded, left: Left | None, path: Path | None) -> bool:
+    """Write what was left into maps that are new; return whether there was something, and it did fit.
+
+    HostError: the kernel did not take it; the next start does without.
+    """
+    if left is None or path is None:
         return False
     try:
         fill(loaded, left)
+    except HostError:
+        forget(path)
+        raise
     except BrokenRecords as error:
         log.warning("what is left of flows cannot be taken over: %s; they are found by hash", error)
         return False
