@@ -1,7 +1,8 @@
 """A small HTTP server with a thread of its own: each connection has one request, and little time.
 
 What a client can hold up is its own connection: there are few of them, each is closed after ``WITHIN_S``
-whatever it has done by then, and the control loop is asked once for all that wait.
+whatever it has done by then, or sooner if it has asked nothing and its place is needed; and the control loop
+is asked once for all that wait.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Server:
     def __init__(self, listening: socket.socket, ask: Ask, *, within_s: float = WITHIN_S) -> None:
         self._listening, self._ask, self._within_s = listening, ask, within_s
         self._clients = 0
+        self._silent: dict[asyncio.StreamWriter, None] = {}  # who has not asked yet, in order
         self._look: asyncio.Future[Moment] | None = None  # under way
         self._next: dict[str, asyncio.Task[Page]] = {}  # by path: a page that is not begun yet
         self._making = asyncio.Lock()
@@ -70,8 +72,10 @@ class Server:
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients += 1
+        is_one_too_many = self._clients > MOST_CLIENTS and not self._give_way()
+        self._silent[writer] = None
         try:
-            exchange = self._exchange(reader, writer, is_one_too_many=self._clients > MOST_CLIENTS)
+            exchange = self._exchange(reader, writer, is_one_too_many=is_one_too_many)
             await asyncio.wait_for(exchange, self._within_s)
         except (OSError, EOFError, asyncio.TimeoutError):  # it is gone, or has had its time
             _abort(writer)
@@ -80,6 +84,15 @@ class Server:
             raise
         finally:
             self._clients -= 1
+            self._silent.pop(writer, None)
+
+    def _give_way(self) -> bool:
+        """Cut off who has been silent for longest; return whether there was one."""
+        silent = next(iter(self._silent), None)
+        if silent is not None:
+            del self._silent[silent]
+            _abort(silent)
+        return silent is not None
 
     async def _exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_one_too_many: bool
@@ -89,6 +102,7 @@ class Server:
         if not is_one_too_many:
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
+                self._silent.pop(writer, None)
                 method, path = _request(head)
                 is_head = method == "HEAD"
                 page = await self._page(method, path)

@@ -144,13 +144,34 @@ def test_a_client_that_reads_what_no_buffer_holds_gets_all(
     assert not caplog.records
 
 
-def test_one_client_too_many_is_told_so(serving: Serving) -> None:
+def test_one_client_too_many_is_told_so(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Future[Moment]] = []
+
+    def later() -> Future[Moment]:
+        asked.append(Future())
+        return asked[-1]
+
+    at = serving(later)
+    with contextlib.ExitStack() as undo:
+        for _ in range(server.MOST_CLIENTS - 1):
+            undo.enter_context(connect(at)).sendall(b"GET /readyz HTTP/1.1\r\n\r\n")
+        assert get(at, "/nowhere")[0] == 404, "all before have been heard by now"
+        monkeypatch.setattr(server, "MOST_CLIENTS", server.MOST_CLIENTS - 1)
+        assert get(at, "/nowhere") == (503, b"too many clients at once; try again\n")
+        asked[0].set_result(moment())
+
+
+def test_who_asks_nothing_gives_way_to_who_asks(serving: Serving) -> None:
     at = serving(at_once)
     with contextlib.ExitStack() as undo:
-        for _ in range(server.MOST_CLIENTS):
-            undo.enter_context(connect(at)).sendall(b"GET ")
-        status, said = answer(at, b"")
-        assert (status, said) == (503, b"too many clients at once; try again\n")
+        silent = [undo.enter_context(connect(at)) for _ in range(3 * server.MOST_CLIENTS)]
+        for one in silent:
+            with contextlib.suppress(OSError):  # it has been cut off already
+                one.sendall(b"GET ")
+        for _ in range(3):
+            assert get(at, "/healthz") == (200, b"ok\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert silent[0].recv(1) == b"", "the first one is cut off first"
 
 
 def test_a_control_loop_that_does_not_answer_is_unhealthy_and_asked_once(
