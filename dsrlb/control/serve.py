@@ -13,7 +13,7 @@ from dsrlb.config import Config
 from dsrlb.control.left import take_back_stale
 from dsrlb.control.loop import Loop
 from dsrlb.engines.choice import EngineChoice
-from dsrlb.host import guard, probe_path
+from dsrlb.host import guard, probe_rules
 from dsrlb.host.descriptors import allow_most
 from dsrlb.host.notify import STOPPING, notify
 from dsrlb.host.privileges import require_network
@@ -48,7 +48,7 @@ def serve(
     # Our own are taken over: without them the host would answer.
     for one in take_back_stale(choice.bpf_fs, keep=guarded_by(config)):
         log.info("took back the rules that a crashed run left for %s", guard.named(one))
-    probe_path.remove_stale()
+    probe_rules.remove_stale()
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: events.put(("stop",)))

@@ -20,60 +20,28 @@ Where this host cannot ask so, it asks at the own address, and says so once.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import socket
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 from dsrlb.errors import HostError
-from dsrlb.health import BY_NAME
+from dsrlb.health.asking import AGAIN_AFTER_S, SOON_S, Asking, NotSo, Place, Way, at_own_address
 from dsrlb.health.base import Kind, Outcome, Subject, Unasked, directly, probe
 from dsrlb.health.by_mode import frames_by, own_address
 from dsrlb.health.naming import Findings, is_alive, is_open, named
 from dsrlb.host.answers_in import why_dropped
 from dsrlb.host.links import Link
-from dsrlb.host.probe_path import SO_MARK, Lead, Led, ProbePath
+from dsrlb.host.probe_path import Lead, ProbePath
 from dsrlb.model import Address, Hop
 
-AGAIN_AFTER_S, SOON_S = 30.0, 1.0  # what this host could not do is tried again
 NEVER_S = float("inf")
 REFUSED_WITHIN_S = 5.0  # a server says once a second at most that it does not unwrap
 MOST_IDLE = 1000
 UNRESOLVED = Outcome("unresolved", "nobody answers for its MAC address, or that of the router before it")
-PROTOCOLS: Mapping[int, int] = {socket.SOCK_STREAM: socket.IPPROTO_TCP, socket.SOCK_DGRAM: socket.IPPROTO_UDP}
-HOPS = {4: (socket.IPPROTO_IP, socket.IP_TTL, 1), 6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)}
 
 log = logging.getLogger("dsrlb")
-
-Place = tuple[Address, int]  # a VIP, and the interface (ifindex) that leads to servers
-
-
-class NotSo(Exception):
-    """This host cannot ask by the path: nowhere, or not at a place."""
-
-    def __init__(self, place: Place | None, why: str, for_s: float = AGAIN_AFTER_S) -> None:
-        super().__init__(why)
-        self.place, self.for_s = place, for_s
-
-
-class Way(NamedTuple):
-    """How one server is asked at its VIP."""
-
-    server: Subject
-    at_vip: Subject
-    hop: Hop
-    link: Link
-    source: str  # this host's address that it answers to
-    lead: Lead
-
-    @property
-    def place(self) -> Place:
-        """Where that is."""
-        return self.server.vip, self.hop.ifindex
 
 
 class ByPath:
@@ -88,10 +56,8 @@ class ByPath:
         self._reached_at: dict[tuple[Place, Address], float] = {}  # when a server last answered at the VIP
         self._path: ProbePath | None = None
         self._opening = asyncio.Lock()
-        self._gate, self._is_over = (
-            threading.Lock(),
-            False,
-        )  # for what opens the path, and closes it at the end
+        self._gate = threading.Lock()  # for what opens the path, and ends it
+        self._is_over = False
         self._barred: dict[Place | None, float] = {}  # where it cannot be, until when
         self._mended: dict[Place, float] = {}
         self._told: set[str] = set()
@@ -135,7 +101,7 @@ class ByPath:
         half_s = way.server.check.timeout_s / 2
 
         def ask_own() -> None:
-            own.append(loop.create_task(_at_own_address(way.server, half_s)))
+            own.append(loop.create_task(at_own_address(way.server, half_s)))
 
         timer = loop.call_later(half_s, ask_own)
         try:
@@ -243,62 +209,3 @@ class ByPath:
         if error.for_s == AGAIN_AFTER_S and sentence not in self._told:
             self._told.add(sentence)
             log.warning("%s", sentence)
-
-
-class Asking:
-    """One question at a VIP: what becomes of its packets."""
-
-    def __init__(self, way: Way, by: ByPath) -> None:
-        self._way, self._by = way, by
-        self._led: Led | None = None
-        self.is_connected = False
-
-    async def open(self, subject: Subject, kind: int, protocol: int) -> socket.socket:
-        """Return a socket whose packets go to this server alone, connected to the VIP."""
-        path, version = await self._by.path(), subject.vip.version
-        family = socket.AF_INET if version == 4 else socket.AF_INET6
-        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, SO_MARK, path.mark)
-            sock.setsockopt(*HOPS[version])
-            _bind(sock, self._way.source)
-            number = sock.fileno() & 0xFFFF if kind == socket.SOCK_RAW else sock.getsockname()[1]
-            self._led = path.lead(protocol or PROTOCOLS[kind], number, self._way.lead)
-            await self._connect(sock, kind, (str(subject.vip), subject.port))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-    async def _connect(self, sock: socket.socket, kind: int, where: tuple[str, int]) -> None:
-        try:
-            sock.connect(where)
-        except BlockingIOError:  # the packet waits at the device already
-            self._by.hand_on()
-            await asyncio.get_running_loop().sock_connect(sock, where)
-        self.is_connected = kind == socket.SOCK_STREAM
-
-    async def require_came(self) -> None:
-        """Raise NotSo if no packet came by the path: whatever answered was not the server."""
-        if self._led is not None and not self._led.came:
-            self._by.hand_on()
-            if not self._led.came:
-                raise await self._by.mend(self._way.place)
-
-
-def _bind(sock: socket.socket, source: str) -> None:
-    try:
-        sock.bind((source, 0))
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:  # all ports are: as if there was no address
-            raise OSError(errno.EADDRNOTAVAIL, "no port is free") from None
-        raise
-
-
-async def _at_own_address(server: Subject, timeout_s: float) -> Outcome | None:
-    """Return what a server says at its own address; None if that could not be asked."""
-    try:
-        kind = BY_NAME[server.check.kind]  # not one that measures
-        return await probe(kind, replace(server, check=replace(server.check, timeout_s=timeout_s)), directly)
-    except Unasked:
-        return None

@@ -24,7 +24,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,13 +33,11 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import HostError
-from dsrlb.host.guard import FAMILIES, PROTOCOL
+from dsrlb.host.guard import PROTOCOL
 from dsrlb.host.links import IFF_UP
+from dsrlb.host.probe_rules import MARK, change, claim_number, families, remove_stale_or_fail, take_back
 from dsrlb.wire import icmp, ipv6
 
-PREFERENCE = 11  # behind the local table (0), before the main one (32766)
-MARK = 0x551B_0000  # and the number of the process: its mark, and its table
-NUMBERS = 64
 MTU_BYTES = 1280  # the least that IPv6 has: with any tunnel's header it fits into any link
 TUN, TUNSETIFF, IFF_TUN, IFF_NO_PI = "/dev/net/tun", 0x400454CA, 0x0001, 0x1000  # linux/if_tun.h
 SIOCGIFFLAGS = 0x8913  # linux/sockios.h
@@ -71,7 +69,7 @@ class ProbePath:
 
     def __init__(self) -> None:
         """Set everything up.  Raises HostError, with nothing left behind, where that cannot be."""
-        self._number, self._claim = _claim_number()
+        self._number, self._claim = claim_number()
         self._gate = threading.Lock()  # nothing is set any more once it is closed
         self._led: dict[bytes, Led] = {}
         self._out: dict[int, socket.socket] = {}
@@ -80,7 +78,7 @@ class ProbePath:
         self._tun = -1
         try:
             self._tun = _open_tun(self.name)
-            _remove_stale()
+            remove_stale_or_fail()
             self._set_up()
             self.restore()
         except (OSError, NetlinkError, HostError) as error:
@@ -156,13 +154,18 @@ class ProbePath:
     def restore(self) -> None:
         """Set routes and rules, also again."""
         with self._gate, IPRoute() as ipr:
-            for family in _families(ipr) if self._tun >= 0 else ():
-                common = {"family": family, "dst": "default", "table": self.mark, "proto": PROTOCOL}
-                scope = {"scope": SCOPE_LINK} if family == socket.AF_INET else {}
-                index = socket.if_nametoindex(self.name)
-                ipr.route("replace", oif=index, type=RTN_UNICAST, **scope, **common)
-                ipr.route("replace", type=RTN_PROHIBIT, priority=LAST_METRIC, **common)
+            for family in families(ipr) if self._tun >= 0 else ():
+                # A host may have IPv6 switched off by sysctl: then no check is by IPv6.
+                with suppress(*(() if family == socket.AF_INET else (NetlinkError,))):
+                    self._set_routes(ipr, family)
         self.keep()
+
+    def _set_routes(self, ipr: Any, family: int) -> None:
+        common = {"family": family, "dst": "default", "table": self.mark, "proto": PROTOCOL}
+        scope = {"scope": SCOPE_LINK} if family == socket.AF_INET else {}
+        index = socket.if_nametoindex(self.name)
+        ipr.route("replace", oif=index, type=RTN_UNICAST, **scope, **common)
+        ipr.route("replace", type=RTN_PROHIBIT, priority=LAST_METRIC, **common)
 
     def is_up(self) -> bool:
         """Return whether the device is there and switched on."""
@@ -175,8 +178,8 @@ class ProbePath:
     def keep(self) -> None:
         """Set the rules again if somebody flushed them."""
         with self._gate, IPRoute() as ipr:
-            for family in _families(ipr) if self._tun >= 0 else ():
-                _change(ipr, "add", family, self.mark)
+            for family in families(ipr) if self._tun >= 0 else ():
+                change(ipr, "add", family, self.mark)
 
     def close(self) -> None:
         """Take everything back; harmless when repeated."""
@@ -187,7 +190,7 @@ class ProbePath:
             out.close()
         self._out.clear()
         with suppress(OSError, NetlinkError), self._gate, IPRoute() as ipr:
-            _take_back(ipr, self.mark)
+            take_back(ipr, self.mark)
         self._claim.close()
 
 
@@ -211,49 +214,6 @@ def key_of(packet: bytes) -> tuple[bytes, bytes]:
     return protocol + packet[at : at + 2], piece
 
 
-def remove_stale() -> None:
-    """Take back what processes that are gone have left; harmless without the privilege for it."""
-    with suppress(OSError, NetlinkError):
-        _remove_stale()
-
-
-def _remove_stale() -> None:
-    with IPRoute() as ipr:
-        for mark in set(_present(ipr)):
-            lock = _lock(mark - MARK)
-            if lock is not None:
-                with lock:  # held meanwhile, so that no other process begins with this number
-                    _take_back(ipr, mark)
-
-
-def _take_back(ipr: Any, mark: int) -> None:
-    for family in FAMILIES:
-        with suppress(NetlinkError):
-            _change(ipr, "del", family, mark)
-        with suppress(NetlinkError):  # the device's route went with it
-            ipr.flush_routes(family=family, table=mark)
-
-
-def _claim_number() -> tuple[int, socket.socket]:
-    """Return a number that no other process of this network namespace has, and what holds it."""
-    for number in range(NUMBERS):
-        lock = _lock(number)
-        if lock is not None:
-            return number, lock
-    raise HostError(f"{NUMBERS} processes of dsrlb are at work on this host already")
-
-
-def _lock(number: int) -> socket.socket | None:
-    """Hold an abstract socket's name: unique in a network namespace, and gone with its owner."""
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        lock.bind(f"\0dsrlb/probes/{number}")
-    except OSError:
-        lock.close()
-        return None
-    return lock
-
-
 def _open_tun(name: str) -> int:
     tun = os.open(TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -262,38 +222,6 @@ def _open_tun(name: str) -> int:
         os.close(tun)
         raise
     return tun
-
-
-def _families(ipr: Any) -> Iterator[int]:
-    """Yield the address families that this host has switched on, with policy rules."""
-    for family in FAMILIES:
-        try:
-            list(ipr.get_rules(family=family))
-        except NetlinkError as error:
-            if error.code not in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
-                raise
-            continue
-        yield family
-
-
-def _present(ipr: Any) -> Iterator[int]:
-    """Yield the marks of the rules that are of our make."""
-    for family in _families(ipr):
-        for message in ipr.get_rules(family=family):
-            mark = message.get_attr("FRA_FWMARK") or 0
-            is_ours = message.get_attr("FRA_PRIORITY") == PREFERENCE and 0 <= mark - MARK < NUMBERS
-            if is_ours and message.get_attr("FRA_TABLE") == mark:
-                yield mark
-
-
-def _change(ipr: Any, verb: str, family: int, mark: int) -> None:
-    """Add or delete the rule; that it is already there (or gone) is what was wanted."""
-    about = {"fwmark": mark, "fwmask": 0xFFFFFFFF, "table": mark, "protocol": PROTOCOL}
-    try:
-        ipr.rule(verb, family=family, priority=PREFERENCE, **about)
-    except NetlinkError as error:
-        if error.code not in (errno.EEXIST, errno.ENOENT):
-            raise
 
 
 def _sentence(error: Exception) -> str:

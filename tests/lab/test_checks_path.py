@@ -27,7 +27,8 @@ from lab_reload import reload, service
 from lab_running import Serve
 from lab_wire import eventually
 
-from dsrlb.host.probe_path import MARK, PREFERENCE, TUN
+from dsrlb.host.probe_path import TUN
+from dsrlb.host.probe_rules import MARK, PREFERENCE
 from dsrlb.lab.balancer import Balancer
 from dsrlb.lab.servers import ECHO_PORT
 from dsrlb.lab.topology import Lab, run

@@ -1,0 +1,99 @@
+"""Numbers of processes that have a path for probes, and the policy rules that lead packets into it.
+
+A number is held by an abstract socket's name; by it go the mark of a process's packets and its routing table.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from dsrlb.errors import HostError
+from dsrlb.host.guard import FAMILIES, PROTOCOL
+
+PREFERENCE = 11  # before the main table (32766)
+MARK = 0x551B_0000  # and the number of the process: its mark, and its table
+NUMBERS = 64
+
+
+def remove_stale() -> None:
+    """Take back what processes that are gone have left; harmless without the privilege for it."""
+    with suppress(OSError, NetlinkError):
+        remove_stale_or_fail()
+
+
+def remove_stale_or_fail() -> None:
+    """Take back what processes that are gone have left.  Raises OSError, NetlinkError."""
+    with IPRoute() as ipr:
+        for mark in set(_present(ipr)):
+            lock = _lock(mark - MARK)
+            if lock is not None:
+                with lock:  # held meanwhile, so that no other process begins with this number
+                    take_back(ipr, mark)
+
+
+def take_back(ipr: Any, mark: int) -> None:
+    """Take back rules and table of a mark; harmless when there is none."""
+    for family in FAMILIES:
+        with suppress(NetlinkError):
+            change(ipr, "del", family, mark)
+        with suppress(NetlinkError):  # the device's route went with it
+            ipr.flush_routes(family=family, table=mark)
+
+
+def claim_number() -> tuple[int, socket.socket]:
+    """Return a number that no other process of this network namespace has, and what holds it."""
+    for number in range(NUMBERS):
+        lock = _lock(number)
+        if lock is not None:
+            return number, lock
+    raise HostError(f"{NUMBERS} processes of dsrlb are at work on this host already")
+
+
+def _lock(number: int) -> socket.socket | None:
+    """Hold an abstract socket's name: unique in a network namespace, and gone with its owner."""
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        lock.bind(f"\0dsrlb/probes/{number}")
+    except OSError:
+        lock.close()
+        return None
+    return lock
+
+
+def families(ipr: Any) -> Iterator[int]:
+    """Yield the address families that this host has switched on, with policy rules."""
+    for family in FAMILIES:
+        try:
+            list(ipr.get_rules(family=family))
+        except NetlinkError as error:
+            if error.code not in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
+                raise
+            continue
+        yield family
+
+
+def _present(ipr: Any) -> Iterator[int]:
+    """Yield the marks of the rules that are of our make."""
+    for family in families(ipr):
+        for message in ipr.get_rules(family=family):
+            mark = message.get_attr("FRA_FWMARK") or 0
+            is_ours = message.get_attr("FRA_PRIORITY") == PREFERENCE and 0 <= mark - MARK < NUMBERS
+            if is_ours and message.get_attr("FRA_TABLE") == mark:
+                yield mark
+
+
+def change(ipr: Any, verb: str, family: int, mark: int) -> None:
+    """Add or delete the rule; that it is already there (or gone) is what was wanted."""
+    about = {"fwmark": mark, "fwmask": 0xFFFFFFFF, "table": mark, "protocol": PROTOCOL}
+    try:
+        ipr.rule(verb, family=family, priority=PREFERENCE, **about)
+    except NetlinkError as error:
+        if error.code not in (errno.EEXIST, errno.ENOENT):
+            raise
