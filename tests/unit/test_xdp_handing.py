@@ -29,6 +29,12 @@ def packed(**more: object) -> bytes:
     return framed(MAGIC, header(**more), [bytes(12)] * len(NAMES))
 
 
+def test_every_map_that_is_kept_is_handed_on_but_for_what_is_counted_or_passes_soon() -> None:
+    counted, passing = {"counts", "reasons", "handshakes"}, {"cells", "fragments", "reply_fragments"}
+    own = {"setup", "flow_locks"}  # of each program
+    assert set(layout.KEPT) == {*NAMES, *counted, *passing, *own}
+
+
 def test_keys_and_values_of_each_map_are_cut_out() -> None:
     left = unpack(packed())
     assert left.sizes == SIZES and left.parts.keys() == set(NAMES)

@@ -147,7 +147,7 @@ def _read(loaded: Loaded, name: str) -> tuple[_Bytes, _Bytes]:
     else:
         raw = bpf_maps.values(table, bpf_maps.room_in(table))
         whole = np.frombuffer(raw, np.uint8).reshape(-1, table.value_bytes)
-    words = whole.view(np.uint64 if table.value_bytes % 8 == 0 else np.uint8)  # a million flows are 72 MB
+    words = whole.view(np.uint64 if table.value_bytes % 8 == 0 else np.uint8)  # a million flows are 128 MiB
     there = np.flatnonzero(words.any(axis=1)).astype("<u4")
     return there.view(np.uint8).reshape(-1, 4), whole[there]
 
