@@ -116,6 +116,7 @@ class Check:
     status: tuple[tuple[int, int], ...] = ((200, 299),)  # ranges, ends included
     body: str = ""  # stands in the answer
     sni: str = ""  # https: empty: the host
+    verify: bool = False  # https: whether the certificate is to be right
     query: str = ""  # dns: the name asked for
     query_type: str = "A"  # dns
     rcode: str = "NOERROR"  # dns: of the answer

@@ -110,6 +110,13 @@ CHECK = Table(
             "`https`: the name that is asked for in TLS.",
             "`host`, if it is a name",
         ),
+        Key(
+            "verify",
+            FLAG,
+            "`https`: the certificate must be valid, for `sni`, `host` or the VIP, and by an authority that "
+            "this host trusts.",
+            "false",
+        ),
         Key("query", text("a text", "example.com", parse_query), "`dns`: the name to ask for."),
         Key("query_type", one_of(TYPES), "`dns`: the type to ask for.", _CHECK.query_type),
         Key("rcode", one_of(RCODES), "`dns`: the response code that is right.", _CHECK.rcode),

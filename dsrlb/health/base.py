@@ -112,6 +112,8 @@ def of_error(error: OSError) -> Outcome:
     if error.errno in LACKS and not isinstance(error, ssl.SSLError):
         raise Unasked(error.strerror or str(error)) from None
     match error:
+        case ssl.SSLCertVerificationError():
+            return Outcome("bad_tls", error.verify_message.lower().rstrip("."))
         case ssl.SSLError():
             return Outcome("bad_tls", (error.reason or str(error)).replace("_", " ").lower())
         case ConnectionRefusedError():

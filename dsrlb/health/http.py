@@ -1,7 +1,7 @@
 """``http``, ``https``: a request is answered with the right status, and perhaps the right body.
 
-No more than 64 KiB of an answer are read.  Certificates are not verified: the check asks whether the
-server works, and often by another name than its clients'.
+No more than 64 KiB of an answer are read.  Certificates are not verified, unless that is asked for: the check
+asks whether the server works, and often by another name than its clients'.
 
 *Source*: RFC 9112, sections 2.1, 4, 6.3, 7.1 (message, status line, length of the body, chunks).
 """
@@ -86,8 +86,9 @@ def unchunked(raw: bytes) -> bytes:
 
 
 async def _ask_by_tls(subject: Subject, open_to: Open) -> None:
-    await _ask(subject, open_to, server_name(subject.check))
+    name = server_name(subject.check)
+    await _ask(subject, open_to, name or (str(subject.vip) if subject.check.verify else ""))
 
 
 HTTP = Kind("http", _ask, OPTIONS)
-HTTPS = Kind("https", _ask_by_tls, OPTIONS | {"sni"})
+HTTPS = Kind("https", _ask_by_tls, OPTIONS | {"sni", "verify"})

@@ -8,6 +8,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 
 from dsrlb.health.base import Failed, Open, Subject, received
 
@@ -44,11 +45,11 @@ class Stream:
 class TlsStream(Stream):
     """The same by TLS, over memory: the socket carries what the library wants sent."""
 
-    def __init__(self, sock: socket.socket, name: str) -> None:
+    def __init__(self, sock: socket.socket, name: str, context: ssl.SSLContext) -> None:
         super().__init__(sock)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._came_bytes = 0
-        self._tls = _CONTEXT.wrap_bio(self._in, self._out, server_hostname=name or None)
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=name or None)
 
     async def shake_hands(self) -> None:
         """Agree on keys.  Raises ssl.SSLError."""
@@ -99,6 +100,12 @@ def _any_certificate() -> ssl.SSLContext:
 _CONTEXT = _any_certificate()
 
 
+@cache
+def _verifying() -> ssl.SSLContext:
+    """Return a client's settings that take a right certificate only, by the authorities of this host."""
+    return ssl.create_default_context()
+
+
 @asynccontextmanager
 async def connected(subject: Subject, open_to: Open, tls_name: str | None = None) -> AsyncIterator[Stream]:
     """Give a connection to the server; with a name (it may be empty) by TLS.  Raises OSError, Failed."""
@@ -108,7 +115,8 @@ async def connected(subject: Subject, open_to: Open, tls_name: str | None = None
         if tls_name is None:
             yield Stream(sock)
             return
-        stream = TlsStream(sock, tls_name)
+        context = _verifying() if subject.check.verify else _CONTEXT
+        stream = TlsStream(sock, tls_name, context)
         await stream.shake_hands()
         yield stream
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # which one depends on who was sooner

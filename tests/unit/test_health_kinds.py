@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 import time
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from check_servers import ask, asked, asked_datagrams, eventually, free_port, says, subject
 
+from dsrlb.health import stream
 from dsrlb.health.base import PASSED, Outcome, Unasked, of_error
 from dsrlb.health.command import arguments
 from dsrlb.health.dns import question
@@ -125,6 +127,32 @@ def test_https_passes_by_tls_with_the_name_that_is_asked_for(certificate: ssl.SS
     assert asked("https", says(b"HTTP/1.1 500 Oh\r\n\r\n"), certificate) == Outcome("bad_status", "500")
     assert asked("https", silent, certificate, timeout_s=SOON_S) == IS_LATE
     assert names == ["www.example.com", None, None]
+
+
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """``trusted()``: this host trusts whoever signed the server's certificate."""
+    stream._verifying.cache_clear()
+
+    def trust() -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(Path(__file__).parents[1] / "certificate" / "server.pem"))
+        stream._verifying.cache_clear()
+
+    yield trust
+    stream._verifying.cache_clear()
+
+
+def test_https_takes_a_right_certificate_only_where_that_is_asked_for(
+    certificate: ssl.SSLContext, trusted: Callable[[], None]
+) -> None:
+    def of(**fields: Any) -> Outcome:
+        return asked("https", says(OKAY), certificate, verify=True, **fields)
+
+    assert (of(host="localhost").word, of(host="localhost").detail[:11]) == ("bad_tls", "self-signed")
+    trusted()
+    assert of(host="localhost") == of(sni="localhost") == PASSED
+    assert (of(host="other").word, "mismatch" in of(host="other").detail) == ("bad_tls", True)
+    assert "mismatch" in of().detail, "without a name it must be the VIP's"
 
 
 def test_https_reads_no_more_of_an_endless_body_than_its_bound(certificate: ssl.SSLContext) -> None:
