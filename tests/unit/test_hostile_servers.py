@@ -82,3 +82,28 @@ def test_tls_that_never_comes_to_the_point_is_read_to_a_bound() -> None:
     outcome = asked("https", silent, tls=context, timeout_s=30.0)
     assert outcome.word == "bad_tls" and "KiB" in outcome.detail
     assert time.monotonic() - began < 20
+
+
+def test_no_check_leaves_a_descriptor_behind_however_it_ends() -> None:
+    async def silent(reader: Any, writer: Any) -> None:
+        await reader.read()
+
+    async def gone(reader: Any, writer: Any) -> None:
+        await reader.read(1)
+
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("tcp", {"send": b"x", "expect": b"y"}),
+        ("http", {}),
+        ("https", {}),
+        ("command", {"command": ("sleep", "9")}),
+    ]
+    counts = []
+    for _ in range(3):
+        for kind, fields in kinds:
+            for handler in (silent, gone):
+                assert not asked(kind, handler, timeout_s=0.02, **fields).ok
+        counts.append(open_files())
+    assert counts[0] == counts[-1]
