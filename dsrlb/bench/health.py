@@ -84,7 +84,8 @@ def _turn(kind: str, way: str, servers: int, window_s: float, core: int, them: s
     with tempfile.TemporaryDirectory() as folder:
         file, log = Path(folder, "dsrlb.toml"), Path(folder, "log")
         file.write_text(_config(kind, way, servers), encoding="utf-8")
-        words = ["-m", "dsrlb", "serve", "--engine", "packet", "--admin", "off", "--config", str(file)]
+        own = ["--admin", "off", "--state-dir", folder]
+        words = ["-m", "dsrlb", "serve", "--engine", "packet", *own, "--config", str(file)]
         with log.open("w", encoding="utf-8") as said, _started(words, LB, core, said) as serving:
             _wait_for_ready(serving, log)
             time.sleep(SETTLE_S)
