@@ -133,6 +133,7 @@ def test_direct_asks_at_the_own_address_and_a_reload_goes_over_to_the_path(
     assert running.stderr.count("is down") == 1, "nor is one that joins taken for down"
 
 
+@pytest.mark.only_engine("packet", reason="an interface has one program: a second one is refused")
 def test_what_a_killed_one_left_goes_at_the_next_start_and_two_do_not_meet(
     lab: Lab, clients: Clients, begin: Begin, serve: Serve
 ) -> None:
@@ -171,6 +172,7 @@ def test_rules_that_are_flushed_and_a_device_that_is_taken_away_take_no_server_o
     assert running.stderr.count("is down") == 1
 
 
+@pytest.mark.only_engine("packet", reason="it is started by hand")
 def test_without_the_device_servers_are_asked_at_their_own_addresses_which_is_told_once(
     lab: Lab, clients: Clients, tmp_path: Path
 ) -> None:
