@@ -32,7 +32,6 @@ def text() -> str:
     return f'interfaces = ["e0"]\nmetrics = {PORT}\n' + "".join(services)
 
 
-@pytest.mark.both_engines(xdp_mode=["native"])
 def test_all_of_a_thousand_services_is_scraped_while_clients_are_served(
     lab: Lab, serve: Serve, tmp_path: Path, record_property: pytest.RecordProperty
 ) -> None:

@@ -65,7 +65,7 @@ def test_500_connections_up_and_down_with_their_port_translated(lab, serve, clie
         assert not counted[reason], counted
 
 
-@pytest.mark.both_engines(lab=[{}], xdp_mode=["native"])
+@pytest.mark.both_engines(lab=[{}], xdp_mode=["native"], version=[6])
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_check_at_the_very_port_of_the_service_hears_the_server(lab, serve, client, version) -> None:
     check = "--check", "tcp,interval=0.3,timeout=0.3,fall=3,rise=2"

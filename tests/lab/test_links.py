@@ -154,3 +154,20 @@ def test_an_interface_that_is_renamed_or_deleted_and_made_anew_forwards_again(
         assert share_of_a_second(running.process) < 0.5
     assert running.stop() == 0
     assert "Traceback" not in running.stderr and not ours(lab)
+
+
+@pytest.mark.both_engines(xdp_mode=["native"])
+def test_a_server_is_found_again_behind_an_interface_that_is_deleted_and_made_anew(
+    lab: Lab, serve: Serve, second: Callable[..., None]
+) -> None:
+    wire = "rs1", "198.18.3.10/24", "198.18.3.11/24"
+    second(*wire)
+    running = serve(flags=to("198.18.3.11"))
+    assert eventually(lambda: connects(lab), 20)
+    run(["ip", "-n", lab.namespace("lb"), "link", "del", "x0"])
+    running.wait_for("backend 198.18.3.11 is unresolved")
+    assert not connects(lab)
+    second(*wire)
+    assert eventually(lambda: connects(lab), 20), running.stderr
+    assert running.stop() == 0
+    assert "Traceback" not in running.stderr and not ours(lab)
