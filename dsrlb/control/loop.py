@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -24,6 +24,7 @@ from dsrlb.control.kept_totals import KeptTotals, totals_path
 from dsrlb.control.left import needed, take_back_stale
 from dsrlb.control.passive import Passive
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
+from dsrlb.control.reloading import Heard, Reloads
 from dsrlb.control.responses import Responses, by_response
 from dsrlb.control.standings import Standings, standing_event
 from dsrlb.control.takeover import finish, stage
@@ -34,7 +35,7 @@ from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.report import lines
 from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.host import guard
-from dsrlb.host.notify import READY, RELOADING, WATCHDOG, notify, watchdog_every_s
+from dsrlb.host.notify import READY, WATCHDOG, notify, watchdog_every_s
 from dsrlb.host.output import print_lines
 from dsrlb.host.resolver import NextHop
 from dsrlb.host.watch import Event, Watch
@@ -52,8 +53,6 @@ WEIGH_EVERY_S = 1.0
 DRAINS_EVERY_S = 1.0
 KEEP_EVERY_S = 10.0
 COMPLAIN_AFTER_S = 60.0  # a failure that had stayed away that long is told again
-
-Heard = Callable[[Sequence[str]], None]  # what speaks against a reload; nothing: it is done
 
 log = logging.getLogger("dsrlb")
 
@@ -83,11 +82,8 @@ class Loop:
         self.responses = Responses()
         self.passive = Passive(config.services)
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
-        self.reload: Reload | None = None
-        self.reload_again = False
+        self.reloads = Reloads(self.prepare, self.change_to)
         self.is_heard = False  # something of a standing, since the last look
-        self.told_of_reload: list[Heard] = []  # of the one that runs
-        self.told_of_next: list[Heard] = []
         self.ticks: list[Tick] = []
 
     def begin(self, undo: ExitStack) -> None:
@@ -199,7 +195,7 @@ class Loop:
             case ("call", do) if callable(do):  # by who sees and steers from beside
                 do()
             case ("prepared",):
-                self.end_reload()
+                self.reloads.end()
             case ("claim", str(vip), str(mac), str(interface)):
                 log.warning("VIP %s is also claimed by %s on %s; announcing it again", vip, mac, interface)
                 self.front.announce()
@@ -317,42 +313,13 @@ class Loop:
     # ------------------------------------------------------------------------- reload
 
     def begin_reload(self, *tell: Heard) -> None:
-        """Begin to prepare what the file says now, and ``tell`` what came of it.
+        """Begin to prepare what the file says now, and ``tell`` what came of it."""
+        self.reloads.begin(*tell)
 
-        One that is under way is followed by another.
-        """
-        self.told_of_next += tell
-        if self.reload is not None:
-            self.reload_again = True
-            return
-        self.told_of_reload, self.told_of_next = self.told_of_next, []
-        notify(f"{RELOADING}\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+    def prepare(self) -> Reload:
+        """Begin to prepare what the file says now."""
         links = tuple(self.front.links.values())
-        running = Running(self.config, links, self.backends.unresolved, self.force)
-        self.reload = Reload(running, self.events)
-
-    def end_reload(self) -> None:
-        """Go over to what was prepared, or say why not and stay."""
-        outcome = self.reload.outcome if self.reload is not None else None
-        self.reload, problems = None, ["the reload failed; see the log of dsrlb"]
-        try:
-            if isinstance(outcome, DsrlbError):
-                raise outcome
-            if outcome is not None:
-                self.change_to(outcome)
-            problems = []
-        except (DsrlbError, OSError) as error:  # OSError: the kernel, out of memory or descriptors
-            problems = str(error).splitlines()
-            for problem in problems:
-                log.error("%s", problem)
-            log.error("reload refused: the running configuration stays as it was")
-            notify(f"{READY}\nSTATUS=reload refused: {problems[0]}")
-        finally:
-            for tell in self.told_of_reload:
-                tell(problems)
-        if self.reload_again:
-            self.reload_again = False
-            self.begin_reload()
+        return Reload(Running(self.config, links, self.backends.unresolved, self.force), self.events)
 
     def change_to(self, new: Prepared) -> None:
         """Go over to another configuration.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import queue
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from ipaddress import ip_address
 from types import SimpleNamespace
+from typing import Any
 
 import balancer
 import pytest
 
-from dsrlb.control import loop as control_loop
 from dsrlb.control.front import Front
 from dsrlb.control.loop import Loop
+from dsrlb.control.reloading import Reloads
 from dsrlb.control.standings import Standings, standing_event
 from dsrlb.errors import ConfigError
 from dsrlb.host import frames, guard
@@ -96,29 +97,20 @@ def test_standings_that_come_at_once_cost_one_look() -> None:
     assert not any(one.up for one in loop.standings.of.values())
 
 
-def test_who_asks_for_a_reload_is_told_of_one_that_reads_the_file_after_that(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def prepared(outcome: object) -> Any:
+    """Return a reload that was prepared, with this outcome."""
+    return SimpleNamespace(outcome=outcome)
+
+
+def test_who_asks_for_a_reload_is_told_of_one_that_reads_the_file_after_that() -> None:
     outcomes = [ConfigError("dsrlb.toml:1: one", "dsrlb.toml:2: two"), None]
-    monkeypatch.setattr(control_loop, "Reload", lambda *_: SimpleNamespace(outcome=outcomes.pop(0)))
-    loop = SimpleNamespace(
-        told_of_next=[],
-        told_of_reload=[],
-        reload=None,
-        reload_again=False,
-        config=None,
-        events=None,
-        force=False,
-        front=SimpleNamespace(links={}),
-        backends=SimpleNamespace(unresolved=frozenset()),
-    )
-    loop.begin_reload = partial(Loop.begin_reload, loop)
-    told: list[tuple[str, list[str]]] = []
-    loop.begin_reload(lambda problems: told.append(("first", problems)))
-    loop.begin_reload(lambda problems: told.append(("second", problems)))
-    Loop.end_reload(loop)  # type: ignore[arg-type]  # a stand-in
+    reloads = Reloads(lambda: prepared(outcomes.pop(0)), lambda _: None)
+    told: list[tuple[str, Sequence[str]]] = []
+    reloads.begin(lambda problems: told.append(("first", problems)))
+    reloads.begin(lambda problems: told.append(("second", problems)))
+    reloads.end()
     assert told == [("first", ["dsrlb.toml:1: one", "dsrlb.toml:2: two"])]
-    Loop.end_reload(loop)  # type: ignore[arg-type]
+    reloads.end()
     assert told[1:] == [("second", [])]
 
 
@@ -126,10 +118,9 @@ def test_a_reload_that_fails_in_an_unknown_way_is_not_told_as_done() -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError
 
-    told: list[list[str]] = []
-    loop = SimpleNamespace(
-        reload=SimpleNamespace(outcome=object()), change_to=fail, told_of_reload=[told.append]
-    )
+    told: list[Sequence[str]] = []
+    reloads = Reloads(lambda: prepared(object()), fail)
+    reloads.begin(told.append)
     with pytest.raises(ZeroDivisionError):
-        Loop.end_reload(loop)  # type: ignore[arg-type]  # a stand-in
+        reloads.end()
     assert told == [["the reload failed; see the log of dsrlb"]]
