@@ -13,6 +13,7 @@ from typing import Any
 import balancer
 import pytest
 
+from dsrlb.control import loop as control_loop
 from dsrlb.control.front import Front
 from dsrlb.control.loop import Loop
 from dsrlb.control.reloading import Reloads
