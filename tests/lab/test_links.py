@@ -113,8 +113,7 @@ def test_rules_that_somebody_flushes_come_back(lab: Lab, serve: Serve) -> None:
         vip = rule.split(" to ")[1].split()[0]
         family = ["-6"] if ":" in vip else []
         run(["ip", "-n", lab.namespace("lb"), *family, "rule", "del", "iif", "e0", "to", vip, "pref", "10"])
-    assert not ours(lab)
-    assert eventually(lambda: ours(lab) == before, 20)
+    assert eventually(lambda: ours(lab) == before, 20)  # it may take no time at all
     assert running.stop() == 0 and not ours(lab)
 
 
