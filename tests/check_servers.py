@@ -26,7 +26,7 @@ def subject(kind: str, port: int, address: Any = LOOPBACK, **fields: Any) -> Sub
 
 async def ask(kind: str, port: int, **fields: Any) -> Outcome:
     one = subject(kind, port, **fields)
-    return await probe(BY_NAME[kind], one, directly)
+    return await probe(BY_NAME[kind].ask, one, directly)
 
 
 def asked(kind: str, handler: Handler, tls: Any = None, **fields: Any) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from dsrlb.health import BY_NAME
-from dsrlb.health.base import Outcome, Subject, Unasked, directly, probe
+from dsrlb.health.base import Outcome, Subject, Unasked, connect, directly, probe
 from dsrlb.host.links import Link
 from dsrlb.host.probe_path import SO_MARK, Lead, Led, ProbePath
 from dsrlb.model import Address, Hop
@@ -85,11 +84,7 @@ class Asking:
         return sock
 
     async def _connect(self, sock: socket.socket, kind: int, where: tuple[str, int]) -> None:
-        try:
-            sock.connect(where)
-        except BlockingIOError:  # the packet waits at the device already
-            self._by.hand_on()
-            await asyncio.get_running_loop().sock_connect(sock, where)
+        await connect(sock, where, self._by.hand_on)  # when it has begun, a packet waits at the device
         self.is_connected = kind == socket.SOCK_STREAM
 
     async def require_came(self) -> None:
@@ -113,6 +108,7 @@ async def at_own_address(server: Subject, timeout_s: float) -> Outcome | None:
     """Return what a server says at its own address; None if that could not be asked."""
     try:
         kind = BY_NAME[server.check.kind]  # not one that measures
-        return await probe(kind, replace(server, check=replace(server.check, timeout_s=timeout_s)), directly)
+        in_time = replace(server, check=replace(server.check, timeout_s=timeout_s))
+        return await probe(kind.ask, in_time, directly)
     except Unasked:
         return None

@@ -37,7 +37,7 @@ def heard(before: Damped, outcome: Outcome, rise: int, fall: int) -> Damped:
     if before.is_fresh:
         return Damped(outcome)
     if outcome.word == before.holds.word:
-        return replace(before, against="", in_a_row=0)
+        return replace(before, against="", in_a_row=0) if before.in_a_row else before
     against = "failed" if before.holds.ok else outcome.word
     in_a_row = before.in_a_row + 1 if against == before.against else 1
     if in_a_row >= (rise if outcome.ok else fall):

@@ -28,7 +28,7 @@ from dataclasses import replace
 
 from dsrlb.errors import HostError
 from dsrlb.health.asking import AGAIN_AFTER_S, SOON_S, Asking, NotSo, Place, Way, at_own_address
-from dsrlb.health.base import Kind, Outcome, Subject, Unasked, directly, probe
+from dsrlb.health.base import Ask, Outcome, Subject, Unasked, directly, probe
 from dsrlb.health.by_mode import frames_by, own_address
 from dsrlb.health.naming import Findings, is_alive, is_open, named
 from dsrlb.host.answers_in import why_dropped
@@ -78,7 +78,7 @@ class ByPath:
             if self._path is not None:
                 self._path.close()
 
-    async def probe(self, kind: Kind, server: Subject) -> Outcome:
+    async def probe(self, ask: Ask, server: Subject) -> Outcome:
         """Ask a server once, within the time-out.  Raises Unasked."""
         if server.address not in self._hops:
             raise Unasked("the way to it has not been looked for yet")
@@ -89,12 +89,12 @@ class ByPath:
             try:
                 way = self._way(server, hop, link)
                 await self.path()  # before the clock runs: the first time it takes a while
-                return await self._ask(kind, way)
+                return await self._ask(ask, way)
             except NotSo as error:
                 self._bar(error)
-        return await probe(kind, server, directly)
+        return await probe(ask, server, directly)
 
-    async def _ask(self, kind: Kind, way: Way) -> Outcome:
+    async def _ask(self, ask: Ask, way: Way) -> Outcome:
         """Ask at the VIP; if that does not tell what is wrong, ask at the own address as well."""
         loop, asking = asyncio.get_running_loop(), Asking(way, self)
         own: list[asyncio.Task[Outcome | None]] = []
@@ -105,7 +105,7 @@ class ByPath:
 
         timer = loop.call_later(half_s, ask_own)
         try:
-            at_vip = await probe(kind, way.at_vip, asking.open)
+            at_vip = await probe(ask, way.at_vip, asking.open)
             await asking.require_came()
             if not is_open(at_vip, asking.is_connected):
                 self._reached_at[way.place, way.server.address] = time.monotonic()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from statistics import median
+from typing import NamedTuple
 
 from dsrlb.health.base import Outcome, Subject
 from dsrlb.standing import Names
@@ -17,8 +17,7 @@ TIMES_KEPT = 3
 VARIES_BY, VARIES_FROM_S = 1.5, 0.001  # shorter times differ by chance
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """One check: what it found, when it ended (monotonic), how long it took, and of that to be connected."""
 
     outcome: Outcome
@@ -27,8 +26,7 @@ class Asked:
     connected_s: float | None = None  # not by TCP
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """What the checks of one server have found; times are monotonic."""
 
     subject: Subject
@@ -64,8 +62,7 @@ def with_check(before: Record, asked: Asked, *, up: bool) -> Record:
     if asked.outcome.ok:
         times = (*times, asked.took_s)[-TIMES_KEPT:]
         connected = () if asked.connected_s is None else (*connected, asked.connected_s)[-TIMES_KEPT:]
-    return replace(
-        before,
+    return before._replace(
         up=up,
         since_s=before.since_s if up == before.up else asked.at_s,
         last=asked,

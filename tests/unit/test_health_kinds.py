@@ -9,6 +9,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,20 @@ async def dripping(reader: Any, writer: Any) -> None:
 def test_tcp_passes_where_somebody_listens_and_is_refused_where_nobody_does() -> None:
     assert asked("tcp", silent) == PASSED
     assert asyncio.run(ask("tcp", free_port())) == Outcome("refused")
+
+
+def test_a_connection_that_never_comes_about_ends_with_the_time_out_and_is_forgotten() -> None:
+    async def asked_both() -> list[Outcome]:
+        return [await ask("tcp", port, timeout_s=SOON_S) for port in (full, free, full, free)]
+
+    with ExitStack() as sockets:
+        listeners = [sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=n)) for n in (0, 9)]
+        full, free = (one.getsockname()[1] for one in listeners)
+        for _ in range(4):  # more than it lets wait: from now on it is silent
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", full))
+        assert asyncio.run(asked_both()) == [IS_LATE, PASSED, IS_LATE, PASSED]
 
 
 def test_tcp_sends_and_awaits_an_answer_in_whatever_pieces() -> None:

@@ -64,7 +64,7 @@ def test_a_flood_is_over_with_the_time_out_and_others_are_asked_meanwhile(
         return Endless(piece)
 
     asking = subject(kind, 0, timeout_s=TIMEOUT_S, **fields)
-    outcome, took_s, longest_s = asyncio.run(beside(probe(BY_NAME[kind], asking, open_to)))
+    outcome, took_s, longest_s = asyncio.run(beside(probe(BY_NAME[kind].ask, asking, open_to)))
     assert not outcome.ok
     assert took_s < LATE_S / 2 and longest_s < LATE_S / 4
 

@@ -18,7 +18,7 @@ from check_servers import LOOPBACK, VIP, eventually, free_port
 
 from dsrlb.control.checks import Checks
 from dsrlb.health.base import Open, Subject, Unasked
-from dsrlb.health.monitor import Monitor
+from dsrlb.health.monitor import TOGETHER_S, Monitor, begins_s
 from dsrlb.health.record import TIMES_KEPT
 from dsrlb.model import Check, Service
 from dsrlb.standing import Health, Names, Standing
@@ -188,6 +188,14 @@ def test_hundreds_of_servers_are_asked_in_time(world: World) -> None:
     while min(counts.values()) < 2:
         counts[world.asked.get(timeout=max(0.0, until - time.monotonic()))] += 1
     assert max(counts.values()) <= 4, "they are not asked alike"
+
+
+def test_checks_that_are_due_soon_begin_together_but_for_those_whose_time_counts() -> None:
+    dues_s = [70.0001, 70.003, 70.0099]
+    assert len({begins_s(subject(1), due_s) for due_s in dues_s}) == 1
+    assert all(due_s <= begins_s(subject(1), due_s) < due_s + TOGETHER_S for due_s in dues_s)
+    weighed = replace(subject(1), is_weighed=True)
+    assert [begins_s(weighed, due_s) for due_s in dues_s] == dues_s
 
 
 # ----------------------------------------------------------------------------- what a configuration asks for

@@ -160,9 +160,9 @@ def test_only_servers_by_response_time_are_asked_again_soon_when_times_differ() 
     assert [subject.is_weighed for _, subject in _subjects(web("wrr"))] == [False] * 3
     record = Record(Subject(LOOPBACK, 80, VIP, Check("tcp")), True, 0, 0)
     assert not record.varies
-    assert not replace(record, times_s=(0.002, 0.0025, 0.0022)).varies
-    assert replace(record, times_s=(0.002, 0.002, 0.01)).varies
-    assert not replace(record, times_s=(0.0001, 0.0009)).varies
+    assert not record._replace(times_s=(0.002, 0.0025, 0.0022)).varies
+    assert record._replace(times_s=(0.002, 0.002, 0.01)).varies
+    assert not record._replace(times_s=(0.0001, 0.0009)).varies
 
 
 # ------------------------------------------------------------------------- how long a probe takes
@@ -174,7 +174,7 @@ def timed(kind: str, server: socket.socket, open_to: Any = directly, **fields: A
 
     async def run() -> Stopwatch:
         watch = Stopwatch(BY_NAME[kind], asyncio.get_running_loop().time)
-        await asyncio.wait_for(watch.kind.ask(subject, open_to), WAIT_S)
+        await asyncio.wait_for(watch.ask(subject, open_to), WAIT_S)
         return watch
 
     return asyncio.run(run())
