@@ -61,7 +61,8 @@ def shared_directories() -> Iterator[None]:
 def lab(shared_directories: None) -> Iterator[Lab]:
     with standing(Lab(prefix=TEST_PREFIX)) as it:
         # What a test leaves half closed when it takes servers away must not be heard of in the next one.
-        run(["ip", "netns", "exec", it.namespace("client"), "sysctl", "-qw", "net.ipv4.tcp_orphan_retries=1"])
+        for end in ("client", *it.server_names):
+            run(["ip", "netns", "exec", it.namespace(end), "sysctl", "-qw", "net.ipv4.tcp_orphan_retries=1"])
         yield it
 
 
