@@ -26,7 +26,7 @@ from typing import Any
 MOST_CLIENTS = 32
 MOST_REQUEST_BYTES = 16_384
 READ_WITHIN_S, ASK_WITHIN_S, SEND_WITHIN_S = 10.0, 60.0, 10.0
-GIVES_WAY_AFTER_S = 1.0  # who has said nothing for so long leaves when there are too many
+GIVES_WAY_AFTER_S = 1.0  # who neither said nor read anything for so long leaves when there are too many
 _PIECE_BYTES = 65_536
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -57,11 +57,16 @@ class Client:
         self.is_asked = False
         self.is_last = False  # it is closed when the answer is sent
         self.until_s = now_s + READ_WITHIN_S
+        self.moved_s = now_s  # when something was last received or sent
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way with it."""
+        return not (self.is_asked or self.unsent or self.received)
 
     def gives_way(self, now_s: float) -> bool:
-        """Return whether it has said nothing for a while, and waits for nothing."""
-        is_idle = not (self.is_asked or self.unsent or self.received)
-        return is_idle and self.until_s - READ_WITHIN_S + GIVES_WAY_AFTER_S <= now_s
+        """Return whether it is its turn to say or read something, and it has done neither for a while."""
+        return not self.is_asked and self.moved_s + GIVES_WAY_AFTER_S <= now_s
 
     def line(self) -> bytes | None:
         """Take the next whole line out of what was received."""
@@ -148,10 +153,10 @@ class Server:
         """Make room for one more client, if one may be sent away for it."""
         now_s = time.monotonic()
         if len(self._clients) >= self._most_clients:
-            silent = [one for one in self._clients if one.gives_way(now_s)]
-            if not silent:
+            stalled = [one for one in self._clients if one.gives_way(now_s)]
+            if not stalled:
                 return False
-            self._drop(min(silent, key=lambda one: one.until_s))
+            self._drop(min(stalled, key=lambda one: (not one.is_idle, one.moved_s)))
         return True
 
     def _serve(self, client: Client, events: int) -> None:
@@ -165,6 +170,7 @@ class Server:
 
     def _receive(self, client: Client) -> None:
         piece = client.connection.recv(_PIECE_BYTES)
+        client.moved_s = time.monotonic()
         client.received += piece
         if not piece:
             self._drop(client)
@@ -195,7 +201,8 @@ class Server:
 
     def _begin_to_send(self, client: Client, answer: Answer) -> None:
         client.unsent = memoryview(_line(answer))
-        client.until_s = time.monotonic() + SEND_WITHIN_S
+        client.moved_s = time.monotonic()
+        client.until_s = client.moved_s + SEND_WITHIN_S
         if client.is_asked:
             self._selector.register(client.connection, _WRITE, client)
         else:
@@ -204,6 +211,7 @@ class Server:
 
     def _send(self, client: Client) -> None:
         client.unsent = client.unsent[client.connection.send(client.unsent) :]
+        client.moved_s = time.monotonic()
         if client.unsent:
             return
         if client.is_last:

@@ -54,11 +54,18 @@ def _row(seen: Seen, chosen: Chosen, record: Record | None) -> Row:
         "ejected": standing.ejected,
         "why_ejected": standing.why_ejected,
         "ejected_left_s": ejected_left_s(seen, standing),
-        "mending": "" if last is None or last.outcome.ok else mending(last.outcome.word),
+        "mending": _mending(record),
         "response": weighing(seen.responses.get(names), seen.now_s),
         "remaining": remaining(seen, chosen),
         "drain": drain_of(seen, names),
     }
+
+
+def _mending(record: Record | None) -> str:
+    """Return what to do about the last check, if it failed."""
+    if record is None or record.last is None or record.last.outcome.ok:
+        return ""
+    return mending(record.subject.check.kind, record.last.outcome.word)
 
 
 def _where(subject: Subject) -> str:

@@ -38,7 +38,7 @@ class Stream:
             piece = await self.receive()
             if not piece:
                 break
-            got += piece
+            got = (got + piece)[:MOST_BYTES]
         return got
 
 

@@ -111,7 +111,7 @@ class Backends:
         self.octets = _counter("dsrlb_backend_bytes", "Bytes of these packets.", *both)
         self.begun = _counter("dsrlb_backend_flows", "Flows that began, where they are counted.", *both)
         self.flows = _gauge(
-            "dsrlb_backend_flows", "Flows that it has now, where all are on record.", *both, "state"
+            "dsrlb_backend_flow_records", "Flows that it has now, where all are on record.", *both, "state"
         )
 
     def families(self) -> Iterator[Family]:

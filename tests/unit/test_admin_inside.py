@@ -15,8 +15,9 @@ from pretended_loop import A, Loop, rows, web
 
 from dsrlb.admin import requests
 from dsrlb.cli.tables import backend_note
+from dsrlb.health import BY_NAME
 from dsrlb.health.base import PASSED, Outcome, Subject
-from dsrlb.health.mending import MENDING
+from dsrlb.health.mending import MENDING, mending
 from dsrlb.health.record import Asked, Record, with_check
 from dsrlb.model import Check
 from dsrlb.standing import Ejection, Health, named
@@ -99,6 +100,14 @@ def test_every_word_of_the_page_on_checks_says_what_mends_it() -> None:
     table = page.partition("Fails with |")[2].partition("\n\n")[0]
     words = {word for row in table.splitlines()[2:] for word in re.findall(r"`(\w+)`", row.split("|")[-2])}
     assert {"refused", "exit_code"} <= words <= MENDING.keys()
+
+
+def test_a_hint_fits_the_kind_of_the_check() -> None:
+    assert "firewall" in mending("tcp", "no_answer") and "timeout" in mending("command", "no_answer")
+    assert "firewall" not in mending("command", "no_answer")
+    for kind in ("tcp", "udp", "http", "https", "dns"):
+        *_, compared = mending(kind, "bad_answer").partition("compare ")
+        assert set(compared.split(" and ")) - {""} <= BY_NAME[kind].options
 
 
 def test_health_tells_what_the_last_check_found_and_what_mends_it(loop: Loop) -> None:

@@ -157,6 +157,21 @@ def test_who_says_nothing_gives_way_to_who_asks(serve: Serve, monkeypatch: pytes
         assert json.loads(other.recv(100))["answer"] == {"half": 1}
 
 
+@pytest.mark.parametrize("said", [b'{"length": 8000000}\n', b'{"half'])
+def test_who_reads_no_answer_or_ends_no_request_gives_way_too(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(server, "GIVES_WAY_AFTER_S", 0.1)
+    for within in ("READ_WITHIN_S", "SEND_WITHIN_S"):
+        monkeypatch.setattr(server, within, 3600)
+    path = serve(
+        lambda request, reply: reply({"ok": True, "answer": "x" * request.get("length", 1)}), most_clients=1
+    )
+    with connected(path) as stalled:
+        stalled.sendall(said)
+        assert ask_again(path) == "x"
+
+
 def test_a_thousand_connections_at_once_leave_the_server_bounded_and_nobody_shut_out(serve: Serve) -> None:
     path = serve()
     crowd: list[socket.socket] = []

@@ -78,6 +78,8 @@ def test_tcp_sends_and_awaits_an_answer_in_whatever_pieces() -> None:
 def test_an_endless_answer_is_read_to_a_bound() -> None:
     assert asked("tcp", babbling, expect=b"never").word == "bad_answer"
     assert asked("http", babbling, body="never").word == "bad_body"
+    kept = f"{stream.MOST_BYTES} bytes without what is expected"
+    assert asked("tcp", babbling, send=b"?", expect=b"never").detail == kept
 
 
 # ----------------------------------------------------------------------------- http, https
