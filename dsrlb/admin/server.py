@@ -89,6 +89,8 @@ class Server:
         self._selector.register(listening, _READ)
         self._selector.register(self._wake_read, _READ)
         self._is_over = False
+        self._open = threading.Lock()  # held while the pipe is written, and while it is closed
+        self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
 
     def start(self) -> None:
@@ -103,12 +105,16 @@ class Server:
         for client in list(self._clients):
             self._drop(client)
         self._selector.close()
-        for descriptor in (self._wake_read, self._wake_write):
-            os.close(descriptor)
+        with self._open:
+            self._is_closed = True
+            for descriptor in (self._wake_read, self._wake_write):
+                os.close(descriptor)
 
     def _wake(self) -> None:
-        with suppress(BlockingIOError):  # it is awake
-            os.write(self._wake_write, b"!")
+        """Have the thread look again; nothing when all is closed, as an answer may come later than that."""
+        with self._open, suppress(BlockingIOError):  # it is awake
+            if not self._is_closed:
+                os.write(self._wake_write, b"!")
 
     def _run(self) -> None:
         while not self._is_over:

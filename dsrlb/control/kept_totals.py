@@ -192,7 +192,10 @@ class KeptTotals:
             while self._waiting and (self._waiting[0][0] <= look or self._waiting[0][1] < since_s):
                 ready.append(self._waiting.popleft()[2])
         for do in ready:
-            do()
+            try:
+                do()
+            except Exception:  # of one who waits; the others, and the file, have nothing to do with it
+                log.warning("who asked for counters could not be told; the others are", exc_info=True)
 
 
 def _locked(path: Path) -> int:
