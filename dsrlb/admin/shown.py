@@ -9,6 +9,7 @@ from typing import Any
 
 from dsrlb import schedulers
 from dsrlb.admin.choosing import Chosen, backends_of, services_of
+from dsrlb.admin.shown_drift import drift, drift_of_end, durable
 from dsrlb.admin.shown_times import time_ms, weighing
 from dsrlb.config import Config
 from dsrlb.control import Loop
@@ -39,6 +40,7 @@ class Seen:
     records: Mapping[Names, Record]
     responses: Mapping[Names, Memory]
     now_s: float
+    now: float  # the same, in seconds since 1970
 
     def count(self, names: Names) -> BackendCount:
         """Return what was counted of a backend."""
@@ -67,6 +69,7 @@ def seen_of(loop: Loop) -> Seen:
         records=loop.checks.records(),
         responses=loop.responses.of,
         now_s=time.monotonic(),
+        now=time.time(),
     )
 
 
@@ -100,6 +103,7 @@ def backend_row(seen: Seen, chosen: Chosen) -> Row:
     """Return what there is to know of one backend of a service."""
     names, service, backend = chosen
     standing, count = seen.standing(names), seen.count(names)
+    drain, kept = seen.drains.get(names), seen.kept.get(names, NOTHING)
     compiled = seen.table.services.get(names[0])
     target = compiled.by_key.get(names[1]) if compiled is not None else None
     return {
@@ -124,8 +128,11 @@ def backend_row(seen: Seen, chosen: Chosen) -> Row:
         "response": weighing(seen.responses.get(names), seen.now_s),
         "remaining": remaining(seen, chosen),
         "drain": drain_of(seen, names),
-        "drift": list(_drift(standing, seen.kept.get(names, NOTHING), backend, seen.said_by)),
-        "durable": list(_durable(seen.kept.get(names, NOTHING))),
+        "drift": [
+            *drift(standing, kept, backend, seen.said_by),
+            *drift_of_end(drain, kept, seen.now_s, seen.now),
+        ],
+        "durable": list(durable(kept)),
     }
 
 
@@ -189,38 +196,6 @@ def _words(standing: Standing, backend: Backend, target: Target | None) -> Itera
         yield "unresolved"
     elif standing.takes_new(backend):
         yield "up" if standing.share_percent == 100 else "starting"
-
-
-def _drift(standing: Standing, kept: Kept, backend: Backend, said_by: str) -> Iterator[str]:
-    """Yield in what the operator's word differs from the configuration, and which of it is durable."""
-    if standing.weight is not None and standing.weight != backend.weight:
-        verb = "says" if said_by == "file" else "say"
-        said = f"weight {standing.weight}, {said_by} {verb} {backend.weight}"
-        yield said + _durably(kept.weight == standing.weight)
-    if standing.drained:
-        yield f"drained, not by the {said_by}" + _durably(kept.drained)
-    if not standing.enabled:
-        yield f"disabled, not by the {said_by}" + _durably(not kept.enabled)
-    if kept.weight not in (None, standing.weight):
-        yield f"weight {kept.weight} again after a restart (durable)"
-    if kept.drained and not standing.drained:
-        yield "drained again after a restart (durable)"
-    if not kept.enabled and standing.enabled:
-        yield "disabled again after a restart (durable)"
-
-
-def _durably(is_so: bool) -> str:
-    return " (durable)" if is_so else ""
-
-
-def _durable(kept: Kept) -> Iterator[str]:
-    """Yield what holds over restarts."""
-    if kept.weight is not None:
-        yield f"weight {kept.weight}"
-    if kept.drained:
-        yield "drained"
-    if not kept.enabled:
-        yield "disabled"
 
 
 def remaining(seen: Seen, chosen: Chosen) -> Row | None:

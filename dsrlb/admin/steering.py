@@ -32,12 +32,13 @@ def steer(loop: Loop, verb: str, words: Words, reply: Reply) -> None:
         raise UsageError("the request does not say which backend")
     found = backends_of(loop.config.services, said["backend"], said["service"])
     wishes = {names: _brought_back(loop, names, wish) for names, _, _ in found}
-    loop.wishes.hear(wishes, time.monotonic(), within_s)
+    now_s = time.monotonic()
+    loop.wishes.hear(wishes, now_s, within_s)
     trouble = _follow(loop)
     end = partial(_end, loop, wish, found, reply, trouble)
     if not said["durable"]:
         return end(None)
-    loop.wishes.keep(wishes, lambda error: loop.events.put(("call", partial(end, error))), within_s)
+    loop.wishes.keep(wishes, lambda error: loop.events.put(("call", partial(end, error))), now_s)
 
 
 def _wish(verb: str, words: Words) -> tuple[Wish, int | None]:

@@ -12,7 +12,6 @@ waiting for more than a moment.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
@@ -25,7 +24,7 @@ from pathlib import Path
 from dsrlb.control.totals import Kept, Totals, Unfit
 from dsrlb.engines.base import Counters, Engine
 from dsrlb.errors import DsrlbError
-from dsrlb.host.files import FOLDER_MODE, MODE, read_whole, replace_whole
+from dsrlb.host.files import locked, read_whole, replace_whole
 
 MOST_BYTES = 64 << 20
 WAIT_S = 2.0  # for the disk, before who asked is told nevertheless
@@ -141,7 +140,7 @@ class KeptTotals:
     def _lock(self) -> None:
         """Keep others from the file, if that has not come about yet.  BlockingIOError: another has it."""
         if self._lock_fd is None:
-            self._lock_fd = _locked(self.path.with_suffix(".lock"))
+            self._lock_fd = locked(self.path.with_suffix(".lock"))
 
     # ------------------------------------------------------------------------- the thread
 
@@ -196,15 +195,3 @@ class KeptTotals:
                 do()
             except Exception:  # of one who waits; the others, and the file, have nothing to do with it
                 log.warning("who asked for counters could not be told; the others are", exc_info=True)
-
-
-def _locked(path: Path) -> int:
-    """Return a descriptor that keeps other processes from the file beside.  BlockingIOError: one has it."""
-    path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor

@@ -332,7 +332,7 @@ class Loop:
         self.backends.change_to(new.config, new.ground, new.lost)
         self.standings.change_to(new.config.services, time.monotonic())
         self.responses.keep(new.config.services)
-        self.wishes.change_to()
+        self.wishes.change_to(time.monotonic())
         self.attempt(self.show_ways)  # before anybody new is asked
         self.checks.change_to(new.config.services, self.standings.of)
         self.passive.change_to(new.config.services)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 
 from dsrlb.control.drains import NONE_LEFT, Drain, Left, is_due, is_empty, left_of
 from dsrlb.control.durable import Durable, Told
@@ -14,6 +15,8 @@ from dsrlb.control.standings import Standings
 from dsrlb.engines.base import Engine
 from dsrlb.errors import DsrlbError
 from dsrlb.standing import Names, Wish
+
+TIDY_AGAIN_S = 5.0
 
 log = logging.getLogger("dsrlb")
 
@@ -26,6 +29,8 @@ class Wishes:
         self.drains: dict[Names, Drain] = {}
         self.durable = durable
         self._standings = standings
+        self._tidy_from_s = inf  # until a reload
+        self._is_tidying = self._is_untidy = False  # it is under way; it failed the last time
 
     def begin(self, now_s: float) -> None:
         """Take over what an earlier process was told to keep."""
@@ -50,29 +55,56 @@ class Wishes:
             until_s = drain.until_s if within_s is None else now_s + within_s
             self.drains[names] = replace(drain, until_s=until_s, is_over=standing.gone)
 
-    def keep(self, wishes: Mapping[Names, Wish], told: Told, within_s: float | None = None) -> None:
-        """Have wishes hold over restarts, and tell (from another thread) what came of it."""
-        until = None if within_s is None else time.time() + within_s
+    def keep(self, wishes: Mapping[Names, Wish], told: Told, now_s: float) -> None:
+        """Have wishes that were heard hold over restarts, and tell (from another thread) what came of it."""
+        until = {names: self._until(names, now_s) for names in wishes}
 
         def change(of: Mapping[Names, Kept]) -> dict[Names, Kept]:
-            also = {names: after(of.get(names, NOTHING), wish, until) for names, wish in wishes.items()}
+            also = {
+                names: after(of.get(names, NOTHING), wish, until[names]) for names, wish in wishes.items()
+            }
             return {**of, **also}
 
         self.durable.change(change, self._standings.people(), told)
 
-    def change_to(self) -> None:
+    def _until(self, names: Names, now_s: float) -> float | None:
+        """Return when the drain that holds now ends, or has ended, in seconds since 1970."""
+        drain = self.drains.get(names)
+        if drain is None:
+            return None
+        until_s = now_s if drain.is_over else drain.until_s
+        return None if until_s is None else time.time() + until_s - now_s
+
+    def change_to(self, now_s: float) -> None:
         """Forget backends that are not configured any more, after the standings have."""
         there = set(self._standings.of)
         self.drains = {names: drain for names, drain in self.drains.items() if names in there}
-        if not self.durable.of.keys() <= there:
-            self.durable.change(
-                lambda of: {names: kept for names, kept in of.items() if names in there},
-                self._standings.people(),
-                _complain,
-            )
+        self._tidy_from_s = now_s
+        self._tidy(now_s)
+
+    def _tidy(self, now_s: float) -> None:
+        """Take out of the file what reloads made obsolete; what fails is tried again a while later."""
+        if self._is_tidying or now_s < self._tidy_from_s:
+            return
+        there, people = set(self._standings.of), self._standings.people()
+        if self.durable.of.keys() <= there and self.durable.others.keys().isdisjoint(people):
+            self._tidy_from_s = inf
+            return
+        self._is_tidying, self._tidy_from_s = True, now_s + TIDY_AGAIN_S
+        self.durable.change(
+            lambda of: {names: kept for names, kept in of.items() if names in there}, people, self._tidied
+        )
+
+    def _tidied(self, error: DsrlbError | None) -> None:
+        """Log, once, that the file still has what is obsolete.  On the thread of the file."""
+        if error is not None and not self._is_untidy:
+            log.warning("what was durable of backends that are gone could not be taken out: %s", error)
+        self._is_untidy = error is not None
+        self._is_tidying = False
 
     def look(self, engine: Engine, now_s: float) -> bool:
         """Tell of drains that are empty, and end those that are over; return whether there was one."""
+        self._tidy(now_s)
         looked_at = {
             names: one
             for names, one in self.drains.items()
@@ -99,9 +131,3 @@ class Wishes:
         what = "no connection was left" if let_go is None else f"{left} are let go"
         log.warning("%s: its drain is over: %s", self._standings.words(names), what)
         self._standings.hear(names, Wish(gone=True), now_s)
-
-
-def _complain(error: DsrlbError | None) -> None:
-    """Log that the file still has what it kept of backends that went; the next start will tell of it."""
-    if error is not None:
-        log.warning("what was durable of backends that are gone could not be taken out: %s", error)

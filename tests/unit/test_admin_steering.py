@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ from pretended_loop import SERVICE, A, B, Loop, rows, web
 
 
 @pytest.fixture
-def loop(tmp_path: Path) -> Loop:
-    return Loop(web(), folder=tmp_path)
+def loop(tmp_path: Path) -> Iterator[Loop]:
+    made = Loop(web(), folder=tmp_path)
+    yield made
+    made.wishes.durable.close()
 
 
 def test_a_drain_with_a_deadline_shows_the_time_that_is_left_and_then_that_it_is_over(loop: Loop) -> None:
@@ -65,3 +69,29 @@ def test_what_cannot_be_made_durable_holds_and_is_an_error_of_one_sentence(loop:
     assert not answer["ok"] and answer["code"] == 1 and "\n" not in answer["error"]
     assert answer["error"].startswith("this holds, but only until dsrlb ends: /dev/null/nowhere.json cannot")
     assert rows(loop)[A]["drift"] == ["drained, not by the file"]
+
+
+def test_where_a_drain_is_to_end_at_another_time_after_a_restart_is_told(loop: Loop) -> None:
+    def drift() -> list[str]:
+        first, *more = rows(loop)[A]["drift"]
+        assert first == "drained, not by the file (durable)"
+        return more
+
+    durably(loop, do="drain", backend="rs1", within=500)
+    assert drift() == []
+    loop.ask(do="drain", backend="rs1", within=0)
+    loop.wishes.look(loop.engine, time.monotonic())  # type: ignore[arg-type]  # a stand-in
+    (told,) = drift()
+    assert re.fullmatch(r"its drain ends in (499|500) s after a restart \(durable\)", told)
+    durably(loop, do="drain", backend="rs1")
+    assert drift() == [], "it is over, and is so after a restart"
+    loop.ask(do="drain", backend="rs1", within=60)
+    assert drift() == ["its drain is over after a restart (durable)"]
+    loop.ask(do="undrain", backend="rs1")
+    durably(loop, do="drain", backend="rs1")
+    loop.ask(do="drain", backend="rs1", within=60)
+    assert drift() == ["its drain has no deadline after a restart (durable)"]
+    durably(loop, do="drain", backend="rs1")
+    assert (
+        drift() == [] and 0 < loop.wishes.durable.of[next(iter(loop.wishes.drains))].until - time.time() <= 60
+    )

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import logging
+import os
+import queue
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,17 +18,20 @@ import balancer
 import pytest
 from packets import BACKENDS, VIP
 
+from dsrlb.control import durable
 from dsrlb.control.drains import Left
 from dsrlb.control.durable import Durable
 from dsrlb.control.kept import Kept, written
 from dsrlb.control.standings import Standings
 from dsrlb.control.wishes import Wishes
+from dsrlb.errors import DsrlbError
 from dsrlb.flows import BackendCount
 from dsrlb.model import Service
 from dsrlb.standing import Names, Wish, named
 from dsrlb.table import compile_table
 from dsrlb.transition import carry
 
+WAIT_S = 10.0
 DRAIN = Wish(drained=True)
 FIRST, SECOND = BACKENDS[:2]
 
@@ -61,9 +70,11 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> World:
+def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[World]:
     caplog.set_level(logging.INFO)
-    return World(tmp_path)
+    made = World(tmp_path)
+    yield made
+    made.wishes.durable.close()
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -156,10 +167,10 @@ def test_a_drain_said_again_keeps_its_deadline_unless_another_is_said(world: Wor
 def test_a_reload_forgets_the_drain_of_a_backend_that_goes_and_no_other(world: World) -> None:
     world.wishes.hear(dict.fromkeys(world.names, DRAIN), 100, 60)
     world.standings.change_to([world.web("rr", SECOND)], 110)
-    world.wishes.change_to()
+    world.wishes.change_to(110)
     assert [*world.wishes.drains] == [world.names[1]]
     world.standings.change_to([world.service], 120)
-    world.wishes.change_to()
+    world.wishes.change_to(120)
     assert not world.standings.of[world.names[0]].drained
 
 
@@ -181,3 +192,81 @@ def test_a_start_takes_over_what_was_durable_with_the_time_that_is_left(
     assert world.standings.of[second].gone and drains[second].is_over
     assert world.standings.of[second].weight == 7
     assert "its drain was over before this start" in caplog.text
+
+
+def kept_on_disk(world: World, wish: Wish, now_s: float) -> Kept:
+    """Make a wish durable, and return what is on the disk then of the first server."""
+    told: queue.Queue[DsrlbError | None] = queue.Queue()
+    world.wishes.keep({world.names[0]: wish}, told.put, now_s)
+    assert told.get(timeout=WAIT_S) is None
+    return world.wishes.durable.of[world.names[0]]
+
+
+def test_a_drain_is_made_durable_with_the_deadline_that_it_has(world: World) -> None:
+    world.drain(100, within_s=50)
+    world.drain(110)
+    kept = kept_on_disk(world, DRAIN, 110)
+    assert kept.until is not None and abs(kept.until - time.time() - 40) < 5
+    world.drain(120, within_s=500)
+    assert kept_on_disk(world, Wish(weight=7), 120) == replace(kept, weight=7), (
+        "the drain was not to be durable"
+    )
+    world.wishes.hear({world.names[0]: Wish(drained=False, gone=False)}, 130)
+    world.drain(140)
+    assert kept_on_disk(world, DRAIN, 140) == Kept(drained=True, weight=7)
+
+
+def test_a_drain_that_is_over_is_durable_as_that(world: World) -> None:
+    world.drain(100, within_s=1)
+    world.wishes.look(world.engine, 101)
+    world.drain(400)
+    kept = kept_on_disk(world, DRAIN, 400)
+    assert kept.wish(time.time()).gone
+
+
+def test_what_a_reload_made_obsolete_is_taken_out_when_the_disk_has_room_again(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.drain(100)
+    kept_on_disk(world, DRAIN, 100)
+    said(caplog)
+    tries: list[Path] = []
+
+    def fail(path: Path, _: bytes) -> None:
+        tries.append(path)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    world.standings.change_to([world.web("rr", SECOND)], 110)
+    with monkeypatch.context() as full:
+        full.setattr(durable, "replace_whole", fail)
+        world.wishes.change_to(110)
+        for now_s, count in ((110, 1), (114.9, 1), (115, 2), (116, 2), (121, 3)):
+            world.wishes.look(world.engine, now_s)
+            eventually(lambda count=count: len(tries) == count and not world.wishes._is_tidying)
+    assert [one.getMessage().partition(":")[0] for one in caplog.records] == [
+        "what was durable of backends that are gone could not be taken out"
+    ]
+    world.wishes.look(world.engine, 126)
+    eventually(lambda: world.wishes.durable.of == {})
+    assert json.loads(world.wishes.durable.path.read_bytes())["backends"] == []
+
+
+def test_a_reload_that_brings_a_backend_forgets_what_was_kept_of_it_before(
+    world: World, tmp_path: Path
+) -> None:
+    people = world.standings.people()
+    (tmp_path / "default.json").write_bytes(written({world.names[0]: Kept(drained=True)}, people))
+    world.standings.change_to([world.web("rr", SECOND)], 90)
+    world.wishes.begin(100)
+    assert world.wishes.durable.of == {} and len(world.wishes.durable.others) == 1
+    world.standings.change_to([world.service], 110)
+    world.wishes.change_to(110)
+    eventually(lambda: world.wishes.durable.others == {})
+    assert json.loads(world.wishes.durable.path.read_bytes())["backends"] == []
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.005)
