@@ -29,6 +29,7 @@ class Wishes:
         self.drains: dict[Names, Drain] = {}
         self.durable = durable
         self._standings = standings
+        self._obsolete: set[Names] = set()  # what a reload took away, though the file may have it yet
         self._tidy_from_s = inf  # until a reload
         self._is_tidying = self._is_untidy = False  # it is under way; it failed the last time
 
@@ -58,10 +59,13 @@ class Wishes:
     def keep(self, wishes: Mapping[Names, Wish], told: Told, now_s: float) -> None:
         """Have wishes that were heard hold over restarts, and tell (from another thread) what came of it."""
         until = {names: self._until(names, now_s) for names in wishes}
+        anew = self._obsolete & wishes.keys()
+        self._obsolete -= anew
 
         def change(of: Mapping[Names, Kept]) -> dict[Names, Kept]:
             also = {
-                names: after(of.get(names, NOTHING), wish, until[names]) for names, wish in wishes.items()
+                names: after(NOTHING if names in anew else of.get(names, NOTHING), wish, until[names])
+                for names, wish in wishes.items()
             }
             return {**of, **also}
 
@@ -79,6 +83,7 @@ class Wishes:
         """Forget backends that are not configured any more, after the standings have."""
         there = set(self._standings.of)
         self.drains = {names: drain for names, drain in self.drains.items() if names in there}
+        self._obsolete |= self.durable.of.keys() - there
         self._tidy_from_s = now_s
         self._tidy(now_s)
 
@@ -86,13 +91,15 @@ class Wishes:
         """Take out of the file what reloads made obsolete; what fails is tried again a while later."""
         if self._is_tidying or now_s < self._tidy_from_s:
             return
-        there, people = set(self._standings.of), self._standings.people()
-        if self.durable.of.keys() <= there and self.durable.others.keys().isdisjoint(people):
-            self._tidy_from_s = inf
+        obsolete, people = frozenset(self._obsolete), self._standings.people()
+        if self.durable.of.keys().isdisjoint(obsolete) and self.durable.others.keys().isdisjoint(people):
+            self._obsolete, self._tidy_from_s = set(), inf
             return
         self._is_tidying, self._tidy_from_s = True, now_s + TIDY_AGAIN_S
         self.durable.change(
-            lambda of: {names: kept for names, kept in of.items() if names in there}, people, self._tidied
+            lambda of: {names: kept for names, kept in of.items() if names not in obsolete},
+            people,
+            self._tidied,
         )
 
     def _tidied(self, error: DsrlbError | None) -> None:

@@ -246,9 +246,26 @@ def test_what_a_reload_made_obsolete_is_taken_out_when_the_disk_has_room_again(
     assert [one.getMessage().partition(":")[0] for one in caplog.records] == [
         "what was durable of backends that are gone could not be taken out"
     ]
+    world.standings.change_to([world.service], 122)
+    world.wishes.change_to(122)  # it comes back, as configured
     world.wishes.look(world.engine, 126)
     eventually(lambda: world.wishes.durable.of == {})
     assert json.loads(world.wishes.durable.path.read_bytes())["backends"] == []
+
+
+def test_what_is_durable_of_a_backend_that_came_back_begins_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_on_disk(world, Wish(weight=7), 100)
+    with monkeypatch.context() as full:
+        full.setattr(durable, "replace_whole", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        world.standings.change_to([world.web("rr", SECOND)], 110)
+        world.wishes.change_to(110)
+        eventually(lambda: not world.wishes._is_tidying)
+    world.standings.change_to([world.service], 111)
+    assert kept_on_disk(world, Wish(enabled=False), 111) == Kept(enabled=False)
+    world.wishes.look(world.engine, 120)
+    assert world.wishes.durable.of == {world.names[0]: Kept(enabled=False)}
 
 
 def test_a_reload_that_brings_a_backend_forgets_what_was_kept_of_it_before(
