@@ -22,8 +22,9 @@ heard, on a logarithmic scale.  The pace grows while that is in one direction, a
 So a server that becomes slow is left quickly; and servers that are slow because of the load that their
 share brings come to rest, rather than pass it to and fro.
 
-A server of which nothing is known has all of its weight.  A slow one keeps some, so that it is heard of
-again; and where handshakes are rare, the last few are remembered for as long as that takes.
+A server of which nothing is known has all of its weight, and fewer than three probes, or six handshakes,
+are nothing: they may have met this host's own load at a start.  A slow one keeps some, so that it is heard
+of again; and where handshakes are rare, the last few are remembered for as long as that takes.
 
 Pure: one value in, with what was heard; the next one out.
 """
@@ -48,8 +49,10 @@ SLOWEST, QUICKEST = 0.05, 0.6  # paces
 TURNED, RESTED, WENT_ON, WENT_FAR = 0.4, 1.02, 1.2, 1.5  # what becomes of the pace
 STILL, FAR = 0.2, 0.7  # of logarithms: a difference that is no direction; one of twice the time
 
+PROBES, HANDSHAKES = 3, 6  # fewer tell nothing of a server
+
 ONE = 1024  # a handshake, as ``Memory`` counts them
-REMEMBERED = 6 * ONE  # are not forgotten before others come
+REMEMBERED = HANDSHAKES * ONE  # are not forgotten before others come
 CERTAINTY = 2.5  # standard errors
 HISTORY = 10  # weights
 
@@ -66,11 +69,12 @@ class Heard:
     times: Sequence[int] = NO_TIMES  # handshakes of its clients, by bucket
     takes_new: bool = True  # others are compared with it
     connect_us: float | None = None  # of a probe's time, until it was connected by TCP
+    probes: int = PROBES  # that those times are of
 
     @property
     def is_news(self) -> bool:
         """Whether anything came of it."""
-        return self.is_probed or any(self.times)
+        return (self.is_probed and self.probes >= PROBES) or any(self.times)
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def after(memories: Mapping[Key, Memory], heard: Mapping[Key, Heard], now_s: flo
     known = {key: _listened(memories.get(key, UNKNOWN), one) for key, one in heard.items()}
     takers = {key for key, one in heard.items() if one.takes_new} or set(heard)
     fastest_us = _least((known[key].probe_us for key in takers), FLOOR_US)
-    spreads = {key: _spread(one.times) for key, one in known.items() if any(one.times)}
+    spreads = {key: _spread(one.times) for key, one in known.items() if one.samples >= HANDSHAKES}
     quickest = min(
         (spreads[key] for key in takers & spreads.keys()), key=lambda one: one.high_us, default=None
     )
@@ -144,6 +148,8 @@ class Spread(NamedTuple):
 
 def _listened(before: Memory, heard: Heard) -> Memory:
     """Return a memory with what was heard; half of the former handshakes count no more."""
+    if heard.probes < PROBES:  # the check begins, or begins anew, as after a reload
+        heard = replace(heard, probe_us=before.probe_us, connect_us=before.connect_us)
     total, new = sum(before.times), sum(heard.times) * ONE
     if not new and total <= REMEMBERED:
         same = (heard.probe_us, heard.connect_us) == (before.probe_us, before.connect_us)
@@ -157,7 +163,7 @@ def _listened(before: Memory, heard: Heard) -> Memory:
 
 
 def _spread(times: Sequence[int]) -> Spread:
-    """Return where the median of handshakes is, of which there are some."""
+    """Return where the median of handshakes is, of which there are enough."""
     off = _by_chance(times)
     low_us, middle_us, high_us = (percentile_us(times, one) or 0.0 for one in (0.5 - off, 0.5, 0.5 + off))
     return Spread(low_us, middle_us, high_us, sum(times) > REMEMBERED)
@@ -166,7 +172,7 @@ def _spread(times: Sequence[int]) -> Spread:
 def _late(own: Spread | None, quickest: Spread | None) -> tuple[float, float] | None:
     """Return how much later a server's handshakes are complete than the quickest's: surely, and at most.
 
-    None: it has none.
+    None: it has too few.
     """
     if own is None:
         return None

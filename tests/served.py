@@ -66,7 +66,7 @@ class Simulated:
         for _ in range(int(rate + self.chance.random()) if self.traffic else 0):
             took_ms = max(0.0, self.way_ms(self.chance) + self.chance.gauss(time_ms, SPREAD * time_ms))
             times[bucket_of(int(1000 * took_ms))] += 1
-        return Heard(1000 * median(known) if known else None, is_probed, times)
+        return Heard(1000 * median(known) if known else None, is_probed, times, probes=len(known or ()))
 
     def _probe(self, server: int, time_ms: float) -> bool:
         due, known, before = (
@@ -79,7 +79,8 @@ class Simulated:
             if self.is_busy and self.chance.random() < OFTEN:
                 took_ms += self.chance.expovariate(1 / BUSY_MS)
             known = [*known, took_ms][-3:]
-            due += (0.5 if max(known) > 1.5 * min(known) else 2.0) * (1 - 0.1 * self.chance.random())
+            varies = len(known) < 3 or max(known) > 1.5 * min(known)
+            due += (0.5 if varies else 2.0) * (1 - 0.1 * self.chance.random())
         is_probed = due != before.get(server) and bool(known)
         self._due[server], self._probed[server] = due, known
         return is_probed

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dsrlb.health.record import Record
 from dsrlb.model import Backend, Service
-from dsrlb.response import NO_TIMES, UNKNOWN, Heard, Memory, after
+from dsrlb.response import NO_TIMES, Heard, Memory, after
 from dsrlb.sampling import Handshakes
 from dsrlb.schedulers import RESPONSE
 from dsrlb.standing import AS_CONFIGURED, Names, Standing, named
@@ -21,7 +22,11 @@ def time_us(memory: Memory | None, record: Record | None) -> float | None:
     """Return how long a server takes to answer, by what is known of it, or by its checks alone."""
     if memory is not None:
         return memory.response_us
-    return None if record is None or record.time_s is None else 1e6 * record.time_s
+    return None if record is None else _us(record.time_s)
+
+
+def _us(time_s: float | None) -> float | None:
+    return None if time_s is None else 1e6 * time_s
 
 
 def times_us(memories: Mapping[Names, Memory], records: Mapping[Names, Record]) -> dict[Names, float]:
@@ -58,10 +63,11 @@ class Responses:
         """
 
         def heard(names: Names, backend: Backend) -> Heard:
-            probe_us, connect_us, is_probed = self._probe(names, records.get(names))
-            times = self._new_times(names, counted.get(names))
-            takes_new = standings.get(names, AS_CONFIGURED).takes_new(backend)
-            return Heard(probe_us, is_probed, times, takes_new, connect_us)
+            return replace(
+                self._probed(names, records.get(names)),
+                times=self._new_times(names, counted.get(names)),
+                takes_new=standings.get(names, AS_CONFIGURED).takes_new(backend),
+            )
 
         counted = {names: one.times for names, one in handshakes.items()}
         known: dict[Names, Memory] = {}
@@ -71,15 +77,13 @@ class Responses:
         self._asked_s = {names: one.last.at_s for names, one in records.items() if one.last is not None}
         return {names: one.percent for names, one in known.items()}
 
-    def _probe(self, names: Names, record: Record | None) -> tuple[float | None, float | None, bool]:
+    def _probed(self, names: Names, record: Record | None) -> Heard:
         """Return how long a server's probes take, and their connections, and whether another has passed."""
         if record is None:
-            return None, None, False
-        if record.last is None or record.time_s is None:  # its check begins anew, as after a reload
-            known = self.of.get(names, UNKNOWN)
-            return known.probe_us, known.connect_us, False
-        is_new = record.last.outcome.ok and record.last.at_s != self._asked_s.get(names)
-        return 1e6 * record.time_s, record.connect_s and 1e6 * record.connect_s, is_new
+            return Heard()
+        last, time_us, connect_us = record.last, _us(record.time_s), _us(record.connect_s)
+        is_new = last is not None and last.outcome.ok and last.at_s != self._asked_s.get(names)
+        return Heard(time_us, is_new, connect_us=connect_us, probes=len(record.times_s))
 
     def _new_times(self, names: Names, counted: Sequence[int] | None) -> Sequence[int]:
         """Return the handshakes of a server since the last look."""

@@ -50,9 +50,9 @@ class Record(NamedTuple):
 
     @property
     def varies(self) -> bool:
-        """Whether the last times differ much: the next will tell which of them is the one to go by."""
+        """Whether the last times are few or differ much: the next will tell which of them to go by."""
         times_s = [max(VARIES_FROM_S, one) for one in self.times_s]
-        return bool(times_s) and max(times_s) > VARIES_BY * min(times_s)
+        return 0 < len(times_s) < TIMES_KEPT or max(times_s, default=0) > VARIES_BY * min(times_s, default=0)
 
 
 def with_check(before: Record, asked: Asked, *, up: bool) -> Record:

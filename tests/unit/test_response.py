@@ -161,6 +161,28 @@ def test_servers_of_2_10_and_50_ms_have_shares_near_the_formula(probes: bool, tr
     assert all(abs(one - other) < 4 for one, other in zip(service.shares, expected, strict=True))
 
 
+@BOTH
+def test_the_first_seconds_after_a_start_bring_no_weights_of_their_own(probes: bool, traffic: bool) -> None:
+    """A single probe, or a few handshakes, met this host's own load as it began."""
+    for seed in range(20):
+        service = Simulated(
+            constant(2, 2, 2),
+            clients_per_s=9,
+            probes=probes,
+            traffic=traffic,
+            way_ms=lambda chance: 10 + chance.expovariate(1 / 60),
+            is_busy=True,
+            chance=random.Random(seed),
+        )
+        assert service.run(1) == [[EVEN] * 3]
+
+
+def test_a_few_handshakes_tell_nothing() -> None:
+    few = after({}, heard(None, None, times=[handshakes(5, 1), handshakes(5, 50)]), 0)
+    assert percents(few) == [100, 100] and few[1].response_us is None
+    assert percents(after(few, heard(None, None, times=[handshakes(1, 1), handshakes(1, 50)]), 1)) == [100, 5]
+
+
 def test_a_host_that_measures_badly_follows_all_the_same() -> None:
     for seed in range(5):
         service = Simulated(

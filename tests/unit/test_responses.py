@@ -38,14 +38,18 @@ def names_of(service: Service) -> list[Names]:
 
 
 def records(service: Service, *times_ms: float | None, at_s: float = 1) -> dict[Names, Record]:
-    """Return records of one passed check of each backend; None: it was not checked yet."""
-    subject = Subject(LOOPBACK, 80, VIP, Check("tcp"))
+    """Return records of three passed checks of each backend; None: it was not checked yet."""
+    fresh = Record(Subject(LOOPBACK, 80, VIP, Check("tcp")), True, 0, 0)
     return {
-        names: Record(subject, True, 0, 0)
-        if time_ms is None
-        else with_check(Record(subject, True, 0, 0), Asked(PASSED, at_s, time_ms / 1000), up=True)
+        names: fresh if time_ms is None else checked(fresh, *[time_ms] * 3, at_s=at_s)
         for names, time_ms in zip(names_of(service), times_ms, strict=True)
     }
+
+
+def checked(record: Record, *times_ms: float, at_s: float) -> Record:
+    for time_ms in times_ms:
+        record = with_check(record, Asked(PASSED, at_s, time_ms / 1000), up=True)
+    return record
 
 
 def counted(service: Service, **by_ms: int) -> dict[Names, Handshakes]:
@@ -76,6 +80,19 @@ def test_checks_decide_and_a_server_that_has_not_been_checked_yet_has_all_its_we
     service, responses = web(), Responses()
     assert look(responses, service, 1, records=records(service, 2, 10, None)) == [100, 20, 100]
     assert look(responses, service, 2, records=records(service, 2, 10, 50)) == [100, 20, 5]
+
+
+def test_fewer_than_three_checks_tell_nothing_and_take_nothing_away() -> None:
+    service, responses = web(), Responses()
+    fresh = records(service, None, None, None)
+    first = {
+        names: checked(one, ms, at_s=1) for ms, (names, one) in zip((1, 9, 50), fresh.items(), strict=True)
+    }
+    assert look(responses, service, 1, records=first) == [100, 100, 100]
+    second = {names: checked(one, 2, at_s=2) for names, one in first.items()}
+    assert look(responses, service, 2, records=second) == [100, 100, 100]
+    assert look(responses, service, 3, records=records(service, 2, 10, 50, at_s=3)) == [100, 20, 5]
+    assert look(responses, service, 4, records=first) == [100, 20, 5]  # checks began anew
 
 
 def test_a_check_that_was_heard_before_is_no_news() -> None:
@@ -162,7 +179,8 @@ def test_only_servers_by_response_time_are_asked_again_soon_when_times_differ() 
     assert not record.varies
     assert not record._replace(times_s=(0.002, 0.0025, 0.0022)).varies
     assert record._replace(times_s=(0.002, 0.002, 0.01)).varies
-    assert not record._replace(times_s=(0.0001, 0.0009)).varies
+    assert record._replace(times_s=(0.002, 0.002)).varies  # too few to go by
+    assert not record._replace(times_s=(0.0001, 0.0009, 0.0001)).varies
 
 
 # ------------------------------------------------------------------------- how long a probe takes
