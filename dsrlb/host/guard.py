@@ -26,6 +26,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import ConfigError, HostError
+from dsrlb.host.names import hold, is_foreign, owners
 from dsrlb.model import ANY_PORT, PROTOCOL_NUMBERS, Address
 
 PREFERENCE = 10  # behind the local table (0), so a VIP configured on this host cannot be guarded
@@ -81,17 +82,16 @@ class Claim:
 def claim(wanted: Iterable[Guarded]) -> Claim:
     """Reserve VIPs and servers' answers on this host (in this network namespace) for this process.
 
-    Each is an abstract unix socket name: unique per network namespace, gone with its owner.
+    Each is a name that one process of the network namespace holds, gone with its owner.
     Raises ConfigError when another process holds one, and then reserves none.
     """
-    locks = {one: _lock(one) for one in wanted}
+    locks = {one: hold(_name(one)) for one in wanted}
     held = Claim({one: lock for one, lock in locks.items() if lock})
     taken = [one for one, lock in locks.items() if lock is None]
     if taken:
         held.release()
-        raise ConfigError(
-            *(f"Another dsrlb on this host already serves {named(one)}; stop it first." for one in taken)
-        )
+        known = owners()
+        raise ConfigError(*(_who_has(one, known.get(_name(one), 0)) for one in taken))
     return held
 
 
@@ -100,25 +100,18 @@ def named(guarded: Guarded) -> str:
     return str(guarded) if isinstance(guarded, Answers) else f"VIP {guarded}"
 
 
-def _lock(guarded: Guarded) -> socket.socket | None:
-    try:
-        lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    except OSError as error:
-        if error.errno != errno.EMFILE:
-            raise
-        raise HostError(
-            "This process may not have as many open files as there are VIPs; raise the limit "
-            "(ulimit -Hn, or LimitNOFILE= in the unit)."
-        ) from error
-    kind = "answers" if isinstance(guarded, Answers) else "vip"
-    try:
-        lock.bind(f"\0dsrlb/{kind}/{guarded}")
-    except OSError as error:
-        lock.close()
-        if error.errno != errno.EADDRINUSE:
-            raise
-        return None
-    return lock
+def _name(guarded: Guarded) -> str:
+    return f"dsrlb/{'answers' if isinstance(guarded, Answers) else 'vip'}/{guarded}"
+
+
+def _who_has(guarded: Guarded, uid: int) -> str:
+    """Return the sentence about a name that is taken."""
+    if not is_foreign(uid):
+        return f"Another dsrlb on this host already serves {named(guarded)}; stop it first."
+    return (
+        f"User {uid}, who is not root, holds the name by which dsrlb claims {named(guarded)} "
+        f"(@{_name(guarded)}); end that process (ss -xap shows it)."
+    )
 
 
 def install(wanted: Iterable[Guarded], ifnames: Iterable[str]) -> None:
@@ -157,7 +150,7 @@ def remove_stale(keep: Iterable[Guarded] = ()) -> tuple[Guarded, ...]:
     with _rules() as ipr:
         present = list(_present(ipr))
         for one in {rule.guarded for rule in present} - kept:
-            lock = _lock(one)
+            lock = hold(_name(one))
             if lock is None:
                 continue
             with lock:  # held while its rules go, so that no starting dsrlb loses fresh ones

@@ -16,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import HostError
 from dsrlb.host.guard import FAMILIES, PROTOCOL
+from dsrlb.host.names import hold_beside, hold_first
 
 PREFERENCE = 11  # before the main table (32766)
 MARK = 0x551B_0000  # and the number of the process: its mark, and its table
@@ -32,7 +33,7 @@ def remove_stale_or_fail() -> None:
     """Take back what processes that are gone have left.  Raises OSError, NetlinkError."""
     with IPRoute() as ipr:
         for mark in set(_present(ipr)):
-            lock = _lock(mark - MARK)
+            lock = hold_first(_name(mark - MARK))
             if lock is not None:
                 with lock:  # held meanwhile, so that no other process begins with this number
                     take_back(ipr, mark)
@@ -48,23 +49,20 @@ def take_back(ipr: Any, mark: int) -> None:
 
 
 def claim_number() -> tuple[int, socket.socket]:
-    """Return a number that no other process of this network namespace has, and what holds it."""
-    for number in range(NUMBERS):
-        lock = _lock(number)
-        if lock is not None:
-            return number, lock
+    """Return a number that no other process of this network namespace has, and what holds it.
+
+    What foreign users hold is left to them, unless that is all there is.
+    """
+    for take in (hold_first, hold_beside):
+        for number in range(NUMBERS):
+            lock = take(_name(number))
+            if lock is not None:
+                return number, lock
     raise HostError(f"{NUMBERS} processes of dsrlb are at work on this host already")
 
 
-def _lock(number: int) -> socket.socket | None:
-    """Hold an abstract socket's name: unique in a network namespace, and gone with its owner."""
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        lock.bind(f"\0dsrlb/probes/{number}")
-    except OSError:
-        lock.close()
-        return None
-    return lock
+def _name(number: int) -> str:
+    return f"dsrlb/probes/{number}"
 
 
 def families(ipr: Any) -> Iterator[int]:
