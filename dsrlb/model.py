@@ -150,6 +150,18 @@ class ModeOptions:
 
 
 @dataclass(frozen=True)
+class ProxyOptions:
+    """What a person may choose about mode proxy; no other mode heeds any of it."""
+
+    layer: Literal[4, 7] = 4  # balance connections, or HTTP requests
+    accept_proxy: bool = False  # clients (another balancer) begin with a PROXY header
+    send_proxy: Literal["off", "v1", "v2"] = "off"  # servers are told the client's address by one
+    certificates: tuple[str, ...] = ()  # PEM files, or directories of such: clients speak TLS
+    connect_timeout_s: float = 5.0  # to a server
+    idle_timeout_s: float = 60.0  # of a connection's either side
+
+
+@dataclass(frozen=True)
 class Persist:
     """Same client (or client network), same server, as long as it comes back in time."""
 
@@ -189,6 +201,7 @@ class Service:
     slow_start_s: int = 0  # for so long the share of a server that joins or returns grows
     # Whether a server is left whose clients' handshakes fail, unlike the others'; None: if there is a check.
     passive: bool | None = None
+    proxy: ProxyOptions | None = None  # in mode proxy
 
     @property
     def watches(self) -> bool:

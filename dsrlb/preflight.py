@@ -75,7 +75,7 @@ def look(config: Config, *, force: bool = False) -> tuple[Ground, tuple[Finding,
         return Ground((), vips, guarded, {}, {}), tuple(Finding("", sentence) for sentence in error.problems)
     links = tuple(_links(names, found))
     if not force:
-        found += vips_owned_here([service.vip for service in config.services])
+        found += vips_owned_here([service.vip for service in config.forwarded])
     found += _sources_owned_here(config)
     ways, lost = find_ways(config, links)
     links += links_of_answers(config, ways, links)
@@ -83,14 +83,14 @@ def look(config: Config, *, force: bool = False) -> tuple[Ground, tuple[Finding,
     found += _broadcast_vips(vips, links)
     found += (Finding(address, sentence) for address, sentence in lost.items())
     found += _own_macs(config, [*links, *(way.link for way in ways.values())])
-    backends = [backend for service in config.services for backend in service.backends]
+    backends = [backend for service in config.forwarded for backend in service.backends]
     fixed = {one.address: one.mac for one in backends if one.mac is not None}
     return Ground(links, vips, guarded, ways, fixed), tuple(dict.fromkeys(found))
 
 
 def owned_by(config: Config) -> tuple[Address, ...]:
     """Return the addresses that are dsrlb's: VIPs, and sources that stand in for clients."""
-    both = ((service.vip, tables.stand_in(service)) for service in config.services)
+    both = ((service.vip, tables.stand_in(service)) for service in config.forwarded)
     return tuple(dict.fromkeys(address for pair in both for address in pair if address is not None))
 
 
@@ -98,7 +98,7 @@ def guarded_by(config: Config) -> tuple[Guarded, ...]:
     """Return what the host's own stack is kept off: packets to those, and answers to clients themselves."""
     answers = (
         Answers(backend.address, backend.port or service.port, service.protocol)
-        for service in config.services
+        for service in config.forwarded
         if modes.BY_NAME[service.mode].sees_replies and tables.stand_in(service) is None
         for backend in service.backends
     )
@@ -110,7 +110,7 @@ def links_of_answers(config: Config, ways: Mapping[Address, Way], links: Sequenc
     known = {one.ifindex for one in links}
     behind = (
         ways[backend.address].link
-        for service in config.services
+        for service in config.forwarded
         if modes.BY_NAME[service.mode].sees_replies
         for backend in service.backends
         if backend.address in ways
@@ -124,7 +124,7 @@ def find_ways(config: Config, links: Sequence[Link]) -> tuple[dict[Address, Way]
     lost: dict[Address, str] = {}
     wanted = {
         (one, service.mode, tables.stand_in(service) is not None): None
-        for service in config.services
+        for service in config.forwarded
         for one in service.backends
     }
     routes = routes_to({backend.address for backend, _, _ in wanted})
@@ -147,7 +147,7 @@ def _sourceless(config: Config, ways: Mapping[Address, Way]) -> set[Address]:
     """Return the backends that packets are to be wrapped for, with no address to send them from."""
     return {
         backend.address
-        for service in config.services
+        for service in config.forwarded
         if wraps(modes.BY_NAME[service.mode], service.options) and service.options.source is None
         for backend in service.backends
         if backend.address in ways and ways[backend.address].source is None
@@ -166,7 +166,7 @@ def vips_owned_here(vips: Sequence[Address]) -> Iterator[Finding]:
 
 def _sources_owned_here(config: Config) -> Iterator[Finding]:
     """Yield a finding for each source for servers to see that is configured on this host."""
-    vips = {service.vip for service in config.services}
+    vips = {service.vip for service in config.forwarded}
     for own in own_addresses(address for address in owned_by(config) if address not in vips):
         yield Finding(
             own.address,
@@ -236,7 +236,7 @@ def _broadcast_vips(vips: Sequence[Address], links: Sequence[Link]) -> Iterator[
 def _own_macs(config: Config, links: Sequence[Link]) -> Iterator[Finding]:
     """Yield a finding for each backend whose given MAC is that of an interface frames would leave by."""
     names = {one.mac: one.name for one in links}
-    for service in config.services:
+    for service in config.forwarded:
         for backend in service.backends:
             if backend.mac in names:
                 yield Finding(

@@ -62,7 +62,7 @@ def seen_of(loop: Loop) -> Seen:
     return Seen(
         config=loop.config,
         standings=loop.standings.of,
-        table=loop.engine.table,
+        table=loop.table(),
         counters=loop.totals.look(),
         drains=wishes.drains,
         kept=wishes.durable.of,

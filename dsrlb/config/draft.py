@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from dsrlb.config.checks import CheckWords, check_of
 from dsrlb.config.words import DEFAULT_SCHEDULER, PersistWord, Vip
-from dsrlb.model import SAME_PORT, Backend, Check, ModeOptions, Persist, Service, Timeouts
+from dsrlb.model import SAME_PORT, Backend, Check, ModeOptions, Persist, ProxyOptions, Service, Timeouts
 
+_PROXY_FIELDS = {one.name.removesuffix("_s"): one.name for one in fields(ProxyOptions)}
 OPTION_NAMES = tuple(one.name for one in fields(ModeOptions))
 
 
@@ -32,6 +33,7 @@ class Draft:
     on_all_down: Literal["keep", "reject", "drop"] = "keep"
     slow_start_s: int = 0
     passive: bool | None = None
+    proxy: Mapping[str, Any] | None = None  # by the names of the keys
     check: CheckWords | None = None
     backend_checks: Sequence[CheckWords | None] = ()  # of the backends, in order; those after it have none
 
@@ -69,7 +71,14 @@ def service_of(draft: Draft) -> Service:
         on_all_down=draft.on_all_down,
         slow_start_s=draft.slow_start_s,
         passive=draft.passive,
+        proxy=_proxy(draft),
     )
+
+
+def _proxy(draft: Draft) -> ProxyOptions | None:
+    if draft.mode != "proxy":
+        return None
+    return ProxyOptions(**{_PROXY_FIELDS[name]: value for name, value in (draft.proxy or {}).items()})
 
 
 def _check(words: CheckWords | None) -> Check | None:

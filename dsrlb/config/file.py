@@ -25,6 +25,7 @@ DRAFT_FIELDS = {
     "on_all_down": "on_all_down",
     "slow_start": "slow_start_s",
     "passive": "passive",
+    "proxy": "proxy",
 }
 Read = dict[str, Any]  # what is in a table: None where the value is malformed, nothing where there is none
 

@@ -38,6 +38,16 @@ class Config:
     engine: EngineChoice = field(default_factory=EngineChoice)  # as the file says
     metrics: Listen | None = None  # as the file says; None: nowhere
 
+    @property
+    def forwarded(self) -> tuple[Service, ...]:
+        """The services whose frames dsrlb itself forwards."""
+        return tuple(one for one in self.services if one.proxy is None)
+
+    @property
+    def proxied(self) -> tuple[Service, ...]:
+        """The services whose connections end here, at a proxy that dsrlb drives."""
+        return tuple(one for one in self.services if one.proxy is not None)
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -45,7 +45,7 @@ class Backends:
         self.ways = dict(ground.ways)
         self._lost = dict(lost)  # backends without a way, and why
         self._wrapped = wrapped_for(config)
-        backends = [one for service in config.services for one in service.backends]
+        backends = [one for service in config.forwarded for one in service.backends]
         self._names = {one.address: f"{one.address} ({one.label})" for one in backends if one.label}
 
     def change_to(self, config: Config, ground: Ground, lost: Mapping[Address, str]) -> None:
@@ -138,7 +138,7 @@ def wrapped_for(config: Config) -> frozenset[Address]:
     """Return the backends that packets are wrapped for, about which errors come back."""
     return frozenset(
         backend.address
-        for service in config.services
+        for service in config.forwarded
         if wraps(modes.BY_NAME[service.mode], service.options)
         for backend in service.backends
     )
@@ -146,7 +146,7 @@ def wrapped_for(config: Config) -> frozenset[Address]:
 
 def own_addresses(config: Config) -> frozenset[bytes]:
     """Return the host's addresses, where a server's answer to the host could be taken for a client's."""
-    if not any(modes.BY_NAME[one.mode].sees_replies and stand_in(one) is None for one in config.services):
+    if not any(modes.BY_NAME[one.mode].sees_replies and stand_in(one) is None for one in config.forwarded):
         return frozenset()
     return frozenset(map(wire_address, every_address()))
 

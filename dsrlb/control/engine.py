@@ -67,4 +67,4 @@ def _xdp(choice: EngineChoice, config: Config, hears: Hears) -> Engine:
     from dsrlb.engines.xdp.engine import XdpEngine  # takes time that the packet engine need not
 
     require_bpf("engine xdp")
-    return XdpEngine(choice, keeps(choice, config), compile_table(config.services, {}, {}), hears)
+    return XdpEngine(choice, keeps(choice, config), compile_table(config.forwarded, {}, {}), hears)

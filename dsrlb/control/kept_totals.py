@@ -45,6 +45,7 @@ class KeptTotals:
     """The control loop's but for ``_run``, the thread of the file."""
 
     _engine: Engine  # from ``begin`` on
+    _counted: Callable[[], Counters]
 
     def __init__(self, path: Path) -> None:
         """Take the file's path; nothing is made yet."""
@@ -62,9 +63,12 @@ class KeptTotals:
         self._written: Kept | None = None
         self._thread: threading.Thread | None = None
 
-    def begin(self, engine: Engine) -> None:
-        """Go on from the file, if there is one, with what an engine counts; what is wrong is logged."""
-        self._engine, self._counts_in = engine, engine.counts_in
+    def begin(self, engine: Engine, counted: Callable[[], Counters]) -> None:
+        """Go on from the file, if there is one, with what an engine counts; what is wrong is logged.
+
+        ``counted`` asks for all that is counted, of which that of the engine is a part.
+        """
+        self._engine, self._counted, self._counts_in = engine, counted, engine.counts_in
         try:
             self._lock()
         except BlockingIOError:
@@ -88,7 +92,7 @@ class KeptTotals:
 
     def look(self) -> Counters:
         """Return the totals, with what the engine says now: to be told ``when_kept``."""
-        totals = self._totals.look(self._engine.counters())
+        totals = self._totals.look(self._counted())
         self._looks += 1
         return totals
 

@@ -11,18 +11,21 @@ import queue
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from dsrlb import table as tables
 from dsrlb.config import Config, located
 from dsrlb.control.backends import Backends, refuse_if_none_answers
 from dsrlb.control.checks import Checks
 from dsrlb.control.durable import Durable, state_path
-from dsrlb.control.engine import open_engine
+from dsrlb.control.engine import keeps, open_engine
 from dsrlb.control.front import Front
 from dsrlb.control.kept_totals import KeptTotals, totals_path
 from dsrlb.control.left import needed, take_back_stale
 from dsrlb.control.passive import Passive
+from dsrlb.control.proxied import Proxied
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
 from dsrlb.control.reloading import Heard, Reloads
 from dsrlb.control.responses import Responses, by_response
@@ -30,7 +33,7 @@ from dsrlb.control.standings import Standings, standing_event
 from dsrlb.control.takeover import finish, stage
 from dsrlb.control.ticks import Tick
 from dsrlb.control.wishes import Wishes
-from dsrlb.engines.base import Engine, Hears
+from dsrlb.engines.base import Counters, Engine, Hears
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.report import lines
 from dsrlb.errors import ConfigError, DsrlbError
@@ -44,6 +47,7 @@ from dsrlb.preflight import Ground, links_of_answers, other_owners
 from dsrlb.standing import Ejection, Health, Names, Wish
 from dsrlb.transition import carry
 
+RUN_FOLDER = Path("/run/dsrlb")
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
 PROBE_EVERY_S = 2.0
 ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it flaps
@@ -52,6 +56,7 @@ TEND_EVERY_S = 1.0
 WEIGH_EVERY_S = 1.0
 DRAINS_EVERY_S = 1.0
 KEEP_EVERY_S = 10.0
+PROXY_EVERY_S = 0.2
 COMPLAIN_AFTER_S = 60.0  # a failure that had stayed away that long is told again
 
 log = logging.getLogger("dsrlb")
@@ -81,6 +86,7 @@ class Loop:
         self.checks = Checks(events, self.backends.refused_at)
         self.responses = Responses()
         self.passive = Passive(config.services)
+        self.proxied = Proxied(RUN_FOLDER / f"{choice.instance}-haproxy", keeps=keeps(choice, config))
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reloads = Reloads(self.prepare, self.change_to)
         self.is_heard = False  # something of a standing, since the last look
@@ -96,7 +102,7 @@ class Loop:
         hears = Hears(front.hear_claim, self.hear_failure, self.backends.hear_refusal)
         engine = self.engine = open_engine(self.choice, self.config, front, hears)
         undo.callback(engine.close)
-        self.totals.begin(engine)
+        self.totals.begin(engine, self.counters)
         undo.callback(self.totals.end)
         self.backends.add_ways_out(engine)
         self.standings.adopt(engine.table)
@@ -110,6 +116,8 @@ class Loop:
         engine.narrow(list(front.links.values()), front.wire_vips, self.backends.ways_out)
         take_back_stale(self.choice.bpf_fs)
         engine.start()
+        undo.callback(self.proxied.close)
+        self.proxied.change_to(self.config.proxied, front.names[0], self.standings.effective(0))
         self.checks.change_to(self.config.services, self.standings.of)
         front.announce()
 
@@ -155,6 +163,7 @@ class Loop:
             Tick(DRAINS_EVERY_S, self.look_at_drains),
             Tick(KEEP_EVERY_S, self.totals.keep),
             Tick(LOOK_EVERY_S, self.totals.hurry),
+            Tick(PROXY_EVERY_S, self.proxied.tend),
             Tick(ANNOUNCE_AGAIN_AFTER_S, self.front.announce, once=True),
         ]
         if (every_s := watchdog_every_s()) is not None:
@@ -274,11 +283,12 @@ class Loop:
         mtus = {ifindex: one.mtu_bytes for ifindex, one in self.front.links.items()}
         hops, said = self.backends.hops(macs), self.standings.effective(time.monotonic())
         self.checks.see(hops, self.backends.ways)
-        services, own = self.config.services, self.backends.own
+        services, own = self.config.forwarded, self.backends.own
         table = tables.compile_table(services, hops, interfaces, mtus, said, self.known, own)
         table = carry(self.engine.table, table, int(time.monotonic()))
         if tables.diff(self.engine.table, table):
             self.engine.install(table)
+        self.proxied.reconcile(said)
         self.backends.tell_changes(macs)
 
     def weigh(self) -> None:
@@ -292,13 +302,28 @@ class Loop:
     def look_at_drains(self) -> None:
         """Let go of what drained backends still have whose time is over."""
         now_s = time.monotonic()
-        if self.wishes.look(self.engine, now_s):
+        if self.wishes.look(self.counters, self.table(), now_s):
             self.reconcile(self.backends.resolver.known(now_s))
 
     def show_ways(self) -> None:
         """Tell the checks of the way to each backend."""
         macs = self.backends.macs(self.backends.resolver.known(time.monotonic()))
         self.checks.see(self.backends.hops(macs), self.backends.ways)
+
+    def table(self) -> tables.ForwardingTable:
+        """Return the table in use, with services of mode proxy beside those that are forwarded."""
+        table = self.engine.table
+        return (
+            replace(table, services={**table.services, **self.proxied.table}) if self.proxied.table else table
+        )
+
+    def counters(self) -> Counters:
+        """Return what the engine has counted, and HAProxy."""
+        counted, more = self.engine.counters(), self.proxied.counts()
+        if not more:
+            return counted
+        ends = {**counted.ends, **more}  # HAProxy counts are those since this process began
+        return counted._replace(backends={**counted.backends, **more}, ends=ends)
 
     def hear_failure(self, error: Exception) -> None:
         """Pass on, from the engine's thread, that it ended."""
@@ -307,7 +332,7 @@ class Loop:
 
     def print_counters(self) -> None:
         """Print the counters on stdout; that nobody reads them is no failure."""
-        if fault := print_lines(lines(self.engine.counters(), self.engine.table, self.config.services)):
+        if fault := print_lines(lines(self.counters(), self.table(), self.config.services)):
             log.warning("the counters could not be printed: %s", fault)
 
     # ------------------------------------------------------------------------- reload
@@ -326,6 +351,7 @@ class Loop:
 
         First everything that can fail, beside what runs; then the table; then what is over is given back.
         """
+        self.proxied.prepare(new.config.proxied)
         stage(new, self.front, self.backends, self.engine, self.choice.bpf_fs)
         old, self.config = self.config, new.config
         fresh = [vip for vip in new.ground.vips if vip not in self.front.vips]
@@ -338,6 +364,8 @@ class Loop:
         self.passive.change_to(new.config.services)
         self.relent()
         gone = self.front.change_to(new.ground, new.claim)
+        said = self.standings.effective(time.monotonic())
+        self.attempt(lambda: self.proxied.change_to(new.config.proxied, self.front.names[0], said))
         self.attempt(lambda: self.reconcile(self.backends.resolver.known(time.monotonic())))
         finish(gone, self.front, self.backends, self.engine)
         self.front.announce(vips=fresh)

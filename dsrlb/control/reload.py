@@ -122,7 +122,7 @@ def _is_excused(finding: Finding, config: Config, running: Running, ground: Grou
 def _roles(address: Address, config: Config) -> set[object]:
     """Return what an address is in a configuration: a VIP, a backend of some mode, its options and MAC."""
     roles: set[object] = set()
-    for service in config.services:
+    for service in config.forwarded:
         if address in (service.vip, stand_in(service)):
             roles.add("VIP")
         roles.update(
@@ -149,7 +149,7 @@ def _refuse_other_owners(config: Config, running: Running, ground: Ground, new: 
 
 def _resolve_new(ground: Ground, lost: Mapping[Address, str], running: Running) -> None:
     """Have the kernel find backends that are new, so that they get traffic from the first moment."""
-    known = {backend.address for service in running.config.services for backend in service.backends}
+    known = {backend.address for service in running.config.forwarded for backend in service.backends}
     new = {address: way for address, way in ground.ways.items() if address not in known}
     if not new:
         return

@@ -30,7 +30,7 @@ def stage(new: Prepared, front: Front, backends: Backends, engine: Engine, bpf_f
         undo.callback(_unstage, new, front, backends, engine, bpf_fs)
         if engine.name == "packet":
             refuse_left(bpf_fs, new.ground.vips)
-        engine.check(compile_table(new.config.services, {}, {}))
+        engine.check(compile_table(new.config.forwarded, {}, {}))
         engine.widen(new.ground.links, [wire_address(vip) for vip in new.ground.vips])
         wrapped = wrapped_for(new.config)
         for address, way in new.ground.ways.items():

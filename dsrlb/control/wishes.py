@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import inf
 
@@ -12,9 +12,10 @@ from dsrlb.control.drains import NONE_LEFT, Drain, Left, is_due, is_empty, left_
 from dsrlb.control.durable import Durable, Told
 from dsrlb.control.kept import NOTHING, Kept, after
 from dsrlb.control.standings import Standings
-from dsrlb.engines.base import Engine
+from dsrlb.engines.base import Counters
 from dsrlb.errors import DsrlbError
 from dsrlb.standing import Names, Wish
+from dsrlb.table import ForwardingTable
 
 TIDY_AGAIN_S = 5.0
 
@@ -109,7 +110,7 @@ class Wishes:
         self._is_untidy = error is not None
         self._is_tidying = False
 
-    def look(self, engine: Engine, now_s: float) -> bool:
+    def look(self, counters: Callable[[], Counters], table: ForwardingTable, now_s: float) -> bool:
         """Tell of drains that are empty, and end those that are over; return whether there was one."""
         self._tidy(now_s)
         looked_at = {
@@ -117,10 +118,10 @@ class Wishes:
             for names, one in self.drains.items()
             if not one.is_over and (one.until_s is not None or not one.is_told)
         }
-        counted = engine.counters().backends if looked_at else {}
+        counted = counters().backends if looked_at else {}
         is_one_over = False
         for names, drain in looked_at.items():
-            left = left_of(counted.get(names), engine.table.services.get(names[0]))
+            left = left_of(counted.get(names), table.services.get(names[0]))
             if is_due(drain, now_s):
                 self._end(names, drain, left, now_s)
                 is_one_over = True

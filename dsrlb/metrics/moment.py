@@ -53,7 +53,7 @@ def moment_of(loop: Loop) -> Moment:
     return Moment(
         config=loop.config,
         standings=dict(loop.standings.of),
-        table=loop.engine.table,
+        table=loop.table(),
         counters=counted._replace(reasons=tuple(counted.reasons), backends=dict(counted.backends)),
         links=tuple(loop.front.links.values()),
         engine=loop.engine.name,

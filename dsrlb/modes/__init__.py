@@ -6,8 +6,9 @@ from dsrlb.modes.base import Mode
 from dsrlb.modes.inline import INLINE
 from dsrlb.modes.l2dsr import L2DSR
 from dsrlb.modes.l3dsr import L3DSR
+from dsrlb.modes.proxy import PROXY
 
-MODES: tuple[Mode, ...] = (L2DSR, L3DSR, INLINE)
+MODES: tuple[Mode, ...] = (L2DSR, L3DSR, INLINE, PROXY)
 BY_NAME = {mode.name: mode for mode in MODES}
 
 __all__ = ["BY_NAME", "MODES", "Mode"]

@@ -172,7 +172,8 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Keeps]]:
 
     def start(counts_in: str = "", folder: Path = tmp_path) -> Keeps:
         made.append(Keeps(totals_path(str(folder), "blue")))
-        made[-1].begin(Engine(counts_in))  # type: ignore[arg-type]  # a stand-in
+        engine = Engine(counts_in)
+        made[-1].begin(engine, engine.counters)  # type: ignore[arg-type]  # a stand-in
         return made[-1]
 
     yield start

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import balancer
 import pytest
@@ -24,6 +22,7 @@ from dsrlb.control.durable import Durable
 from dsrlb.control.kept import Kept, written
 from dsrlb.control.standings import Standings
 from dsrlb.control.wishes import Wishes
+from dsrlb.engines.base import Counters
 from dsrlb.errors import DsrlbError
 from dsrlb.flows import BackendCount
 from dsrlb.model import Service
@@ -46,10 +45,7 @@ class World:
         self.counts: dict[Names, BackendCount] = {}
         self.wishes = Wishes(self.standings, Durable(folder / "default.json"))
         hops = balancer.hops(self.service.backends)
-        self.engine: Any = SimpleNamespace(
-            table=compile_table([self.service], hops, {}),
-            counters=lambda: SimpleNamespace(backends=self.counts),
-        )
+        self.table = compile_table([self.service], hops, {})
 
     def web(self, scheduler: str, *backends: str) -> Service:
         macs = [one for one in balancer.ALL_BACKENDS if one.partition(",")[0] in backends]
@@ -59,6 +55,9 @@ class World:
     def has(self, active: int, inactive: int = 0) -> None:
         """Let the first server have so many flows."""
         self.counts[self.names[0]] = BackendCount(active=active, inactive=inactive)
+
+    def counted(self) -> Counters:
+        return Counters([], self.counts, 0, 0)
 
     def drain(self, now_s: float, within_s: float | None = None) -> None:
         wish = Wish(drained=True, gone=None if within_s is None else False)
@@ -90,11 +89,11 @@ def test_a_drain_without_a_deadline_tells_once_that_it_is_empty_and_lets_nothing
     world.has(3)
     world.drain(100)
     assert said(caplog) == ["is drained: it keeps its flows, gets no new ones"]
-    assert not world.wishes.look(world.engine, 5000) and said(caplog) == []
+    assert not world.wishes.look(world.counted, world.table, 5000) and said(caplog) == []
     world.has(0, 2)
-    assert not world.wishes.look(world.engine, 5001)
+    assert not world.wishes.look(world.counted, world.table, 5001)
     assert said(caplog) == ["is empty: no connection is left, 4901 s after it was drained"]
-    assert not world.wishes.look(world.engine, 5002) and said(caplog) == []
+    assert not world.wishes.look(world.counted, world.table, 5002) and said(caplog) == []
     assert not world.is_gone
 
 
@@ -104,25 +103,25 @@ def test_at_its_deadline_what_is_left_is_told_and_let_go(
     world.has(3, 1)
     world.drain(100, within_s=60)
     said(caplog)
-    assert not world.wishes.look(world.engine, 159.9) and not world.is_gone
-    assert world.wishes.look(world.engine, 160) and world.is_gone
+    assert not world.wishes.look(world.counted, world.table, 159.9) and not world.is_gone
+    assert world.wishes.look(world.counted, world.table, 160) and world.is_gone
     assert said(caplog) == ["its drain is over: 3 active, 1 inactive flows are let go"]
     assert world.wishes.drains[world.names[0]].let_go == Left(3, 1, False)
-    assert not world.wishes.look(world.engine, 161) and said(caplog) == []
+    assert not world.wishes.look(world.counted, world.table, 161) and said(caplog) == []
 
 
 def test_a_deadline_that_finds_nothing_says_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.drain(100, within_s=60)
-    assert not world.wishes.look(world.engine, 100.5), "a handshake may be under way"
+    assert not world.wishes.look(world.counted, world.table, 100.5), "a handshake may be under way"
     said(caplog)
-    assert world.wishes.look(world.engine, 160)
+    assert world.wishes.look(world.counted, world.table, 160)
     assert said(caplog) == ["its drain is over: no connection was left"] and world.is_gone
 
 
 def test_who_lets_go_at_once_of_nothing_is_told_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.drain(100, within_s=0)
     said(caplog)
-    assert world.wishes.look(world.engine, 100)
+    assert world.wishes.look(world.counted, world.table, 100)
     assert said(caplog) == ["its drain is over: no connection was left"] and world.is_gone
 
 
@@ -133,10 +132,10 @@ def test_what_hash_cursors_have_not_seen_is_not_taken_for_nothing(
     world.drain(100, within_s=60)
     hops, drained = balancer.hops(world.service.backends), world.standings.effective(100)
     table = compile_table([world.service], hops, {}, effective=drained)
-    world.engine.table = carry(world.engine.table, table, 100)
-    world.wishes.look(world.engine, 130)
+    world.table = carry(world.table, table, 100)
+    world.wishes.look(world.counted, world.table, 130)
     assert "is empty" not in caplog.text
-    world.wishes.look(world.engine, 160)
+    world.wishes.look(world.counted, world.table, 160)
     assert "its drain is over: 0 active, 0 inactive flows or more are let go" in caplog.text
 
 
@@ -145,13 +144,13 @@ def test_undrain_brings_back_and_a_drain_again_begins_anew(
 ) -> None:
     world.has(1)
     world.drain(100, within_s=1)
-    world.wishes.look(world.engine, 101)
+    world.wishes.look(world.counted, world.table, 101)
     said(caplog)
     world.wishes.hear({world.names[0]: Wish(drained=False, gone=False)}, 102)
     assert not world.is_gone and world.wishes.drains == {}
     assert said(caplog) == ["is drained no more", "takes part again"]
     world.drain(200, within_s=1)
-    world.wishes.look(world.engine, 201)
+    world.wishes.look(world.counted, world.table, 201)
     world.drain(202, within_s=50)
     assert not world.is_gone and world.wishes.drains[world.names[0]].began_s == 202
 
