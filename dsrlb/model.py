@@ -134,6 +134,7 @@ class Backend:
     port: int = SAME_PORT  # where it listens, in modes that translate ports
     label: str = ""  # what a person calls it
     check: Check | None = None  # None: the service's
+    group: str = ""  # mode proxy: which routes lead to; empty: the default one
 
 
 @dataclass(frozen=True)

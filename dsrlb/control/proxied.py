@@ -139,7 +139,9 @@ class Proxied:
         except DsrlbError:
             return {}
         return {
-            names: _count(found.get((render.proxy_name(service), render.server_name(backend)), {}))
+            names: _count(
+                found.get((render.proxy_name(service, backend.group), render.server_name(backend)), {})
+            )
             for service in self._services
             for names, backend in named(service)
         }
