@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import Literal
 
+from dsrlb.proxying import ProxyOptions
+
 Address = IPv4Address | IPv6Address
 
 V4_MAPPED = bytes(10) + b"\xff\xff"
@@ -148,18 +150,6 @@ class ModeOptions:
     snat: bool = (
         False  # inline: replace the client's address as well, so that replies come back by themselves
     )
-
-
-@dataclass(frozen=True)
-class ProxyOptions:
-    """What a person may choose about mode proxy; no other mode heeds any of it."""
-
-    layer: Literal[4, 7] = 4  # balance connections, or HTTP requests
-    accept_proxy: bool = False  # clients (another balancer) begin with a PROXY header
-    send_proxy: Literal["off", "v1", "v2"] = "off"  # servers are told the client's address by one
-    certificates: tuple[str, ...] = ()  # PEM files, or directories of such: clients speak TLS
-    connect_timeout_s: float = 5.0  # to a server
-    idle_timeout_s: float = 60.0  # of a connection's either side
 
 
 @dataclass(frozen=True)

@@ -124,12 +124,13 @@ def effective(services: Sequence[Service], standings: Mapping[Names, Standing]) 
     gone: set[Names] = set()
     for service in services:
         known = ((names, one, standings[names]) for names, one in named(service) if names in standings)
-        is_kept = service.on_all_down == "keep" and not takes_new(service, standings)
+        able = _groups_that_take_new(service, standings)
         for names, backend, standing in known:
             if standing.weight_of(backend) != backend.weight:
                 weights[names] = standing.weight_of(backend)
             if standing.percent < 100:
                 percents[names] = standing.percent
+            is_kept = service.on_all_down == "keep" and backend.group not in able
             if not standing.enabled or not (standing.is_well or is_kept):
                 down.add(names)
             if standing.gone:
@@ -138,8 +139,13 @@ def effective(services: Sequence[Service], standings: Mapping[Names, Standing]) 
 
 
 def takes_new(service: Service, standings: Mapping[Names, Standing]) -> bool:
-    """Return whether some backend of a service may take new flows, as far as standings go."""
-    return any(standings.get(names, AS_CONFIGURED).takes_new(one) for names, one in named(service))
+    """Return whether new flows of a service find a backend, as far as standings go, or need none."""
+    return not service.backends or bool(_groups_that_take_new(service, standings))
+
+
+def _groups_that_take_new(service: Service, standings: Mapping[Names, Standing]) -> set[str]:
+    """Return the groups in which some backend may; a mode without groups has one, without a name."""
+    return {one.group for names, one in named(service) if standings.get(names, AS_CONFIGURED).takes_new(one)}
 
 
 def after(standing: Standing, change: Change) -> Standing:

@@ -12,9 +12,12 @@ from typing import Any, Literal
 
 from dsrlb.config.checks import CheckWords, check_of
 from dsrlb.config.words import DEFAULT_SCHEDULER, PersistWord, Vip
-from dsrlb.model import SAME_PORT, Backend, Check, ModeOptions, Persist, ProxyOptions, Service, Timeouts
+from dsrlb.model import SAME_PORT, Backend, Check, ModeOptions, Persist, Service, Timeouts
+from dsrlb.proxying import ProxyOptions, Route
 
+# Of the tables of mode proxy: what a key of the file is called here.
 _PROXY_FIELDS = {one.name.removesuffix("_s"): one.name for one in fields(ProxyOptions)}
+_ROUTE_FIELDS = {"host": "hosts", "path": "paths", "method": "methods"}
 OPTION_NAMES = tuple(one.name for one in fields(ModeOptions))
 
 
@@ -34,6 +37,7 @@ class Draft:
     slow_start_s: int = 0
     passive: bool | None = None
     proxy: Mapping[str, Any] | None = None  # by the names of the keys
+    routes: Sequence[Mapping[str, Any] | None] = ()  # by the names of the keys
     check: CheckWords | None = None
     backend_checks: Sequence[CheckWords | None] = ()  # of the backends, in order; those after it have none
 
@@ -78,7 +82,14 @@ def service_of(draft: Draft) -> Service:
 def _proxy(draft: Draft) -> ProxyOptions | None:
     if draft.mode != "proxy":
         return None
-    return ProxyOptions(**{_PROXY_FIELDS[name]: value for name, value in (draft.proxy or {}).items()})
+    given = {_PROXY_FIELDS[name]: value for name, value in (draft.proxy or {}).items()}
+    return ProxyOptions(**given, routes=tuple(route_of(one) for one in draft.routes if one is not None))
+
+
+def route_of(words: Mapping[str, Any]) -> Route:
+    """Return a route as far as it could be read: what could not is as if it were not there."""
+    given = {_ROUTE_FIELDS.get(name, name): value for name, value in words.items() if value is not None}
+    return Route(**given)
 
 
 def _check(words: CheckWords | None) -> Check | None:

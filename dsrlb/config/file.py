@@ -73,15 +73,24 @@ def _draft(service: Read | None) -> Draft:
     return Draft(
         vip=service.get("vip"),
         mode=service.get("mode"),
-        backends=(None,) if backends is None else tuple(map(_backend, backends)),
+        backends=_backends(service),
         options={name: service[name] for name in OPTION_NAMES if name in service},
         persist=service.get("persist"),
         timeouts=Timeouts(**times),
         label=service.get("name") or "",
         check=service.get("check"),
+        routes=service.get("route") or (),
         backend_checks=tuple((one or {}).get("check") for one in backends or ()),
         **{field: service[name] for name, field in DRAFT_FIELDS.items() if name in service},
     )
+
+
+def _backends(service: Read) -> tuple[Backend | None, ...]:
+    """Return the backends as far as they could be read; none where a service needs none."""
+    backends = service.get("backend")
+    if backends is None:
+        return () if "backend" not in service and "redirect" in (service.get("proxy") or {}) else (None,)
+    return tuple(map(_backend, backends))
 
 
 def _backend(backend: Read | None) -> Backend | None:
@@ -95,6 +104,7 @@ def _backend(backend: Read | None) -> Backend | None:
         backend.get("mac"),
         backend.get("port", SAME_PORT),
         backend.get("name") or "",
+        group=backend.get("group") or "",
     )
 
 
@@ -107,10 +117,18 @@ def _table(given: Mapping[str, Any], table: Table, at: Path, found: list[Problem
     found += (
         Problem(at, f"{key.name} is missing{_in(table)}; add {_example(key)}")
         for key in table.keys
-        if key.is_needed and key.name not in given
+        if _is_needed(key, given) and key.name not in given
     )
     here = [key for key in table.keys if key.name in given]
     return {key.name: _value(given[key.name], key, (*at, key.name), found) for key in here}
+
+
+def _is_needed(key: Key, given: Mapping[str, Any]) -> bool:
+    if key.unless is None:
+        return key.is_needed
+    table, name = key.unless
+    beside = given.get(table)
+    return key.is_needed and not (isinstance(beside, dict) and name in beside)
 
 
 def _value(given: Any, key: Key, at: Path, found: list[Problem]) -> Any:

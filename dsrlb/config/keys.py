@@ -33,6 +33,7 @@ class Key:
     text: str
     default: str = ""
     is_needed: bool = False
+    unless: tuple[str, str] | None = None  # it is not needed where this table beside it has that key
 
 
 @dataclass(frozen=True)

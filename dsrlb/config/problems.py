@@ -9,6 +9,7 @@ from dsrlb import modes
 from dsrlb.config.checks import check_problems
 from dsrlb.config.draft import Draft, service_name
 from dsrlb.config.places import Path, Problem
+from dsrlb.config.proxy_problems import proxy_problems
 from dsrlb.config.words import Vip
 from dsrlb.model import ANY_PORT, SAME_PORT, Address, Backend, person_mac
 
@@ -30,7 +31,7 @@ def problems(drafts: Sequence[Draft]) -> Iterator[Problem]:
         yield from _persist_problems(draft, at)
         yield from _passive_problems(draft, at)
         yield from _check_problems(draft, at)
-        yield from _proxy_problems(draft, at, drafts)
+        yield from proxy_problems(draft, at, drafts)
 
 
 def _vips_given_twice(drafts: Sequence[Draft]) -> Iterator[Problem]:
@@ -96,9 +97,9 @@ def _counted_problems(draft: Draft, at: Path, listed: int) -> Iterator[Problem]:
             at, f"{draft.name}: {listed} backends are more than the {MAX_BACKENDS} that a service can have"
         )
     weights = [one is None or one.weight for one in draft.backends]  # one that is unreadable may have any
-    if not weights:
+    if not weights and "redirect" not in (draft.proxy or {}):
         yield Problem(at, f"{draft.name}: it has no backend; add one")
-    elif not any(weights):
+    elif weights and not any(weights):
         yield Problem(
             at,
             f"{draft.name}: all weights are 0, so no backend would get traffic; "
@@ -204,26 +205,6 @@ def _passive_problems(draft: Draft, at: Path) -> Iterator[Problem]:
     if draft.passive and draft.vip is not None and draft.vip[2] == "udp":
         yield Problem(
             (*at, "passive"), "passive looks at handshakes, which there are by TCP only; leave it out"
-        )
-
-
-def _proxy_problems(draft: Draft, at: Path, drafts: Sequence[Draft]) -> Iterator[Problem]:
-    if draft.mode is None or draft.vip is None:
-        return
-    if draft.mode != "proxy":
-        if draft.proxy is not None:
-            yield Problem((*at, "proxy"), f"{draft.name}: proxy is of use with mode proxy only; leave it out")
-        return
-    vip, port, protocol = draft.vip
-    if protocol != "tcp" or port == ANY_PORT:
-        yield Problem((*at, "vip"), f"{draft.name}: mode proxy serves one TCP port; give it one")
-    if draft.persist is not None:
-        yield Problem((*at, "persist"), f"{draft.name}: mode proxy knows no persist; take scheduler hash")
-    if any(one.vip is not None and one.vip[0] == vip and one.mode not in (None, "proxy") for one in drafts):
-        yield Problem(
-            (*at, "vip"),
-            f"{draft.name}: VIP {vip} is this host's own address in mode proxy, which it cannot be in the "
-            "mode of another service; give each mode an address",
         )
 
 

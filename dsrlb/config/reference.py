@@ -19,8 +19,14 @@ def reference(table: Table) -> str:
 def _cells(key: Key) -> Iterator[str]:
     yield f"`{key.name}`"
     yield _takes(key.takes)
-    yield "**needed**" if key.is_needed else key.default or "none"
+    yield _without(key)
     yield key.text
+
+
+def _without(key: Key) -> str:
+    if key.unless is not None:
+        return f"**needed**, but for `{key.unless[1]}` under `[service.{key.unless[0]}]`"
+    return "**needed**" if key.is_needed else key.default or "none"
 
 
 def _takes(takes: Kind | Table) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from dsrlb import modes, schedulers
 from dsrlb.config.check_schema import CHECK
-from dsrlb.config.keys import FLAG, PORT, Key, Kind, Table, WrongType, number, one_of, seconds, text
+from dsrlb.config.keys import FLAG, PORT, Key, Kind, Table, WrongType, number, one_of, text
+from dsrlb.config.proxy_schema import PROXY, ROUTE
 from dsrlb.config.words import (
     DEFAULT_SCHEDULER,
     MAX_SLOW_START_S,
@@ -32,7 +33,7 @@ from dsrlb.engines.choice import (
     XDP_MODES,
     EngineChoice,
 )
-from dsrlb.model import ModeOptions, ProxyOptions, Timeouts
+from dsrlb.model import ModeOptions, Timeouts
 
 
 def _interfaces(value: Any) -> tuple[str, ...]:
@@ -54,8 +55,8 @@ def _metrics(value: Any) -> Any:
 
 
 NAME = text("a text", "web", parse_name)
+NAME_OF_GROUP = text("a text", "api", parse_name)
 _WITHOUT_OPTIONS, _TIMES, _DEFAULT_CHOICE = ModeOptions(), Timeouts(), EngineChoice()
-_PROXY = ProxyOptions()
 
 
 def _timeout(name: str, text: str) -> Key:
@@ -102,49 +103,16 @@ BACKEND = Table(
             "How this server is checked; keys as of `[service.check]`.",
             "as its service says",
         ),
+        Key(
+            "group",
+            NAME_OF_GROUP,
+            "`proxy`: the group that it belongs to, to which a `[[service.route]]` leads.",
+            "the default group",
+        ),
     ),
     is_array=True,
 )
 
-
-def _layer(value: Any) -> int:
-    if isinstance(value, bool) or value not in (4, 7):
-        raise WrongType
-    return int(value)
-
-
-def _certificates(value: Any) -> tuple[str, ...]:
-    several = value if isinstance(value, list) and value else [value]
-    if not all(isinstance(one, str) for one in several):
-        raise WrongType
-    return tuple(parse_folder(one) for one in several)
-
-
-PROXY_KEYS = (
-    Key(
-        "layer",
-        Kind("4 or 7", "7", _layer),
-        "Balance connections (4) or HTTP requests (7).",
-        str(_PROXY.layer),
-    ),
-    Key("accept_proxy", FLAG, "Clients begin with a PROXY header, which tells their address.", "false"),
-    Key(
-        "send_proxy",
-        one_of(("off", "v1", "v2")),
-        "Servers are told clients' addresses by a PROXY header of that version.",
-        _PROXY.send_proxy,
-    ),
-    Key(
-        "certificates",
-        Kind("an absolute path, or a list of these", '"/etc/dsrlb/www.pem"', _certificates),
-        "Clients speak TLS: PEM files with certificate, chain and key, or directories of such; which one is "
-        "told by SNI.",
-        "no TLS",
-    ),
-    Key("connect_timeout", seconds(0.05, 600, "5"), "Seconds for a connection to a server.", "5"),
-    Key("idle_timeout", seconds(1, 86_400, "60"), "Seconds of silence that end a connection.", "60"),
-)
-PROXY_TABLE = Table("[service.proxy]", PROXY_KEYS)
 
 SERVICE = Table(
     "[[service]]",
@@ -214,11 +182,17 @@ SERVICE = Table(
         Key("check", CHECK, "How the servers are checked ([health.md](health.md)).", "all are taken for up"),
         Key(
             "proxy",
-            PROXY_TABLE,
+            PROXY,
             "`proxy`: how connections are ended and begun anew ([proxy](modes/proxy.md)).",
         ),
+        Key(
+            "route",
+            ROUTE,
+            "`proxy` with `layer = 7`: which requests go to which group of servers, the first that fits.",
+            "all go to the servers without a `group`",
+        ),
         Key("timeouts", TIMEOUTS, "When a silent flow is forgotten."),
-        Key("backend", BACKEND, "The servers.", is_needed=True),
+        Key("backend", BACKEND, "The servers.", is_needed=True, unless=("proxy", "redirect")),
     ),
     is_array=True,
 )
@@ -285,4 +259,4 @@ TOP = Table(
         Key("service", SERVICE, "The services.", is_needed=True),
     ),
 )
-TABLES = (TOP, SERVICE, BACKEND, CHECK, PROXY_TABLE, TIMEOUTS)
+TABLES = (TOP, SERVICE, BACKEND, CHECK, PROXY, ROUTE, TIMEOUTS)

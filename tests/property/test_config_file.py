@@ -171,7 +171,7 @@ def check_told(content: bytes) -> None:
             match = re.fullmatch(r"f\.toml:(\d+): [^\n]+", problem)
             assert match is not None and 1 <= int(match[1]) <= last, problem
     else:
-        assert config.services and all(service.backends for service in config.services)
+        assert config.services and all(one.backends or one.proxy for one in config.services)
 
 
 # ----------------------------------------------------------------------------- as flags

@@ -16,6 +16,7 @@ from dsrlb.cli import cli
 from dsrlb.config import Config, config_in, located, read_config
 from dsrlb.config.check_schema import CHECK
 from dsrlb.config.keys import Kind
+from dsrlb.config.proxy_schema import PROXY, ROUTE
 from dsrlb.config.schema import BACKEND, SERVICE, TABLES, TIMEOUTS, TOP
 from dsrlb.errors import ConfigError, UsageError
 from dsrlb.model import Backend, Service, Timeouts
@@ -140,10 +141,33 @@ WRONG = {
     "rcode": ["0", '"OK"', "true"],
     "command": ["1", '"ls -l"', "[]", '[""]', "[1]"],
     "mac": ["1", '"02:00"', '"ff:ff:ff:ff:ff:ff"', "[]"],
+    "proxy": ["1", '"layer"', "[]", "[{ layer = 7 }]"],
+    "layer": ["5", '"7"', "true", "7.5"],
+    "accept_proxy": ["1", '"v2"', "[]"],
+    "send_proxy": ["1", '"v3"', "true"],
+    "connect_timeout": ["0", "601", '"5"', "true", "nan"],
+    "idle_timeout": ["0.5", "86401", '"5"', "true"],
+    "tunnel_timeout": ["0.5", "604801", '"5"', "true"],
+    "certificates": ["1", "[]", '""', '"www.pem"', '"/a\nb"', '["/a", 1]', f'"/{"a" * 500}"', '["a.pem"]'],
+    "client_ca": ["1", '""', '"ca.pem"', '"/a\tb"', '["/a.pem"]'],
+    "client_certificate": ["1", '"maybe"', "true"],
+    "server_tls": ["1", '"yes"'],
+    "server_name": ["1", '""', '"a b"', '"a)b"', '"*.example.com"', '"a..b"'],
+    "server_protocol": ["2", '"http/2"'],
+    "forwarded": ["1", '"yes"', "true"],
+    "sticky": ["1", '""', '"a b"', '"a;b"', '"a=b"', "true"],
+    "retries": ["-1", "11", '"3"', "true"],
+    "redirect": ["1", '""', '"http"', '"/x"', '"ftp://a"', '"https://"', '"https://a b"', '"https://a:x"'],
+    "route": ["1", '["/api"]', "{ path = '/api' }", "[]"],
+    "pattern": ["1", '""', '"("', '"[a"', '"*"', "'\\u0041'", '"ü"', '"a\nb"', '"(?L)a"', '"a{,3}"'],
+    "header": ["1", '""', '"X Y: 1"', '"X:"', '"X: a\nb"', '": x"', '"X(y"'],
+    "method": ["1", '""', '"get"', '"GET POST"', "[]", '["GET", 1]'],
+    "group": ["1", '""', '"a b"', '"a:b"', '["a"]'],
 }  # fmt: skip
 ALIKE = {"syn": "udp", "established": "udp", "fin": "udp", "closed": "udp"}
 ALIKE |= {"timeout": "interval", "fast_interval": "interval", "fall": "rise", "expect": "send", "sni": "host"}
 ALIKE |= {"direct": "snat"}
+ALIKE |= {"server_ca": "client_ca", "trust_forwarded": "accept_proxy"}
 
 NEEDED = {"query": '"example.com"', "command": '["true"]'}
 
@@ -167,9 +191,20 @@ def with_line(table: str, line: str) -> tuple[str, int]:
         needed = "".join(f"{one} = {NEEDED[one]}\n" for one in health.BY_NAME[kind].needed if one != name)
         service += f'{table}\nkind = "{kind}"\n{needed}'
         return f"{service}{line}\n{backend}", service.count("\n") + 1
+    if table in (PROXY.head, ROUTE.head):
+        return with_line_of_proxy(table, name, line)
     if table in (CHECK.head, TIMEOUTS.head):
         return f"{service}{table}\n{line}\n{backend}", 5
     return f"{service}{backend}{line}\n", (service + backend).count("\n") + 1
+
+
+def with_line_of_proxy(table: str, name: str, line: str) -> tuple[str, int]:
+    """Return a file of mode proxy with one more line in a table of it, and the number of that line."""
+    service = SERVICE_LINES.replace("l2dsr", "proxy") + BACKEND_LINES + "[service.proxy]\n"
+    service += "layer = 7\n" if name != "layer" else ""
+    if table == ROUTE.head:
+        service += f"{table}\n" + ("" if name in ("group", "redirect") else 'redirect = "https"\n')
+    return f"{service}{line}\n", service.count("\n") + 1
 
 
 @pytest.mark.parametrize(

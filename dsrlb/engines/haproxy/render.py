@@ -18,8 +18,10 @@ from dsrlb.engines.haproxy import render_tls
 from dsrlb.engines.haproxy.names import proxy_name, server_name
 from dsrlb.engines.haproxy.render_backend import backend
 from dsrlb.engines.haproxy.render_frontend import frontend
+from dsrlb.engines.haproxy.render_routes import HTTPS_PORT, redirect_backends
 from dsrlb.engines.haproxy.states import ServerState, States, changes, states
-from dsrlb.model import ProxyOptions, Service
+from dsrlb.model import Service
+from dsrlb.proxying import NO_PROXY
 
 __all__ = ["ServerState", "changes", "configuration", "proxy_name", "server_name", "states"]
 
@@ -37,11 +39,20 @@ def configuration(services: Sequence[Service], states: States, runtime: PurePath
         *_defaults(),
     ]
     for service in services:
-        options = service.proxy or ProxyOptions()
-        lines += ["", *frontend(service, options)]
+        options = service.proxy or NO_PROXY
+        https_port = _https_port(service, services)
+        lines += ["", *frontend(service, options, https_port)]
         for group in dict.fromkeys(one.group for one in service.backends):
             lines += ["", *backend(service, group, options, states)]
+        lines += redirect_backends(service, options, https_port)
     return "\n".join(lines) + "\n"
+
+
+def _https_port(service: Service, services: Sequence[Service]) -> int:
+    """Return where the VIP of a service is served by https: the usual port, or the only one that is."""
+    own = (one for one in services if one.vip == service.vip and (one.proxy or NO_PROXY).certificates)
+    ports = {one.port for one in own}
+    return ports.pop() if len(ports) == 1 else HTTPS_PORT
 
 
 def _global(runtime: PurePath, user: str) -> Iterator[str]:
@@ -55,6 +66,5 @@ def _global(runtime: PurePath, user: str) -> Iterator[str]:
 
 def _defaults() -> Iterator[str]:
     yield "defaults"
-    yield "    retries 3"
     yield "    option redispatch 1   # another server, when one does not take a connection"
     yield "    option dontlognull"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 
+from dsrlb.engines.haproxy import render_tls
 from dsrlb.engines.haproxy.names import milliseconds, place, proxy_name, server_name
 from dsrlb.engines.haproxy.states import States
-from dsrlb.model import Backend, ProxyOptions, Service
+from dsrlb.model import Backend, Service
+from dsrlb.proxying import ProxyOptions
 
 BALANCE = {
     "rr": "roundrobin",
@@ -17,6 +20,7 @@ BALANCE = {
     "hash": "source",
     "maglev": "source",
 }
+SAFE = ("METH_GET", "METH_OPTIONS", "METH_TRACE")  # RFC 9110, section 9.2.1; HAProxy's METH_GET is HEAD too
 
 
 def backend(service: Service, group: str, options: ProxyOptions, states: States) -> Iterator[str]:
@@ -28,17 +32,36 @@ def backend(service: Service, group: str, options: ProxyOptions, states: States)
         yield "    hash-type consistent"
     yield f"    timeout connect {milliseconds(options.connect_timeout_s)}"
     yield f"    timeout server {milliseconds(options.idle_timeout_s)}"
+    yield f"    retries {options.retries}"
     if options.layer == 7:
-        yield "    retry-on conn-failure empty-response response-timeout"
-        yield "    http-request disable-l7-retry unless METH_GET || METH_HEAD   # may have been done"
+        yield from _requests(group, options)
     for one in service.backends:
         if one.group == group:
             yield _server(service, one, options, states)
 
 
+def _requests(group: str, options: ProxyOptions) -> Iterator[str]:
+    """Yield how requests are dealt with, and what comes back."""
+    yield f"    timeout tunnel {milliseconds(options.tunnel_timeout_s)}   # a WebSocket"
+    yield "    retry-on conn-failure empty-response response-timeout"
+    yield f"    http-request disable-l7-retry unless {' || '.join(SAFE)}   # it may have been done"
+    if options.sticky:
+        secure = " secure" if options.certificates else ""
+        name = f"{options.sticky}-{group}" if group else options.sticky  # a server in each group
+        yield f"    cookie {name} insert indirect nocache httponly{secure} attr SameSite=Lax"
+
+
 def _server(service: Service, one: Backend, options: ProxyOptions, states: States) -> str:
-    state = states[proxy_name(service, one.group), server_name(one)]
-    at = place(one.address, one.port or service.port)
-    proxy_header = {"off": "", "v1": " send-proxy", "v2": " send-proxy-v2"}[options.send_proxy]
-    disabled = "" if state.is_in_use else " disabled"
-    return f"    server {server_name(one)} {at} weight {state.weight}{proxy_header}{disabled}"
+    proxy, name = proxy_name(service, one.group), server_name(one)
+    state = states[proxy, name]
+    words = f"    server {name} {place(one.address, one.port or service.port)} weight {state.weight}"
+    words += {"off": "", "v1": " send-proxy", "v2": " send-proxy-v2"}[options.send_proxy]
+    words += render_tls.server_words(options)
+    if options.layer == 7 and options.sticky:
+        words += f" cookie {_cookie(proxy, name)}"
+    return words + ("" if state.is_in_use else " disabled")
+
+
+def _cookie(proxy: str, server: str) -> str:
+    """Return what stands for a server in a cookie: the same after every start, and it tells no address."""
+    return blake2b(f"{proxy}/{server}".encode(), digest_size=8).hexdigest()

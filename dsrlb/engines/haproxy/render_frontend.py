@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dsrlb.engines.haproxy import render_tls
+from dsrlb.engines.haproxy import render_headers, render_routes, render_tls
 from dsrlb.engines.haproxy.names import milliseconds, place, proxy_name
-from dsrlb.model import ProxyOptions, Service
+from dsrlb.model import Service
+from dsrlb.proxying import ProxyOptions
 
 
-def frontend(service: Service, options: ProxyOptions) -> Iterator[str]:
-    """Yield the section of a service."""
+def frontend(service: Service, options: ProxyOptions, https_port: int) -> Iterator[str]:
+    """Yield the section of a service; https_port: where clients are sent that are to come by https."""
     yield f"frontend {proxy_name(service)}"
     yield f"    mode {'http' if options.layer == 7 else 'tcp'}"
     yield f"    bind {place(service.vip, service.port)}{_bind_words(options)}"
     yield f"    timeout client {milliseconds(options.idle_timeout_s)}"
     if options.layer == 7:
-        yield "    option forwardfor"
         yield "    timeout http-request 10s   # a client that sends its request slowly"
         yield "    timeout http-keep-alive 60s"
-    yield f"    default_backend {proxy_name(service)}"
+        yield from _requests(service, options, https_port)
+    if any(not one.group for one in service.backends):
+        yield f"    default_backend {proxy_name(service)}"
+
+
+def _requests(service: Service, options: ProxyOptions, https_port: int) -> Iterator[str]:
+    """Yield what becomes of requests."""
+    if options.redirect:
+        yield from render_routes.redirect_lines(options.redirect, https_port)
+        return
+    yield from render_headers.header_lines(options)
+    yield from render_routes.route_lines(service, options)
 
 
 def _bind_words(options: ProxyOptions) -> str:

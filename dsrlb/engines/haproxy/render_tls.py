@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dsrlb.model import ProxyOptions
+from dsrlb.engines.haproxy.names import quoted
+from dsrlb.proxying import ProxyOptions
 
 CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
@@ -20,14 +21,35 @@ CIPHERSUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1
 
 def global_lines() -> Iterator[str]:
     """Yield what holds for every connection of TLS."""
-    yield f"    ssl-default-bind-ciphers {CIPHERS}"
-    yield f"    ssl-default-bind-ciphersuites {CIPHERSUITES}"
-    yield "    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets"
+    yield "    # TLS: Mozilla's intermediate recommendation"
+    for side in ("bind", "server"):
+        yield f"    ssl-default-{side}-ciphers {CIPHERS}"
+        yield f"    ssl-default-{side}-ciphersuites {CIPHERSUITES}"
+        yield f"    ssl-default-{side}-options ssl-min-ver TLSv1.2 no-tls-tickets"
+    yield "    ssl-load-extra-del-ext   # www.crt has its key in www.key, its OCSP answer in www.ocsp"
+    yield "    tune.ssl.default-dh-param 2048"
 
 
 def bind_words(options: ProxyOptions) -> str:
     """Return what a listener is told of TLS."""
     if not options.certificates:
         return ""
-    words = " ssl " + " ".join(f"crt {path}" for path in options.certificates)
+    words = " ssl " + " ".join(f"crt {quoted(path)}" for path in options.certificates)
+    if options.client_ca:
+        words += f" ca-file {quoted(options.client_ca)} verify {options.client_certificate}"
     return words + (" alpn h2,http/1.1" if options.layer == 7 else "")
+
+
+def server_words(options: ProxyOptions) -> str:
+    """Return what the connection to a server is told of TLS, and of the protocol in it."""
+    is_h2 = options.layer == 7 and options.server_protocol == "h2"
+    if not options.server_tls:
+        return " proto h2" if is_h2 else ""
+    words = " ssl"
+    if options.server_ca:
+        words += f" verify required ca-file {quoted(options.server_ca)}"
+        words += f" verifyhost {options.server_name}" if options.server_name else ""
+    else:
+        words += " verify none"
+    words += f" sni str({options.server_name})" if options.server_name else ""
+    return words + (" alpn h2" if is_h2 else "")

@@ -1,0 +1,166 @@
+"""What cannot work of mode proxy on any host: every problem at once, a sentence each, at its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dsrlb.config.draft import Draft, route_of
+from dsrlb.config.places import Path, Problem
+from dsrlb.config.routes import covers
+from dsrlb.model import ANY_PORT
+from dsrlb.proxying import Route
+
+LAYER_7 = ("tunnel_timeout", "server_protocol", "forwarded", "trust_forwarded", "sticky", "redirect")
+# Keys that are of use with another one only.
+BESIDE = {
+    "client_ca": "certificates",
+    "client_certificate": "client_ca",
+    "server_ca": "server_tls",
+    "server_name": "server_tls",
+}
+
+
+def proxy_problems(draft: Draft, at: Path, drafts: Sequence[Draft]) -> Iterator[Problem]:
+    """Yield what is wrong with a service of mode proxy, or with words of it in a service of another mode."""
+    if draft.mode is None:
+        return
+    if draft.mode != "proxy":
+        yield from _out_of_place(draft, at)
+        return
+    yield from _vip_problems(draft, at, drafts)
+    if draft.persist is not None:
+        yield Problem((*at, "persist"), f"{draft.name}: mode proxy knows no persist; take scheduler hash")
+    yield from _names_taken(draft, at)
+    yield from _key_problems(draft, at)
+    yield from _route_problems(draft, at)
+    yield from _group_problems(draft, at)
+
+
+def _out_of_place(draft: Draft, at: Path) -> Iterator[Problem]:
+    if draft.proxy is not None:
+        yield Problem((*at, "proxy"), f"{draft.name}: proxy is of use with mode proxy only; leave it out")
+    if draft.routes:
+        yield Problem((*at, "route"), f"{draft.name}: route is of use with mode proxy only; leave it out")
+    for place, one in enumerate(draft.backends):
+        if one is not None and one.group:
+            yield Problem(
+                (*at, "backend", place, "group"),
+                f"{draft.name}: group is of use with mode proxy only; leave it out",
+            )
+
+
+def _vip_problems(draft: Draft, at: Path, drafts: Sequence[Draft]) -> Iterator[Problem]:
+    if draft.vip is None:
+        return
+    vip, port, protocol = draft.vip
+    if protocol != "tcp" or port == ANY_PORT:
+        yield Problem((*at, "vip"), f"{draft.name}: mode proxy serves one TCP port; give it one")
+    if any(one.vip is not None and one.vip[0] == vip and one.mode not in (None, "proxy") for one in drafts):
+        yield Problem(
+            (*at, "vip"),
+            f"{draft.name}: VIP {vip} is this host's own address in mode proxy, which it cannot be in the "
+            "mode of another service; give each mode an address",
+        )
+
+
+def _names_taken(draft: Draft, at: Path) -> Iterator[Problem]:
+    """Yield a problem for each server that is called by the address of another, which has no name."""
+    nameless = {str(one.address) for one in draft.backends if one is not None and not one.label}
+    for place, one in enumerate(draft.backends):
+        if one is not None and one.label in nameless:
+            yield Problem(
+                (*at, "backend", place, "name"),
+                f"{draft.name}: backend name {one.label!r} is the address of another one; give it another",
+            )
+
+
+def _key_problems(draft: Draft, at: Path) -> Iterator[Problem]:
+    given = draft.proxy or {}
+    at = (*at, "proxy")
+    if given.get("layer", 4) == 4:
+        for name in LAYER_7:
+            if name in given:
+                yield Problem(
+                    (*at, name), f"{draft.name}: {name} is about HTTP; add layer = 7, or leave it out"
+                )
+    for name, other in BESIDE.items():
+        if name in given and not given.get(other, other in given):
+            yield Problem((*at, name), f"{draft.name}: {name} is of use with {other} only; add it")
+    if given.get("redirect") == "https" and "certificates" in given:
+        yield Problem(
+            (*at, "redirect"),
+            f"{draft.name}: it has certificates, so what it is asked comes by https already; redirect in "
+            "the service of port 80",
+        )
+    if "redirect" in given and draft.backends:
+        yield Problem(
+            (*at, "redirect"),
+            f"{draft.name}: redirect answers every request, so its servers would get none; leave either out",
+        )
+
+
+def _route_problems(draft: Draft, at: Path) -> Iterator[Problem]:
+    given = draft.proxy or {}
+    if not draft.routes:
+        return
+    if given.get("layer", 4) == 4:
+        yield Problem((*at, "route"), f"{draft.name}: routes are by HTTP request; add layer = 7 in its proxy")
+    if "redirect" in given:
+        yield Problem(
+            (*at, "route"), f"{draft.name}: redirect answers every request before any route; leave either out"
+        )
+    earlier: dict[int, Route] = {}
+    for number, words in enumerate(draft.routes, 1):
+        if words is None:
+            continue
+        here, name, route = (*at, "route", number - 1), f"{draft.name}: route {number}", route_of(words)
+        yield from _target_problems(draft, words, here, name)
+        if None in words.values():
+            continue  # told already; what it takes is not known
+        if over := next((before for before, one in earlier.items() if covers(one, route)), None):
+            yield Problem(
+                here,
+                f"{name} can never match, since route {over} before it takes all of it; put it before that "
+                "one, or leave it out",
+            )
+        earlier[number] = route
+
+
+def _target_problems(draft: Draft, words: Mapping[str, Any], at: Path, name: str) -> Iterator[Problem]:
+    ends = [one for one in ("group", "redirect") if one in words]
+    if len(ends) != 1:
+        wrong = "has both group and redirect; leave one out" if ends else "leads nowhere; give it a group"
+        yield Problem(at, f"{name} {wrong}")
+    there = {one.group for one in draft.backends if one is not None and one.group}
+    group = words.get("group")
+    if group and group not in there and None not in draft.backends:
+        what_to_do = f"there are {', '.join(sorted(there))}" if there else "give its servers that group"
+        yield Problem(
+            (*at, "group"), f"{name} leads to group {group!r}, which no backend is in; {what_to_do}"
+        )
+    if words.get("redirect") == "https" and "certificates" in (draft.proxy or {}):
+        yield Problem(
+            (*at, "redirect"), f"{name} redirects to https what came by https, over and over; leave it out"
+        )
+
+
+def _group_problems(draft: Draft, at: Path) -> Iterator[Problem]:
+    routes = [route_of(one or {"group": None}) for one in draft.routes]
+    if any(one is None or one.get("group", "") is None for one in draft.routes) or None in draft.backends:
+        return  # told already; what is missing may be what leads there
+    led_to = {one.group for one in routes}
+    backends = [one for one in draft.backends if one is not None]
+    for place, one in enumerate(backends):
+        if one.group and one.group not in led_to:
+            yield Problem(
+                (*at, "backend", place, "group"),
+                f"{draft.name}: no route leads to group {one.group!r}, so its servers would get nothing; "
+                "add a [[service.route]], or leave the group out",
+            )
+    if backends and all(one.group for one in backends) and not any(covers(one, Route()) for one in routes):
+        yield Problem(
+            at,
+            f"{draft.name}: every backend is in a group, so none takes the requests that fit no route; leave "
+            'the group out at some, or add a last route with path = "/"',
+        )
