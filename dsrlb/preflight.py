@@ -17,6 +17,7 @@ from dsrlb.host.neighbours import Route, routes_to
 from dsrlb.host.ownership import find_owner
 from dsrlb.model import Address, Backend, person_mac
 from dsrlb.modes.base import wraps
+from dsrlb.preflight_proxy import proxy_findings
 
 OWNERS_AT_ONCE = 256  # each waits 0.6 s for an answer, and costs a thread
 
@@ -48,16 +49,17 @@ class Ground:
 
 
 class Finding(NamedTuple):
-    """A reason not to serve, and the address or interface that it is about."""
+    """A reason not to serve, and the address, the interface or the word of the file that it is about."""
 
     subject: Address | str
     sentence: str
+    is_old: bool = False  # what is served already can be served on
 
 
 def survey(config: Config, *, force: bool = False) -> Ground:
     """Return the ground, or raise ConfigError with everything that keeps this host from serving.
 
-    With ``force`` a VIP that is configured on this host is no reason to refuse.
+    With ``force`` a VIP that is configured on this host is no reason to refuse, nor an expired certificate.
     """
     ground, found = look(config, force=force)
     if found:
@@ -67,12 +69,13 @@ def survey(config: Config, *, force: bool = False) -> Ground:
 
 def look(config: Config, *, force: bool = False) -> tuple[Ground, tuple[Finding, ...]]:
     """Return what there is of the ground, and everything that keeps this host from serving."""
-    found: list[Finding] = []
+    found = [one for one in map(Finding._make, proxy_findings(config)) if not (force and one.is_old)]
     vips, guarded = owned_by(config), guarded_by(config)
     try:
         names = config.interfaces or (default_interface(),)
     except ConfigError as error:
-        return Ground((), vips, guarded, {}, {}), tuple(Finding("", sentence) for sentence in error.problems)
+        found += (Finding("", sentence) for sentence in error.problems)
+        return Ground((), vips, guarded, {}, {}), tuple(found)
     links = tuple(_links(names, found))
     if not force:
         found += vips_owned_here([service.vip for service in config.forwarded])

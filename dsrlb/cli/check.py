@@ -9,6 +9,7 @@ import click
 from dsrlb.config import Config, read_config
 from dsrlb.errors import ConfigError
 from dsrlb.preflight import survey
+from dsrlb.preflight_proxy import proxy_warnings
 
 ON_THE_NETWORK = "whether another machine has a VIP, and whether the servers answer (dsrlb serve asks them)"
 ON_THE_HOST = "this host's interfaces, addresses and routes"
@@ -32,6 +33,8 @@ def check(ctx: click.Context, host: bool | None, file: str) -> None:
         config = read_config(file)
         if looks_at_host:
             survey(config)
+            for sentence in proxy_warnings(config):
+                click.echo(f"warning: {sentence}")
     except ConfigError as error:
         for problem in error.problems:
             click.echo(problem)

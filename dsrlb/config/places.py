@@ -9,6 +9,7 @@ from operator import itemgetter
 from dsrlb.config.words import Listen
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.model import Address, Service
+from dsrlb.proxying import ProxyOptions
 
 Path = tuple[str | int, ...]  # of a key, as in ("service", 0, "backend", 2, "weight")
 
@@ -65,21 +66,24 @@ def told(problems: Iterable[Problem], origin: Origin | None) -> tuple[str, ...]:
     return tuple(f"{origin.file}:{line}: {sentence}" for line, sentence in sorted(placed, key=itemgetter(0)))
 
 
-def located(config: Config, findings: Iterable[tuple[Address | str, str]]) -> tuple[str, ...]:
-    """Return lines to print for what was found about addresses and interfaces of a configuration."""
+About = tuple[Address | str, str] | tuple[Address | str, str, bool]  # what it is about, a sentence
+
+
+def located(config: Config, findings: Iterable[About]) -> tuple[str, ...]:
+    """Return lines to print for what was found."""
     places = list(_places(config))
     return told(
         (
-            Problem(at, sentence)
-            for subject, sentence in findings
-            for at in [at for at, there in places if there == subject] or [()]
+            Problem(at, one[1])
+            for one in findings
+            for at in [at for at, there in places if there == one[0]] or [()]
         ),
         config.origin,
     )
 
 
 def _places(config: Config) -> Iterator[tuple[Path, Address | str]]:
-    """Yield each interface, VIP, source and backend address with its place."""
+    """Yield each interface, VIP, source, backend address and word of mode proxy with its place."""
     for name in config.interfaces:
         yield ("interfaces",), name
     for number, service in enumerate(config.services):
@@ -88,3 +92,17 @@ def _places(config: Config) -> Iterator[tuple[Path, Address | str]]:
             yield ("service", number, "source"), service.options.source
         for place, backend in enumerate(service.backends):
             yield ("service", number, "backend", place, "address"), backend.address
+        if service.proxy is not None:
+            yield from _proxy_places(("service", number), service.proxy)
+
+
+def _proxy_places(at: Path, options: ProxyOptions) -> Iterator[tuple[Path, str]]:
+    """Yield each file that is named, and each pattern, with its place."""
+    for place, path in enumerate(options.certificates):
+        yield (*at, "proxy", "certificates", place), path  # the key's own line, if it is no list
+    for name, path in (("client_ca", options.client_ca), ("server_ca", options.server_ca)):
+        if path:
+            yield (*at, "proxy", name), path
+    for number, route in enumerate(options.routes):
+        if route.pattern:
+            yield (*at, "route", number, "pattern"), route.pattern

@@ -10,10 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dsrlb.control.renewal import Renewal
 from dsrlb.engines.haproxy import render, runtime
 from dsrlb.engines.haproxy.process import Places, Process, check, program
 from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.flows import BackendCount
+from dsrlb.host import certificates
 from dsrlb.host.addresses import Addresses
 from dsrlb.model import Hop, Service
 from dsrlb.standing import ALL_UP, Effective, Names, named
@@ -42,6 +44,7 @@ class Proxied:
         self._addresses: Addresses | None = None
         self._said: dict[tuple[str, str], render.ServerState] = {}
         self._crashes: list[float] = []
+        self._renewal = Renewal()
         self.table: Mapping[bytes, CompiledService] = {}  # the services, for their shares
 
     def prepare(self, services: Sequence[Service]) -> None:
@@ -62,7 +65,8 @@ class Proxied:
         process = self._process or Process(path, self._places)
         table = compiled(services, effective)
         states = render.states(services, table)
-        fresh, is_same = self._written(path, services, states), self._services == services
+        is_same = self._services == services and not self._renewal.has_changed(services)
+        fresh = self._written(path, services, states)
         fresh.replace(self._places.configuration)
         if is_same and process.is_running:  # how servers stand is told without a reload
             return self.reconcile(effective)
@@ -70,6 +74,7 @@ class Proxied:
         self._addresses.change_to(
             {one.vip for one in services} | {one.vip for one in self._services}, interface
         )
+        self._renewal.note(services, time.monotonic())  # what changes from here on is loaded later
         process.reload() if process.is_running else process.start()
         self._addresses.change_to({one.vip for one in services}, interface)
         self._process, self._services, self._said, self.table = process, services, states, table
@@ -102,10 +107,12 @@ class Proxied:
             self._said = states
 
     def tend(self) -> None:
-        """Start HAProxy again if it has ended; each time in a row a little later."""
+        """Start HAProxy again if it has ended, each time in a row a little later; load new certificates."""
         process, now = self._process, time.monotonic()
-        if process is None or process.is_running:
+        if process is None:
             return
+        if process.is_running:
+            return self._look_at_certificates(process, now)
         self._crashes = [at for at in self._crashes if now - at < CALM_S]
         after_s = AGAIN_AFTER_S[min(len(self._crashes), len(AGAIN_AFTER_S) - 1)]
         if self._crashes and now - self._crashes[-1] < after_s:
@@ -115,6 +122,19 @@ class Proxied:
         process.stop()  # what is left of it
         self._written(program(), self._services, self._said).replace(self._places.configuration)
         process.start()
+
+    def _look_at_certificates(self, process: Process, now_s: float) -> None:
+        """Reload HAProxy if files of certificates have changed, and can be used."""
+        if not self._renewal.is_due(now_s) or not self._renewal.has_changed(self._services):
+            return
+        options = [one.proxy for one in self._services if one.proxy is not None]
+        faults = [fault for one in options for fault in certificates.faults(one, certificates.now())]
+        if unusable := [one.sentence for one in faults if not one.is_old]:
+            return log.warning("certificates have changed, and are not loaded: %s", unusable[0])
+        self._renewal.note(self._services, now_s)
+        self._written(program(), self._services, self._said).replace(self._places.configuration)
+        process.reload()
+        log.info("certificates have changed: HAProxy has loaded them")
 
     def close(self) -> None:
         """End HAProxy and take the addresses back, unless it is to go on; harmless when repeated."""

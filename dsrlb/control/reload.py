@@ -23,6 +23,7 @@ from dsrlb.host.resolver import NextHop, Resolver
 from dsrlb.host.watch import Event
 from dsrlb.model import Address
 from dsrlb.preflight import Finding, Ground, guarded_by, look, other_owners
+from dsrlb.preflight_proxy import proxy_warnings
 from dsrlb.table import stand_in
 
 RESOLVE_WITHIN_S = 3.0
@@ -83,8 +84,8 @@ def prepare(running: Running) -> Prepared:
     excused = [finding for finding in found if _is_excused(finding, config, running, ground)]
     if len(excused) < len(found):
         raise ConfigError(*located(config, [one for one in found if one not in excused]))
-    for finding in excused:
-        log.warning("%s", finding.sentence)
+    for sentence in [one.sentence for one in excused if not one.is_old] + list(proxy_warnings(config)):
+        log.warning("%s", sentence)
     new = set(ground.guarded) - set(guarded_by(running.config))
     claim = guard.claim(new)
     try:
@@ -114,6 +115,9 @@ def _is_excused(finding: Finding, config: Config, running: Running, ground: Grou
     A server that is out of reach for a moment must not keep a new configuration from being loaded.
     """
     subject = finding.subject
+    if finding.is_old:
+        options = [one.proxy for one in running.config.proxied if one.proxy is not None]
+        return subject in {path for one in options for path in one.certificates}
     if isinstance(subject, str):
         return subject in {one.name for one in running.links} & {one.name for one in ground.links}
     return _roles(subject, config) <= _roles(subject, running.config)

@@ -19,6 +19,7 @@ from dsrlb.host.notify import STOPPING, notify
 from dsrlb.host.privileges import require_network
 from dsrlb.host.watch import Event
 from dsrlb.preflight import guarded_by, survey
+from dsrlb.preflight_proxy import proxy_warnings
 
 log = logging.getLogger("dsrlb")
 
@@ -59,6 +60,8 @@ def serve(
         # Last of all: a start that fails leaves none, whoever set them.
         undo.callback(lambda: take_back_stale(choice.bpf_fs, keep=stays))
         ground = survey(config, force=force)
+        for sentence in proxy_warnings(config):
+            log.warning("%s", sentence)
         claim = guard.claim(ground.guarded)
         undo.callback(claim.release)
         for helper in beside:

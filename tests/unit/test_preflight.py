@@ -32,7 +32,7 @@ def link(ifindex: int, name: str, *ipv4: str, vlan_of: int | None = None) -> Lin
 
 def test_an_interface_and_a_vlan_of_it_are_not_served_together() -> None:
     trunk, vlan, other = link(2, "eth0"), link(3, "eth0.100", vlan_of=2), link(4, "eth1.100", vlan_of=9)
-    ((subject, sentence),) = _doubled([trunk, vlan, other])
+    ((subject, sentence, _),) = _doubled([trunk, vlan, other])
     assert subject == "eth0.100" and "eth0.100 is a VLAN of eth0" in sentence
     assert not list(_doubled([vlan, other]))
 

@@ -79,6 +79,12 @@ def check(path: str, configuration: Path) -> None:
         raise ConfigError(*(_alerts(done.stderr + done.stdout) or [f"HAProxy refuses {configuration}."]))
 
 
+def alerts_of(path: str, configuration: Path) -> str:
+    """Return all that HAProxy says of a configuration, in its own words."""
+    done = _run([path, "-c", "-f", str(configuration)])
+    return done.stderr + done.stdout
+
+
 def _alerts(said: str) -> list[str]:
     """Return HAProxy's alerts without its marks, each once."""
     found = re.findall(r"\[ALERT\]\s+\(\d+\) : (?:config : )?(.*)", said)
