@@ -58,7 +58,7 @@ def test_a_backend_with_the_mac_of_the_interface_it_is_reached_by_is_refused() -
         Backend(ip_address(f"198.18.1.{n}"), 1, mac) for n, mac in ((11, other), (12, own), (13, None))
     )
     services = (Service(ip_address("198.18.1.100"), 80, "tcp", "l2dsr", "rr", backends),)
-    ((_, told),) = _own_macs(Config(services), [link(2, "eth0")])
+    ((_, told, _),) = _own_macs(Config(services), [link(2, "eth0")])
     assert told.startswith("Backend 198.18.1.12") and "eth0" in told
 
 
