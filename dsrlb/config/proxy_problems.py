@@ -149,8 +149,10 @@ def _group_problems(draft: Draft, at: Path) -> Iterator[Problem]:
     routes = [route_of(one or {"group": None}) for one in draft.routes]
     if any(one is None or one.get("group", "") is None for one in draft.routes) or None in draft.backends:
         return  # told already; what is missing may be what leads there
-    led_to = {one.group for one in routes}
+    led_to = {one.group for one in routes if one.group}
     backends = [one for one in draft.backends if one is not None]
+    if led_to - {one.group for one in backends}:
+        return  # told already; one of these is meant
     for place, one in enumerate(backends):
         if one.group and one.group not in led_to:
             yield Problem(
