@@ -8,6 +8,7 @@ from typing import Any
 from dsrlb.config.draft import Draft, route_of
 from dsrlb.config.places import Path, Problem
 from dsrlb.config.routes import covers
+from dsrlb.engines.haproxy.names import server_name
 from dsrlb.model import ANY_PORT
 from dsrlb.proxying import Route
 
@@ -66,7 +67,7 @@ def _vip_problems(draft: Draft, at: Path, drafts: Sequence[Draft]) -> Iterator[P
 
 def _names_taken(draft: Draft, at: Path) -> Iterator[Problem]:
     """Yield a problem for each server that is called by the address of another, which has no name."""
-    nameless = {str(one.address) for one in draft.backends if one is not None and not one.label}
+    nameless = {server_name(one) for one in draft.backends if one is not None and not one.label}
     for place, one in enumerate(draft.backends):
         if one is not None and one.label in nameless:
             yield Problem(

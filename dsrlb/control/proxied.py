@@ -65,7 +65,10 @@ class Proxied:
         process = self._process or Process(path, self._places)
         table = compiled(services, effective)
         states = render.states(services, table)
-        is_same = self._services == services and not self._renewal.has_changed(services)
+        is_same = self._services == services
+        if is_same and self._renewal.has_changed(services):
+            log.info("certificates have changed: HAProxy loads them")
+            is_same = False
         fresh = self._written(path, services, states)
         fresh.replace(self._places.configuration)
         if is_same and process.is_running:  # how servers stand is told without a reload

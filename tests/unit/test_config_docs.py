@@ -38,7 +38,12 @@ def toml_blocks(path: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "path",
-    [ROOT / "docs/configuration.md", ROOT / "docs/health.md", ROOT / "README.md"],
+    [
+        ROOT / "docs/configuration.md",
+        ROOT / "docs/health.md",
+        ROOT / "docs/modes/proxy.md",
+        ROOT / "README.md",
+    ],
     ids=lambda path: path.name,
 )
 def test_the_examples_of_a_page_have_no_problem(path: Path) -> None:

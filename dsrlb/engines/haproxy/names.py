@@ -18,8 +18,10 @@ def proxy_name(service: Service, group: str = "") -> str:
 
 
 def server_name(backend: Backend) -> str:
-    """Return what a server is called."""
-    return backend.label or (f"{backend.address}:{backend.port}" if backend.port else str(backend.address))
+    """Return what a server is called; behind an IPv6 address, a colon would not tell that a port comes."""
+    if backend.label or not backend.port:
+        return backend.label or str(backend.address)
+    return f"{backend.address}{':' if backend.address.version == 4 else '_'}{backend.port}"
 
 
 def place(address: Address, port: int) -> str:
