@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import Literal
 
-from dsrlb.proxying import ProxyOptions
+from dsrlb.proxying import DEFAULT_GROUP, ProxyOptions
 
 Address = IPv4Address | IPv6Address
 
@@ -136,7 +136,7 @@ class Backend:
     port: int = SAME_PORT  # where it listens, in modes that translate ports
     label: str = ""  # what a person calls it
     check: Check | None = None  # None: the service's
-    group: str = ""  # mode proxy: which routes lead to; empty: the default one
+    groups: tuple[str, ...] = (DEFAULT_GROUP,)  # mode proxy: that it is in, to which routes lead
 
 
 @dataclass(frozen=True)

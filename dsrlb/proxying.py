@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+DEFAULT_GROUP = "default"  # of servers: it has the requests that fit no route
+
 
 @dataclass(frozen=True)
 class Route:

@@ -130,7 +130,7 @@ def effective(services: Sequence[Service], standings: Mapping[Names, Standing]) 
                 weights[names] = standing.weight_of(backend)
             if standing.percent < 100:
                 percents[names] = standing.percent
-            is_kept = service.on_all_down == "keep" and backend.group not in able
+            is_kept = service.on_all_down == "keep" and not able.issuperset(backend.groups)
             if not standing.enabled or not (standing.is_well or is_kept):
                 down.add(names)
             if standing.gone:
@@ -144,8 +144,9 @@ def takes_new(service: Service, standings: Mapping[Names, Standing]) -> bool:
 
 
 def _groups_that_take_new(service: Service, standings: Mapping[Names, Standing]) -> set[str]:
-    """Return the groups in which some backend may; a mode without groups has one, without a name."""
-    return {one.group for names, one in named(service) if standings.get(names, AS_CONFIGURED).takes_new(one)}
+    """Return the groups in which some backend may; in a mode without groups, all are in the default one."""
+    able = (one for names, one in named(service) if standings.get(names, AS_CONFIGURED).takes_new(one))
+    return {group for one in able for group in one.groups}
 
 
 def after(standing: Standing, change: Change) -> Standing:

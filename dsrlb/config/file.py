@@ -17,6 +17,7 @@ from dsrlb.config.toml import MOST_BYTES, NotToml, parse
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.errors import ConfigError, UsageError
 from dsrlb.model import SAME_PORT, Backend, Timeouts
+from dsrlb.proxying import DEFAULT_GROUP
 
 # At the head of the file.
 ENGINE_KEYS = ("engine", "max_flows", "max_new_flows", "xdp_mode", "instance", "on_exit", "state_dir")
@@ -104,7 +105,7 @@ def _backend(backend: Read | None) -> Backend | None:
         backend.get("mac"),
         backend.get("port", SAME_PORT),
         backend.get("name") or "",
-        group=backend.get("group") or "",
+        groups=backend.get("group") or (DEFAULT_GROUP,),
     )
 
 

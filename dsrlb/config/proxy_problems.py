@@ -10,7 +10,7 @@ from dsrlb.config.places import Path, Problem
 from dsrlb.config.routes import covers
 from dsrlb.engines.haproxy.names import server_name
 from dsrlb.model import ANY_PORT
-from dsrlb.proxying import Route
+from dsrlb.proxying import DEFAULT_GROUP, Route
 
 LAYER_7 = ("tunnel_timeout", "server_protocol", "forwarded", "trust_forwarded", "sticky", "redirect")
 # Keys that are of use with another one only.
@@ -44,7 +44,7 @@ def _out_of_place(draft: Draft, at: Path) -> Iterator[Problem]:
     if draft.routes:
         yield Problem((*at, "route"), f"{draft.name}: route is of use with mode proxy only; leave it out")
     for place, one in enumerate(draft.backends):
-        if one is not None and one.group:
+        if one is not None and one.groups != (DEFAULT_GROUP,):
             yield Problem(
                 (*at, "backend", place, "group"),
                 f"{draft.name}: group is of use with mode proxy only; leave it out",
@@ -133,10 +133,11 @@ def _target_problems(draft: Draft, words: Mapping[str, Any], at: Path, name: str
     if len(ends) != 1:
         wrong = "has both group and redirect; leave one out" if ends else "leads nowhere; give it a group"
         yield Problem(at, f"{name} {wrong}")
-    there = {one.group for one in draft.backends if one is not None and one.group}
+    there = {group for one in draft.backends if one is not None for group in one.groups}
     group = words.get("group")
     if group and group not in there and None not in draft.backends:
-        what_to_do = f"there are {', '.join(sorted(there))}" if there else "give its servers that group"
+        others = ", ".join(sorted(there - {DEFAULT_GROUP}))
+        what_to_do = f"there are {others}" if others else "give its servers that group"
         yield Problem(
             (*at, "group"), f"{name} leads to group {group!r}, which no backend is in; {what_to_do}"
         )
@@ -152,18 +153,19 @@ def _group_problems(draft: Draft, at: Path) -> Iterator[Problem]:
         return  # told already; what is missing may be what leads there
     led_to = {one.group for one in routes if one.group}
     backends = [one for one in draft.backends if one is not None]
-    if led_to - {one.group for one in backends}:
+    there = {group for one in backends for group in one.groups}
+    if led_to - there:
         return  # told already; one of these is meant
     for place, one in enumerate(backends):
-        if one.group and one.group not in led_to:
+        for group in [group for group in one.groups if group not in led_to | {DEFAULT_GROUP}]:
             yield Problem(
                 (*at, "backend", place, "group"),
-                f"{draft.name}: no route leads to group {one.group!r}, so its servers would get nothing; "
+                f"{draft.name}: no route leads to group {group!r}, so its servers would get nothing by it; "
                 "add a [[service.route]], or leave the group out",
             )
-    if backends and all(one.group for one in backends) and not any(covers(one, Route()) for one in routes):
+    if there and DEFAULT_GROUP not in there and not any(covers(one, Route()) for one in routes):
         yield Problem(
             at,
             f"{draft.name}: every backend is in a group, so none takes the requests that fit no route; leave "
-            'the group out at some, or add a last route with path = "/"',
+            'the group out at some, add group "default", or a last route with path = "/"',
         )

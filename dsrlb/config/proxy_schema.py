@@ -29,7 +29,7 @@ def _layer(value: Any) -> int:
     return int(value)
 
 
-def _several(words: str, example: str, parse: Callable[[str], str]) -> Kind:
+def several(words: str, example: str, parse: Callable[[str], str]) -> Kind:
     """Return the kind of a text or a list of texts, each once."""
 
     def read(value: Any) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ PROXY = Table(
         ),
         Key(
             "certificates",
-            _several("an absolute path", '"/etc/dsrlb/www.pem"', parse_file),
+            several("an absolute path", '"/etc/dsrlb/www.pem"', parse_file),
             "Clients speak TLS: PEM files with certificate, chain and key, or directories of such; which one "
             "is told by SNI.",
             "no TLS",
@@ -146,13 +146,13 @@ ROUTE = Table(
     (
         Key(
             "host",
-            _several("a text", '"www.example.com"', parse_route_host),
+            several("a text", '"www.example.com"', parse_route_host),
             "The host that is asked for; `*.example.com` for every name below. Its port does not matter.",
             "any",
         ),
         Key(
             "path",
-            _several("a text", '"/api"', parse_route_path),
+            several("a text", '"/api"', parse_route_path),
             "What the path begins with, by whole segments: `/api` is `/api` and `/api/x`, not `/apis`.",
             "any",
         ),
@@ -168,11 +168,11 @@ ROUTE = Table(
             "A header field that the request has.",
             "any",
         ),
-        Key("method", _several("a text", '["GET", "HEAD"]', parse_method), "The request's method.", "any"),
+        Key("method", several("a text", '["GET", "HEAD"]', parse_method), "The request's method.", "any"),
         Key(
             "group",
             text("a text", "api", parse_name),
-            "The servers that get these requests: those with the same `group`.",
+            "The servers that get these requests: those in this group. `default` has those without one.",
         ),
         Key(
             "redirect",

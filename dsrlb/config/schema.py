@@ -8,7 +8,7 @@ from typing import Any
 from dsrlb import modes, schedulers
 from dsrlb.config.check_schema import CHECK
 from dsrlb.config.keys import FLAG, PORT, Key, Kind, Table, WrongType, number, one_of, text
-from dsrlb.config.proxy_schema import PROXY, ROUTE
+from dsrlb.config.proxy_schema import PROXY, ROUTE, several
 from dsrlb.config.words import (
     DEFAULT_SCHEDULER,
     MAX_SLOW_START_S,
@@ -34,6 +34,7 @@ from dsrlb.engines.choice import (
     EngineChoice,
 )
 from dsrlb.model import ModeOptions, Timeouts
+from dsrlb.proxying import DEFAULT_GROUP
 
 
 def _interfaces(value: Any) -> tuple[str, ...]:
@@ -55,7 +56,6 @@ def _metrics(value: Any) -> Any:
 
 
 NAME = text("a text", "web", parse_name)
-NAME_OF_GROUP = text("a text", "api", parse_name)
 _WITHOUT_OPTIONS, _TIMES, _DEFAULT_CHOICE = ModeOptions(), Timeouts(), EngineChoice()
 
 
@@ -105,9 +105,9 @@ BACKEND = Table(
         ),
         Key(
             "group",
-            NAME_OF_GROUP,
-            "`proxy`: the group that it belongs to, to which a `[[service.route]]` leads.",
-            "the default group",
+            several("a text", '"api"', parse_name),
+            "`proxy`: the groups that it is in, to which a `[[service.route]]` leads.",
+            DEFAULT_GROUP,
         ),
     ),
     is_array=True,
@@ -189,7 +189,7 @@ SERVICE = Table(
             "route",
             ROUTE,
             "`proxy` with `layer = 7`: which requests go to which group of servers, the first that fits.",
-            "all go to the servers without a `group`",
+            "all go to the group `default`",
         ),
         Key("timeouts", TIMEOUTS, "When a silent flow is forgotten."),
         Key("backend", BACKEND, "The servers.", is_needed=True, unless=("proxy", "redirect")),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dsrlb.control.renewal import Renewal
 from dsrlb.engines.haproxy import render, runtime
+from dsrlb.engines.haproxy.names import entries
 from dsrlb.engines.haproxy.process import Places, Process, check, program
 from dsrlb.errors import ConfigError, DsrlbError
 from dsrlb.flows import BackendCount
@@ -162,16 +163,14 @@ class Proxied:
         except DsrlbError:
             return {}
         return {
-            names: _count(
-                found.get((render.proxy_name(service, backend.group), render.server_name(backend)), {})
-            )
+            names: _count([found.get(one, {}) for one in entries(service, backend)])
             for service in self._services
             for names, backend in named(service)
         }
 
 
-def _count(row: Mapping[str, str]) -> BackendCount:
-    total, now, octets = (int(row.get(name) or 0) for name in ("stot", "scur", "bin"))
+def _count(rows: Sequence[Mapping[str, str]]) -> BackendCount:
+    total, now, octets = (sum(int(row.get(name) or 0) for row in rows) for name in ("stot", "scur", "bin"))
     return BackendCount(octets=octets, flows=total, active=now)
 
 

@@ -32,7 +32,7 @@ from dsrlb.config.words import parse_address, parse_name
 from dsrlb.engines.haproxy.names import quoted
 from dsrlb.errors import UsageError
 from dsrlb.model import Backend, Service
-from dsrlb.proxying import ProxyOptions, Route
+from dsrlb.proxying import DEFAULT_GROUP, ProxyOptions, Route
 
 NASTY = "'\"\\#$%[]{}()|*?!,;: \t\n\r\0üa/b.-_~^&<>=+@`"
 KEYWORDS = {
@@ -85,9 +85,9 @@ LABELS = words("n", parse_name)
 
 def service(options: ProxyOptions, label: str, server: str) -> Service:
     """Return a service with a server in each group."""
-    names = {"": server, "api": f"{server}a"[-60:], "static-1": ""}
+    names = {DEFAULT_GROUP: server, "api": f"{server}a"[-60:], "static-1": ""}
     backends = tuple(
-        Backend(parse_address(f"198.18.1.{11 + number}", "backend"), 1, label=name, group=group)
+        Backend(parse_address(f"198.18.1.{11 + number}", "backend"), 1, label=name, groups=(group,))
         for number, (group, name) in enumerate(names.items())
     )
     vip = parse_address("198.18.1.100", "VIP")

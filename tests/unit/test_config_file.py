@@ -162,7 +162,7 @@ WRONG = {
     "pattern": ["1", '""', '"("', '"[a"', '"*"', "'\\u0041'", '"ü"', '"a\nb"', '"(?L)a"', '"a{,3}"'],
     "header": ["1", '""', '"X Y: 1"', '"X:"', '"X: a\nb"', '": x"', '"X(y"'],
     "method": ["1", '""', '"get"', '"GET POST"', "[]", '["GET", 1]'],
-    "group": ["1", '""', '"a b"', '"a:b"', '["a"]'],
+    "group": ["1", '""', '"a b"', '"a:b"', "[]", "[1]"],
 }  # fmt: skip
 ALIKE = {"syn": "udp", "established": "udp", "fin": "udp", "closed": "udp"}
 ALIKE |= {"timeout": "interval", "fast_interval": "interval", "fall": "rise", "expect": "send", "sni": "host"}

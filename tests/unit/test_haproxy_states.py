@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsrlb.control.proxied import compiled
-from dsrlb.engines.haproxy.names import proxy_name, server_name
+from dsrlb.engines.haproxy.names import entries, proxy_name, server_name
 from dsrlb.engines.haproxy.states import MOST_WEIGHT, ServerState, changes, states
 from dsrlb.model import Backend, Service
-from dsrlb.proxying import ProxyOptions
+from dsrlb.proxying import DEFAULT_GROUP, ProxyOptions
 from dsrlb.standing import ALL_UP, Effective, Standing, effective, named
 
 VIP = ip_address("198.18.1.100")
@@ -21,7 +22,9 @@ PROXY = ProxyOptions(layer=7)
 def service(*weights: tuple[str, int], scheduler: str = "wrr") -> Service:
     """Return a service with servers of these groups and weights."""
     backends = tuple(
-        Backend(ip_address(f"198.18.1.{number}"), weight, label=f"rs{number}", group=group)
+        Backend(
+            ip_address(f"198.18.1.{number}"), weight, label=f"rs{number}", groups=(group or DEFAULT_GROUP,)
+        )
         for number, (group, weight) in enumerate(weights, 1)
     )
     return Service(VIP, 80, "tcp", "proxy", scheduler, backends, label="web", proxy=PROXY)
@@ -44,6 +47,17 @@ def test_no_server_with_a_weight_has_none_in_haproxy_and_none_has_too_much(
     one = service(*given_)
     for backend, weight in zip(one.backends, weights(one).values(), strict=True):
         assert 0 <= weight <= MOST_WEIGHT and (weight > 0) == (backend.weight > 0)
+
+
+def test_a_server_in_two_groups_has_in_each_the_weight_that_is_its_share_there() -> None:
+    one = service(("", 2), ("", 8), ("api", 4))
+    both = replace(one.backends[0], groups=(DEFAULT_GROUP, "api"))
+    one = replace(one, backends=(both, *one.backends[1:]))
+    found = states([one], compiled([one], ALL_UP))
+    assert {names: state.weight for names, state in found.items()} == {
+        ("web", "rs1"): 64, ("web::api", "rs1"): 128, ("web", "rs2"): 256, ("web::api", "rs3"): 256,
+    }  # fmt: skip
+    assert entries(one, both) == [("web", "rs1"), ("web::api", "rs1")]
 
 
 def test_a_group_whose_servers_all_fail_keeps_them_by_itself() -> None:
@@ -73,8 +87,8 @@ def test_no_two_proxies_share_a_name(label: str, group: str, other_label: str, o
     one = Service(VIP, 80, "tcp", "proxy", "rr", (), label=label)
     other = Service(ip_address("2001:db8::1"), 80, "tcp", "proxy", "rr", (), label=other_label)
     if label != other_label or not label:
-        assert proxy_name(one, group) != proxy_name(other, other_group)
-    assert (proxy_name(one, group) == proxy_name(one, other_group)) == (group == other_group)
+        assert proxy_name(one, group or "x") != proxy_name(other, other_group or "x")
+    assert (proxy_name(one, group or "x") == proxy_name(one, other_group or "x")) == (group == other_group)
 
 
 def test_servers_are_called_by_their_name_or_by_where_they_are() -> None:

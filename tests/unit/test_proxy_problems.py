@@ -36,6 +36,8 @@ def problems(text: str) -> list[str]:
         HEAD + LAYER_7 + TO_API + ONE + API,
         HEAD + LAYER_7 + TO_API + route('path = "/"', 'group = "api"') + API,
         HEAD + LAYER_7 + TO_API + route('group = "api"') + API,
+        HEAD + LAYER_7 + TO_API + ONE + 'group = ["default", "api"]\n',
+        HEAD + LAYER_7 + route('path = "/api/open"', 'group = "default"') + TO_API + ONE + API,
         HEAD + LAYER_7 + 'redirect = "https"\n',
         HEAD + LAYER_7 + route('host = "old.example.com"', 'redirect = "https://www.example.com"') + ONE,
         HEAD + LAYER_7 + 'server_tls = true\nserver_ca = "/a.pem"\nserver_name = "app"\n' + ONE,

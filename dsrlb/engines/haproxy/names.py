@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from dsrlb.model import Address, Backend, Service
+from dsrlb.proxying import DEFAULT_GROUP
 
 
-def proxy_name(service: Service, group: str = "") -> str:
-    """Return what a service is called, or a group of its servers: ``web``, ``web::api``.
+def proxy_name(service: Service, group: str = DEFAULT_GROUP) -> str:
+    """Return what a service and its default group are called, or another group: ``web``, ``web::api``.
 
     Unambiguous: neither a name nor a group has a colon, and no address with its port has just two in a row.
     """
     name = service.label or f"{service.vip}:{service.port}"
-    return f"{name}::{group}" if group else name
+    return name if group == DEFAULT_GROUP else f"{name}::{group}"
 
 
 def server_name(backend: Backend) -> str:
@@ -22,6 +23,11 @@ def server_name(backend: Backend) -> str:
     if backend.label or not backend.port:
         return backend.label or str(backend.address)
     return f"{backend.address}{':' if backend.address.version == 4 else '_'}{backend.port}"
+
+
+def entries(service: Service, backend: Backend) -> list[tuple[str, str]]:
+    """Return the names of proxy and server by which a backend is in HAProxy: once for each of its groups."""
+    return [(proxy_name(service, group), server_name(backend)) for group in backend.groups]
 
 
 def place(address: Address, port: int) -> str:

@@ -42,7 +42,7 @@ def configuration(services: Sequence[Service], states: States, runtime: PurePath
         options = service.proxy or NO_PROXY
         https_port = _https_port(service, services)
         lines += ["", *frontend(service, options, https_port)]
-        for group in dict.fromkeys(one.group for one in service.backends):
+        for group in dict.fromkeys(group for one in service.backends for group in one.groups):
             lines += ["", *backend(service, group, options, states)]
         lines += redirect_backends(service, options, https_port)
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from dsrlb.engines.haproxy import render_tls
 from dsrlb.engines.haproxy.names import milliseconds, place, proxy_name, server_name
 from dsrlb.engines.haproxy.states import States
 from dsrlb.model import Backend, Service
-from dsrlb.proxying import ProxyOptions
+from dsrlb.proxying import DEFAULT_GROUP, ProxyOptions
 
 BALANCE = {
     "rr": "roundrobin",
@@ -24,7 +24,7 @@ SAFE = ("METH_GET", "METH_OPTIONS", "METH_TRACE")  # RFC 9110, section 9.2.1; HA
 
 
 def backend(service: Service, group: str, options: ProxyOptions, states: States) -> Iterator[str]:
-    """Yield the section of the servers of one group; the default group is without a name."""
+    """Yield the section of the servers of one group."""
     yield f"backend {proxy_name(service, group)}"
     yield f"    mode {'http' if options.layer == 7 else 'tcp'}"
     yield f"    balance {BALANCE[service.scheduler]}"
@@ -36,8 +36,8 @@ def backend(service: Service, group: str, options: ProxyOptions, states: States)
     if options.layer == 7:
         yield from _requests(group, options)
     for one in service.backends:
-        if one.group == group:
-            yield _server(service, one, options, states)
+        if group in one.groups:
+            yield _server(proxy_name(service, group), service, one, options, states)
 
 
 def _requests(group: str, options: ProxyOptions) -> Iterator[str]:
@@ -47,12 +47,13 @@ def _requests(group: str, options: ProxyOptions) -> Iterator[str]:
     yield f"    http-request disable-l7-retry unless {' || '.join(SAFE)}   # it may have been done"
     if options.sticky:
         secure = " secure" if options.certificates else ""
-        name = f"{options.sticky}-{group}" if group else options.sticky  # a server in each group
+        # A client has a server in each group, so each has a cookie.
+        name = options.sticky if group == DEFAULT_GROUP else f"{options.sticky}-{group}"
         yield f"    cookie {name} insert indirect nocache httponly{secure} attr SameSite=Lax"
 
 
-def _server(service: Service, one: Backend, options: ProxyOptions, states: States) -> str:
-    proxy, name = proxy_name(service, one.group), server_name(one)
+def _server(proxy: str, service: Service, one: Backend, options: ProxyOptions, states: States) -> str:
+    name = server_name(one)
     state = states[proxy, name]
     words = f"    server {name} {place(one.address, one.port or service.port)} weight {state.weight}"
     words += {"off": "", "v1": " send-proxy", "v2": " send-proxy-v2"}[options.send_proxy]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dsrlb.engines.haproxy import render_headers, render_routes, render_tls
 from dsrlb.engines.haproxy.names import milliseconds, place, proxy_name
 from dsrlb.model import Service
-from dsrlb.proxying import ProxyOptions
+from dsrlb.proxying import DEFAULT_GROUP, ProxyOptions
 
 
 def frontend(service: Service, options: ProxyOptions, https_port: int) -> Iterator[str]:
@@ -20,7 +20,7 @@ def frontend(service: Service, options: ProxyOptions, https_port: int) -> Iterat
         yield "    timeout http-request 10s   # a client that sends its request slowly"
         yield "    timeout http-keep-alive 60s"
         yield from _requests(service, options, https_port)
-    if any(not one.group for one in service.backends):
+    if any(DEFAULT_GROUP in one.groups for one in service.backends):
         yield f"    default_backend {proxy_name(service)}"
 
 

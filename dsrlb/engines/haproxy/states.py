@@ -41,14 +41,14 @@ def states(
         as_it_is = compiled[key_of(service)]
         shares = {target.key: share for target, share in zip(as_it_is.targets, as_it_is.shares, strict=True)}
         most: dict[str, int] = {}
-        for names, backend in named(service):
-            most[backend.group] = max(most.get(backend.group, 1), shares.get(names[1], 0))
-        for names, backend in named(service):
-            target, share = as_it_is.by_key.get(names[1]), shares.get(names[1], 0)
-            # None that is above 0 becomes 0.
-            weight = -(-share * MOST_WEIGHT // most[backend.group])
-            proxy = proxy_name(service, backend.group)
-            found[proxy, server_name(backend)] = ServerState(weight, target is not None and target.up)
+        placed = [(names[1], one, group) for names, one in named(service) for group in one.groups]
+        for key, _, group in placed:
+            most[group] = max(most.get(group, 1), shares.get(key, 0))
+        for key, backend, group in placed:
+            target = as_it_is.by_key.get(key)
+            weight = -(-shares.get(key, 0) * MOST_WEIGHT // most[group])  # none that is above 0 becomes 0
+            state = ServerState(weight, target is not None and target.up)
+            found[proxy_name(service, group), server_name(backend)] = state
     return found
 
 
