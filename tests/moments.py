@@ -43,6 +43,7 @@ def moment(scheduler: str = "wrr", clients: int = 0, **standing: Any) -> Moment:
             max_flows=1000,
             counters=lambda: counters_of(state),
         ),
+        table=lambda: table,
         front=SimpleNamespace(links={2: SimpleNamespace(name="e0", up=True)}),
         choice=SimpleNamespace(instance="default"),
     )

@@ -23,7 +23,7 @@ from dsrlb.engines.base import counters_of
 from dsrlb.engines.packet import PacketEngine
 from dsrlb.model import Check, Service
 from dsrlb.state import State
-from dsrlb.table import compile_table
+from dsrlb.table import ForwardingTable, compile_table
 from dsrlb.transition import carry
 
 SERVICE = f"{VIP}:80/tcp"
@@ -67,6 +67,10 @@ class Loop:
         table = compile_table(services, balancer.hops(behind), here, effective=said)
         before = getattr(self.engine, "table", table)
         self.engine.table = carry(before, table, int(time.monotonic()))
+
+    def table(self) -> ForwardingTable:
+        table: ForwardingTable = self.engine.table
+        return table
 
     def begin_reload(self, *tell: Callable[[Sequence[str]], None]) -> None:
         self.told += tell
