@@ -137,6 +137,7 @@ class Backend:
     label: str = ""  # what a person calls it
     check: Check | None = None  # None: the service's
     groups: tuple[str, ...] = (DEFAULT_GROUP,)  # mode proxy: that it is in, to which routes lead
+    max_connections: int = 0  # mode proxy: at once, the others wait; 0: as many as come
 
 
 @dataclass(frozen=True)

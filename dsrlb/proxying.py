@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
+Network = IPv4Network | IPv6Network
 DEFAULT_GROUP = "default"  # of servers: it has the requests that fit no route
 
 
@@ -19,6 +21,49 @@ class Route:
     methods: tuple[str, ...] = ()
     group: str = ""  # of servers; or
     redirect: str = ""  # "https", or a URL: without a path, the request's own is kept
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many, in so many seconds."""
+
+    most: int
+    period_s: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may take of a service, and what becomes of one that takes more; 0: no limit."""
+
+    requests: Rate | None = None
+    new_connections: Rate | None = None
+    connections: int = 0  # at once
+    prefix4: int = 32  # what of an address is a client
+    prefix6: int = 64
+    header_timeout_s: float = 10.0  # from the beginning of a request to the end of its head
+    body_timeout_s: float = 0.0  # and then of its body, or as much of it as is held
+    max_body_bytes: int = 0
+    max_headers_bytes: int = 0
+    allow: tuple[Network, ...] = ()  # none of this is about them
+    deny: tuple[Network, ...] = ()
+    answer: Literal["429", "deny", "tarpit", "drop"] = "429"
+    shadow: bool = False  # count what would be refused, and let it pass
+    queue: int = 0  # of those that wait for servers which have all the connections that they are to have
+    queue_timeout_s: float = 5.0
+
+    @property
+    def counts_clients(self) -> bool:
+        """Return whether it has to be known what each client takes."""
+        return bool(self.requests or self.new_connections or self.connections)
+
+    @property
+    def refuses(self) -> bool:
+        """Return whether there is anything to refuse."""
+        others = self.max_body_bytes or self.max_headers_bytes or self.deny or self.queue
+        return bool(self.counts_clients or others)
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -48,6 +93,8 @@ class ProxyOptions:
     retries: int = 3  # of a connection, and of a request that is safe
     redirect: str = ""  # of every request: as a route's
     routes: tuple[Route, ...] = ()  # the first that fits; none: the default group
+
+    limits: Limits = NO_LIMITS
 
 
 NO_PROXY = ProxyOptions()

@@ -84,14 +84,18 @@ def backend_rows(seen: Seen, backend: str | None = None, service: str | None = N
 
 
 def counter_rows(seen: Seen) -> list[Row]:
-    """Return a row for each counter by reason that is not zero, then for tables that were full."""
+    """Return a row for each counter by reason that is not zero, for tables that were full, for limits."""
     counted = seen.counters
     said = [(one.word, counted.reasons[one]) for one in Reason]
     said += [
         ("(flow table full)", counted.flows_refused),
         ("(persistence table full)", counted.templates_refused),
     ]
-    return [{"reason": word, "frames": int(frames)} for word, frames in said if frames]
+    rows: list[Row] = [{"reason": word, "frames": int(frames)} for word, frames in said if frames]
+    return rows + [
+        {"service": service, "reason": reason, "only_counted": is_shadow, "refused": count}
+        for (service, reason, is_shadow), count in counted.refused.items()
+    ]
 
 
 def on_record(counters: Counters) -> int:

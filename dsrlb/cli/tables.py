@@ -172,9 +172,20 @@ def flows(answer: Row) -> Table:
     return table(columns, (_of(row, *words) for row in answer["flows"]))
 
 
-def counters(rows: Iterable[Row]) -> Table:
-    """Return counters by reason."""
-    return table(left("reason") + right("frames"), (_of(row, "reason", "frames") for row in rows))
+def counters(rows: Sequence[Row]) -> Group:
+    """Return counters of frames by reason, and of what limits refused, or would have."""
+    frames = (_of(row, "reason", "frames") for row in rows if "frames" in row)
+    counted = [table(left("reason") + right("frames"), frames)]
+    refused = [row for row in rows if "refused" in row]
+    if refused:
+        columns = left("service", "reason") + right("refused", "only counted")
+        counted.append(table(columns, map(_refused, refused)))
+    return Group(*counted)
+
+
+def _refused(row: Row) -> list[Cell]:
+    counts = (None, row["refused"]) if row["only_counted"] else (row["refused"], None)
+    return [row["service"], row["reason"], *counts]
 
 
 def engines(rows: Iterable[Row]) -> Group:

@@ -13,10 +13,11 @@ from typing import Any, Literal
 from dsrlb.config.checks import CheckWords, check_of
 from dsrlb.config.words import DEFAULT_SCHEDULER, PersistWord, Vip
 from dsrlb.model import SAME_PORT, Backend, Check, ModeOptions, Persist, Service, Timeouts
-from dsrlb.proxying import ProxyOptions, Route
+from dsrlb.proxying import Limits, ProxyOptions, Route
 
 # Of the tables of mode proxy: what a key of the file is called here.
 _PROXY_FIELDS = {one.name.removesuffix("_s"): one.name for one in fields(ProxyOptions)}
+_LIMIT_FIELDS = {one.name.removesuffix("_s").removesuffix("_bytes"): one.name for one in fields(Limits)}
 _ROUTE_FIELDS = {"host": "hosts", "path": "paths", "method": "methods"}
 OPTION_NAMES = tuple(one.name for one in fields(ModeOptions))
 
@@ -38,6 +39,7 @@ class Draft:
     passive: bool | None = None
     proxy: Mapping[str, Any] | None = None  # by the names of the keys
     routes: Sequence[Mapping[str, Any] | None] = ()  # by the names of the keys
+    limits: Mapping[str, Any] | None = None  # by the names of the keys
     check: CheckWords | None = None
     backend_checks: Sequence[CheckWords | None] = ()  # of the backends, in order; those after it have none
 
@@ -83,7 +85,9 @@ def _proxy(draft: Draft) -> ProxyOptions | None:
     if draft.mode != "proxy":
         return None
     given = {_PROXY_FIELDS[name]: value for name, value in (draft.proxy or {}).items()}
-    return ProxyOptions(**given, routes=tuple(route_of(one) for one in draft.routes if one is not None))
+    limits = Limits(**{_LIMIT_FIELDS[name]: value for name, value in (draft.limits or {}).items()})
+    routes = tuple(route_of(one) for one in draft.routes if one is not None)
+    return ProxyOptions(**given, routes=routes, limits=limits)
 
 
 def route_of(words: Mapping[str, Any]) -> Route:

@@ -27,6 +27,7 @@ DRAFT_FIELDS = {
     "slow_start": "slow_start_s",
     "passive": "passive",
     "proxy": "proxy",
+    "limits": "limits",
 }
 Read = dict[str, Any]  # what is in a table: None where the value is malformed, nothing where there is none
 
@@ -106,6 +107,7 @@ def _backend(backend: Read | None) -> Backend | None:
         backend.get("port", SAME_PORT),
         backend.get("name") or "",
         groups=backend.get("group") or (DEFAULT_GROUP,),
+        max_connections=backend.get("max_connections") or 0,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dsrlb.config.draft import Draft, route_of
+from dsrlb.config.limits_problems import limits_problems
 from dsrlb.config.places import Path, Problem
 from dsrlb.config.routes import covers
 from dsrlb.engines.haproxy.names import server_name
@@ -36,6 +37,7 @@ def proxy_problems(draft: Draft, at: Path, drafts: Sequence[Draft]) -> Iterator[
     yield from _key_problems(draft, at)
     yield from _route_problems(draft, at)
     yield from _group_problems(draft, at)
+    yield from limits_problems(draft, at)
 
 
 def _out_of_place(draft: Draft, at: Path) -> Iterator[Problem]:
@@ -43,11 +45,18 @@ def _out_of_place(draft: Draft, at: Path) -> Iterator[Problem]:
         yield Problem((*at, "proxy"), f"{draft.name}: proxy is of use with mode proxy only; leave it out")
     if draft.routes:
         yield Problem((*at, "route"), f"{draft.name}: route is of use with mode proxy only; leave it out")
+    if draft.limits is not None:
+        yield Problem(
+            (*at, "limits"), f"{draft.name}: limits are of use with mode proxy only; leave them out"
+        )
     for place, one in enumerate(draft.backends):
-        if one is not None and one.groups != (DEFAULT_GROUP,):
+        said = (
+            {"group": one.groups != (DEFAULT_GROUP,), "max_connections": one.max_connections} if one else {}
+        )
+        for name in (name for name, is_said in said.items() if is_said):
             yield Problem(
-                (*at, "backend", place, "group"),
-                f"{draft.name}: group is of use with mode proxy only; leave it out",
+                (*at, "backend", place, name),
+                f"{draft.name}: {name} is of use with mode proxy only; leave it out",
             )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from dsrlb import modes, schedulers
 from dsrlb.config.check_schema import CHECK
 from dsrlb.config.keys import FLAG, PORT, Key, Kind, Table, WrongType, number, one_of, text
+from dsrlb.config.limits_schema import LIMITS
 from dsrlb.config.proxy_schema import PROXY, ROUTE, several
 from dsrlb.config.words import (
     DEFAULT_SCHEDULER,
@@ -109,6 +110,12 @@ BACKEND = Table(
             "`proxy`: the groups that it is in, to which a `[[service.route]]` leads.",
             DEFAULT_GROUP,
         ),
+        Key(
+            "max_connections",
+            number(1, 1_000_000, 200),
+            "`proxy`: how many connections it is given at once; what comes beyond waits for one to end.",
+            "no limit",
+        ),
     ),
     is_array=True,
 )
@@ -191,6 +198,11 @@ SERVICE = Table(
             "`proxy` with `layer = 7`: which requests go to which group of servers, the first that fits.",
             "all go to the group `default`",
         ),
+        Key(
+            "limits",
+            LIMITS,
+            "`proxy`: what a client may take of it ([limits](modes/proxy.md#limits)).",
+        ),
         Key("timeouts", TIMEOUTS, "When a silent flow is forgotten."),
         Key("backend", BACKEND, "The servers.", is_needed=True, unless=("proxy", "redirect")),
     ),
@@ -259,4 +271,4 @@ TOP = Table(
         Key("service", SERVICE, "The services.", is_needed=True),
     ),
 )
-TABLES = (TOP, SERVICE, BACKEND, CHECK, PROXY, ROUTE, TIMEOUTS)
+TABLES = (TOP, SERVICE, BACKEND, CHECK, PROXY, ROUTE, LIMITS, TIMEOUTS)

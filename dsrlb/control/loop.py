@@ -319,11 +319,11 @@ class Loop:
 
     def counters(self) -> Counters:
         """Return what the engine has counted, and HAProxy."""
-        counted, more = self.engine.counters(), self.proxied.counts()
-        if not more:
+        counted, more, refused = self.engine.counters(), self.proxied.counts(), self.proxied.refused()
+        if not more and not refused:
             return counted
         ends = {**counted.ends, **more}  # HAProxy counts are those since this process began
-        return counted._replace(backends={**counted.backends, **more}, ends=ends)
+        return counted._replace(backends={**counted.backends, **more}, ends=ends, refused=refused)
 
     def hear_failure(self, error: Exception) -> None:
         """Pass on, from the engine's thread, that it ended."""

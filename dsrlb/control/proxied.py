@@ -8,10 +8,11 @@ import pwd
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from dsrlb.control.renewal import Renewal
-from dsrlb.engines.haproxy import render, runtime
+from dsrlb.engines.haproxy import refusals, render, runtime
 from dsrlb.engines.haproxy.names import entries
 from dsrlb.engines.haproxy.process import Places, Process, check, program
 from dsrlb.errors import ConfigError, DsrlbError
@@ -46,6 +47,7 @@ class Proxied:
         self._said: dict[tuple[str, str], render.ServerState] = {}
         self._crashes: list[float] = []
         self._renewal = Renewal()
+        self._refusals = refusals.Refusals()
         self.table: Mapping[bytes, CompiledService] = {}  # the services, for their shares
 
     def prepare(self, services: Sequence[Service]) -> None:
@@ -79,7 +81,7 @@ class Proxied:
             {one.vip for one in services} | {one.vip for one in self._services}, interface
         )
         self._renewal.note(services, time.monotonic())  # what changes from here on is loaded later
-        process.reload() if process.is_running else process.start()
+        self._reload(process) if process.is_running else process.start()
         self._addresses.change_to({one.vip for one in services}, interface)
         self._process, self._services, self._said, self.table = process, services, states, table
 
@@ -124,6 +126,7 @@ class Proxied:
         self._crashes.append(now)
         log.error("HAProxy has ended by itself; it is started again (connections of mode proxy are gone)")
         process.stop()  # what is left of it
+        self._refusals.begin_anew()
         self._written(program(), self._services, self._said).replace(self._places.configuration)
         process.start()
 
@@ -137,8 +140,22 @@ class Proxied:
             return log.warning("certificates have changed, and are not loaded: %s", unusable[0])
         self._renewal.note(self._services, now_s)
         self._written(program(), self._services, self._said).replace(self._places.configuration)
-        process.reload()
+        self._reload(process)
         log.info("certificates have changed: HAProxy has loaded them")
+
+    def _reload(self, process: Process) -> None:
+        """Reload HAProxy, which counts anew then."""
+        self.refused()
+        process.reload()
+        self._refusals.begin_anew()
+
+    def refused(self) -> dict[refusals.Refusal, int]:
+        """Return what limits refused, or would have, since this process began."""
+        asked = refusals.commands(self._services) if self._process is not None else []
+        if asked:
+            with suppress(DsrlbError):  # HAProxy is silent: what it said last holds
+                self._refusals.note(self._services, runtime.command(self._places.runtime, *asked))
+        return self._refusals.totals()
 
     def close(self) -> None:
         """End HAProxy and take the addresses back, unless it is to go on; harmless when repeated."""

@@ -98,6 +98,7 @@ class Totals:
             {**gone, **totals},
             self._frame(FLOWS_REFUSED, counted.flows_refused),
             self._frame(TEMPLATES_REFUSED, counted.templates_refused),
+            refused=counted.refused,
         )
 
     def kept(self, counts_in: str) -> Kept:

@@ -23,6 +23,8 @@ class Counters(NamedTuple):
     flows_refused: int  # packets that found no room for a record
     templates_refused: int
     ends: Mapping[Names, BackendCount] = MappingProxyType({})  # of ``backends``: what no next process finds
+    # By service, reason, whether only counted: what limits of mode proxy refused, since this process began.
+    refused: Mapping[tuple[str, str, bool], int] = MappingProxyType({})
 
 
 class FlowSeen(NamedTuple):

@@ -81,7 +81,15 @@ def _of_services(moment: Moment) -> Iterator[Family]:
     for one in moment.config.services:
         info.add((one.name, one.label, one.mode, one.scheduler), 1)
         takes.add((one.name,), moment.takes_new(one))
-    yield from (info, takes)
+    yield from (info, takes, _refused(moment))
+
+
+def _refused(moment: Moment) -> Family:
+    words = "Connections and requests that limits of mode proxy refused, or only counted (shadow)."
+    refused = _counter("dsrlb_proxy_refused", words, "service", "reason", "shadow")
+    for (service, reason, is_shadow), count in moment.counters.refused.items():
+        refused.add((service, reason, str(is_shadow).lower()), count)
+    return refused
 
 
 class Backends:

@@ -16,6 +16,7 @@ from dsrlb.cli import cli
 from dsrlb.config import Config, config_in, located, read_config
 from dsrlb.config.check_schema import CHECK
 from dsrlb.config.keys import Kind
+from dsrlb.config.limits_schema import LIMITS
 from dsrlb.config.proxy_schema import PROXY, ROUTE
 from dsrlb.config.schema import BACKEND, SERVICE, TABLES, TIMEOUTS, TOP
 from dsrlb.errors import ConfigError, UsageError
@@ -163,10 +164,23 @@ WRONG = {
     "header": ["1", '""', '"X Y: 1"', '"X:"', '"X: a\nb"', '": x"', '"X(y"'],
     "method": ["1", '""', '"get"', '"GET POST"', "[]", '["GET", 1]'],
     "group": ["1", '""', '"a b"', '"a:b"', "[]", "[1]"],
+    "max_connections": ["0", "1000001", '"5"', "true"],
+    "limits": ["1", '"5/1"', "[]", "[{ connections = 5 }]"],
+    "requests": ["100", '""', '"0/10"', '"10/0"', '"10/86401"', '"1000001/10"', '"5/s"', '"-5/1"', "true"],
+    "prefix4": ["0", "33", '"24"', "true"],
+    "prefix6": ["0", "129", '"48"', "true"],
+    "header_timeout": ["0", "601", '"5"', "true", "nan"],
+    "max_body": ["0", "1099511627777", '"1k"', "true"],
+    "max_headers": ["255", "15361", '"1k"', "true"],
+    "allow": ["1", '"198.18.0.0/16"', '["x"]', "[1]", '["198.18.0.1/16"]', '["2001:db8::/129"]'],
+    "answer": ["429", '"no"', "true"],
 }  # fmt: skip
 ALIKE = {"syn": "udp", "established": "udp", "fin": "udp", "closed": "udp"}
 ALIKE |= {"timeout": "interval", "fast_interval": "interval", "fall": "rise", "expect": "send", "sni": "host"}
 ALIKE |= {"direct": "snat"}
+ALIKE |= {"new_connections": "requests", "connections": "max_connections", "queue": "max_connections"}
+ALIKE |= {"body_timeout": "header_timeout", "queue_timeout": "header_timeout"}
+ALIKE |= {"deny": "allow", "shadow": "snat"}
 ALIKE |= {"server_ca": "client_ca", "trust_forwarded": "accept_proxy"}
 
 NEEDED = {"query": '"example.com"', "command": '["true"]'}
@@ -191,7 +205,7 @@ def with_line(table: str, line: str) -> tuple[str, int]:
         needed = "".join(f"{one} = {NEEDED[one]}\n" for one in health.BY_NAME[kind].needed if one != name)
         service += f'{table}\nkind = "{kind}"\n{needed}'
         return f"{service}{line}\n{backend}", service.count("\n") + 1
-    if table in (PROXY.head, ROUTE.head):
+    if table in (PROXY.head, ROUTE.head, LIMITS.head):
         return with_line_of_proxy(table, name, line)
     if table in (CHECK.head, TIMEOUTS.head):
         return f"{service}{table}\n{line}\n{backend}", 5
@@ -202,6 +216,9 @@ def with_line_of_proxy(table: str, name: str, line: str) -> tuple[str, int]:
     """Return a file of mode proxy with one more line in a table of it, and the number of that line."""
     service = SERVICE_LINES.replace("l2dsr", "proxy") + BACKEND_LINES + "[service.proxy]\n"
     service += "layer = 7\n" if name != "layer" else ""
+    if table == LIMITS.head:
+        service += f"[[service.backend]]\naddress = '198.18.1.99'\nmax_connections = 5\n{table}\n"
+        service += "" if name == "connections" else "connections = 5\n"
     if table == ROUTE.head:
         service += f"{table}\n" + ("" if name in ("group", "redirect") else 'redirect = "https"\n')
     return f"{service}{line}\n", service.count("\n") + 1

@@ -106,8 +106,21 @@ def families_in(text: str) -> set[str]:
     return set(re.findall(r"\bdsrlb_[a-z_]+", text))
 
 
+def refusing() -> Moment:
+    """A moment in which limits of mode proxy have refused something."""
+    one = moment(clients=1)
+    refused = {(SERVICE, "denied", False): 7, (SERVICE, "too_many_requests", True): 8}
+    return replace(one, counters=one.counters._replace(refused=refused))
+
+
 def told() -> set[str]:
-    return {key[0] for key in samples(moment(clients=1)) if key[0].startswith("dsrlb_")}
+    return {key[0] for key in samples(refusing()) if key[0].startswith("dsrlb_")}
+
+
+def test_what_limits_refused_is_told_by_reason_apart_from_what_they_only_counted() -> None:
+    text = page.metrics(refusing()).body.decode()
+    assert f'dsrlb_proxy_refused_total{{reason="denied",service="{SERVICE}",shadow="false"}} 7' in text
+    assert f'{{reason="too_many_requests",service="{SERVICE}",shadow="true"}} 8' in text
 
 
 def test_every_metric_that_the_dashboard_names_exists() -> None:

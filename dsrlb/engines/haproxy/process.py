@@ -23,7 +23,7 @@ from dsrlb.engines.haproxy.runtime import command
 from dsrlb.errors import ConfigError, HostError
 
 PROGRAM = "haproxy"
-OLDEST = (2, 4)  # that these configurations were tried with
+OLDEST = (2, 6)  # that these configurations were tried with
 SAY_WITHIN_S = 10.0
 END_WITHIN_S = 3.0
 

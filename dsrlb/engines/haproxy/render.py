@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
-from dsrlb.engines.haproxy import render_tls
+from dsrlb.engines.haproxy import render_limits, render_tls
 from dsrlb.engines.haproxy.names import proxy_name, server_name
 from dsrlb.engines.haproxy.render_backend import backend
 from dsrlb.engines.haproxy.render_frontend import frontend
@@ -45,6 +45,7 @@ def configuration(services: Sequence[Service], states: States, runtime: PurePath
         for group in dict.fromkeys(group for one in service.backends for group in one.groups):
             lines += ["", *backend(service, group, options, states)]
         lines += redirect_backends(service, options, https_port)
+        lines += render_limits.tables(service, options)
     return "\n".join(lines) + "\n"
 
 

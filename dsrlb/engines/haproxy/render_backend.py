@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import blake2b
 
-from dsrlb.engines.haproxy import render_tls
+from dsrlb.engines.haproxy import render_limits, render_tls
 from dsrlb.engines.haproxy.names import milliseconds, place, proxy_name, server_name
 from dsrlb.engines.haproxy.states import States
 from dsrlb.model import Backend, Service
@@ -33,6 +33,8 @@ def backend(service: Service, group: str, options: ProxyOptions, states: States)
     yield f"    timeout connect {milliseconds(options.connect_timeout_s)}"
     yield f"    timeout server {milliseconds(options.idle_timeout_s)}"
     yield f"    retries {options.retries}"
+    if any(one.max_connections for one in service.backends if group in one.groups):
+        yield from render_limits.queue_lines(options)
     if options.layer == 7:
         yield from _requests(group, options)
     for one in service.backends:
@@ -56,6 +58,7 @@ def _server(proxy: str, service: Service, one: Backend, options: ProxyOptions, s
     name = server_name(one)
     state = states[proxy, name]
     words = f"    server {name} {place(one.address, one.port or service.port)} weight {state.weight}"
+    words += f" maxconn {one.max_connections}" if one.max_connections else ""
     words += {"off": "", "v1": " send-proxy", "v2": " send-proxy-v2"}[options.send_proxy]
     words += render_tls.server_words(options)
     if options.layer == 7 and options.sticky:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dsrlb.engines.haproxy import render_headers, render_routes, render_tls
+from dsrlb.engines.haproxy import render_headers, render_limits, render_routes, render_tls
 from dsrlb.engines.haproxy.names import milliseconds, place, proxy_name
 from dsrlb.model import Service
 from dsrlb.proxying import DEFAULT_GROUP, ProxyOptions
@@ -17,8 +17,9 @@ def frontend(service: Service, options: ProxyOptions, https_port: int) -> Iterat
     yield f"    bind {place(service.vip, service.port)}{_bind_words(options)}"
     yield f"    timeout client {milliseconds(options.idle_timeout_s)}"
     if options.layer == 7:
-        yield "    timeout http-request 10s   # a client that sends its request slowly"
         yield "    timeout http-keep-alive 60s"
+    yield from render_limits.frontend_lines(service, options)
+    if options.layer == 7:
         yield from _requests(service, options, https_port)
     if any(DEFAULT_GROUP in one.groups for one in service.backends):
         yield f"    default_backend {proxy_name(service)}"
