@@ -70,8 +70,7 @@ class Proxied:
         states = render.states(services, table)
         is_same = self._services == services
         if is_same and self._renewal.has_changed(services):
-            log.info("certificates have changed: HAProxy loads them")
-            is_same = False
+            is_same = self._renewal.take_over(services, self._places.runtime)
         fresh = self._written(path, services, states)
         fresh.replace(self._places.configuration)
         if is_same and process.is_running:  # how servers stand is told without a reload
@@ -138,6 +137,8 @@ class Proxied:
         faults = [fault for one in options for fault in certificates.faults(one, certificates.now())]
         if unusable := [one.sentence for one in faults if not one.is_old]:
             return log.warning("certificates have changed, and are not loaded: %s", unusable[0])
+        if self._renewal.take_over(self._services, self._places.runtime):
+            return None
         self._renewal.note(self._services, now_s)
         self._written(program(), self._services, self._said).replace(self._places.configuration)
         self._reload(process)

@@ -26,6 +26,7 @@ from dsrlb.wire.x509 import Certificate, certificates_in
 BESIDE = (".key", ".ocsp", ".issuer", ".sctl")
 SOON = timedelta(days=14)
 MOST_BYTES = 1 << 20
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----[^-]*-----END \1-----")
 _KEY = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----\s+(Proc-Type: 4,ENCRYPTED)?")
 
 
@@ -87,29 +88,47 @@ def _certificates(options: ProxyOptions) -> Iterator[tuple[str, Path, Certificat
                 yield path, file, error
 
 
-def digest(several: Iterable[ProxyOptions]) -> bytes:
-    """Return what changes whenever the content of a file does that these take."""
-    sum_of_all = blake2b(digest_size=16)
+def digests(several: Iterable[ProxyOptions]) -> dict[str, bytes]:
+    """Return each file that HAProxy reads for these services, with what changes when its content does."""
+    found: dict[str, bytes] = {}
     for file in dict.fromkeys(file for options in several for file in _files(options)):
         try:
-            content = file.read_bytes()
+            found[str(file)] = blake2b(file.read_bytes(), digest_size=16).digest()
         except OSError:
-            content = b"?"
-        sum_of_all.update(repr((str(file), len(content))).encode() + content)
-    return sum_of_all.digest()
+            continue
+    return found
 
 
 def _files(options: ProxyOptions) -> Iterator[Path]:
-    """Yield all files that HAProxy reads for a service, and those beside that it would read."""
+    for file in bundles(options):
+        yield file
+        yield from (_beside(file, extension) for extension in BESIDE)
+    yield from (Path(one) for one in (options.client_ca, options.server_ca) if one)
+
+
+def bundles(options: ProxyOptions) -> Iterator[Path]:
+    """Yield the files with certificates of a service, whether they are there or not."""
     for path in map(Path, options.certificates):
         try:
-            several = _bundles(path)
+            yield from _bundles(path)
         except _Unusable:
-            several = [path]
-        for file in several:
-            yield file
-            yield from (_beside(file, extension) for extension in BESIDE)
-    yield from (Path(one) for one in (options.client_ca, options.server_ca) if one)
+            yield path
+
+
+def pair(file: Path) -> str:
+    """Return the certificates and the key of a file, or the key beside it, and nothing else.
+
+    OSError, ValueError: they cannot be read.
+    """
+    content, beside = file.read_text("ascii"), _beside(file, ".key")
+    if "PRIVATE KEY" not in content:
+        content += "\n" + beside.read_text("ascii")
+    return "".join(f"{match.group()}\n" for match in _BLOCK.finditer(content))
+
+
+def key_beside(file: Path) -> Path:
+    """Return where the key of a certificate may be that is not in its file."""
+    return _beside(file, ".key")
 
 
 def _bundles(path: Path) -> list[Path]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsrlb.host.certificates import digest, faults, warnings
+from dsrlb.host.certificates import digests, faults, pair, warnings
 from dsrlb.proxying import ProxyOptions, Route
 from dsrlb.wire.x509 import Certificate, certificates_in
 
@@ -120,11 +120,11 @@ def test_one_that_expires_soon_or_is_for_no_host_of_a_route_is_warned_of(put: Pu
     assert over.startswith(f"certificate {path} expired on")
 
 
-def test_the_digest_follows_every_file_that_is_loaded(put: Put, tmp_path: Path) -> None:
+def test_the_digests_follow_every_file_that_is_loaded(put: Put, tmp_path: Path) -> None:
     one = put("sites/a.pem", PAIR)
     options = [ProxyOptions(certificates=(str(tmp_path / "sites"),), client_ca=put("ca.pem", CERTIFICATE))]
-    seen = [digest(options)]
-    assert digest(options) == seen[0]
+    seen = [digests(options)]
+    assert digests(options) == seen[0]
     for name, content in (
         ("sites/a.pem", KEY),
         ("sites/a.pem.ocsp", b"1"),
@@ -132,10 +132,19 @@ def test_the_digest_follows_every_file_that_is_loaded(put: Put, tmp_path: Path) 
         ("ca.pem", b""),
     ):
         put(name, content)
-        seen.append(digest(options))
+        seen.append(digests(options))
     shutil.rmtree(Path(one).parent)
-    seen.append(digest(options))
-    assert len(set(seen)) == len(seen)
+    seen.append(digests(options))
+    assert all(one not in seen[:number] for number, one in enumerate(seen))
+
+
+def test_a_pair_is_certificates_and_key_of_a_file_and_of_the_one_beside_without_empty_lines(put: Put) -> None:
+    both = CERTIFICATE.decode() + KEY.decode()
+    assert pair(Path(put("a.pem", b"words\n\n", CERTIFICATE, b"\n\n", KEY))) == both
+    put("b.key", KEY)
+    assert pair(Path(put("b.crt", CERTIFICATE))) == both
+    with pytest.raises(OSError, match=r"c\.pem\.key"):
+        pair(Path(put("c.pem", CERTIFICATE)))
 
 
 # ----------------------------------------------------------------------------- X.509

@@ -59,7 +59,10 @@ def _https_port(service: Service, services: Sequence[Service]) -> int:
 def _global(runtime: PurePath, user: str) -> Iterator[str]:
     yield "global"
     yield f"    stats socket {runtime} mode 600 level admin expose-fd listeners"
-    yield "    hard-stop-after 60s   # connections of before a reload are cut then"
+    yield "    # connections of before a reload go on: to some clients it is a failure to be asked to end"
+    yield "    close-spread-time infinite"
+    yield "    hard-stop-after 5m"
+    yield "    mworker-max-reloads 50"
     if user:
         yield f"    user {user}"
     yield from render_tls.global_lines()
