@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from dsrlb import modes
 from dsrlb.lab import xdp
 from dsrlb.lab.balancer import serve_flags
 from dsrlb.lab.commands import require_root
@@ -19,8 +18,9 @@ from dsrlb.lab.demo import demo as run_demo
 from dsrlb.lab.lifecycle import down as take_down
 from dsrlb.lab.lifecycle import up as put_up
 from dsrlb.lab.picture import picture
+from dsrlb.lab.proxies import admin
 from dsrlb.lab.topologies import TOPOLOGIES
-from dsrlb.lab.topology import BALANCERS_MAX, DEFAULT_PREFIX, SERVERS_MAX, Lab
+from dsrlb.lab.topology import BALANCERS_MAX, DEFAULT_PREFIX, PROXIES_MAX, SERVERS_MAX, Lab
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PREFIX = click.option(
@@ -31,8 +31,8 @@ LAYOUT = (
         "--mode",
         default="l2dsr",
         show_default=True,
-        type=click.Choice([one.mode for one in TOPOLOGIES if one.mode in modes.BY_NAME]),
-        help="The forwarding mode that the network is made for.",
+        type=click.Choice([one.mode for one in TOPOLOGIES]),
+        help="The forwarding mode that the network is made for; two-tier: l2dsr before proxies.",
     ),
     click.option(
         "--servers",
@@ -47,6 +47,13 @@ LAYOUT = (
         show_default=True,
         type=click.IntRange(1, BALANCERS_MAX),
         help="l3dsr: how many balancers; the router divides the flows among them.",
+    ),
+    click.option(
+        "--proxies",
+        default=3,
+        show_default=True,
+        type=click.IntRange(1, PROXIES_MAX),
+        help="two-tier: how many proxies between balancer and servers.",
     ),
     click.option(
         "--one-armed", is_flag=True, help="inline: servers on the balancer's own segment, not behind it."
@@ -130,6 +137,7 @@ def lines_to_paste(lab: Lab) -> list[str]:
         f"{client} curl -o /dev/null http://{hosts[0]}/file/20m",
         "# what the balancer says of its servers",
         *(f"sudo {me} show backends {shlex.join(_admin(lab, role))}" for role in lab.balancer_names),
+        *_of_proxies(lab, client, me),
         f"# what crosses the balancer: {lab.topology.crosses}",
         watching(lab),
         "# remove it all",
@@ -137,9 +145,23 @@ def lines_to_paste(lab: Lab) -> list[str]:
     ]
 
 
+def _of_proxies(lab: Lab, client: str, me: str) -> Iterator[str]:
+    """Yield what there is to do with proxies, which are at work already."""
+    if not lab.proxy_names:
+        return
+    yield "# https, which the proxies end"
+    yield f"{client} curl --cacert {lab.run_directory}/proxy.pem.crt https://{lab.vips[0]}/"
+    yield "# what a proxy says of its servers; take one out, and let it in again"
+    yield f"sudo {me} show backends --admin {admin(lab, lab.proxy_names[0])}"
+    for verb in ("drain", "undrain"):
+        yield f"sudo {me} {verb} {lab.proxy_names[0]} {shlex.join(_admin(lab, 'lb'))}"
+
+
 def _serving(lab: Lab, role: str, version: int) -> str:
     """Return the line that starts a balancer; several must pick alike, so they go by hash."""
     more = ["--scheduler", "rr" if lab.balancers == 1 else "maglev", *_admin(lab, role)]
+    if lab.proxy_names:  # one of them may be killed
+        more += ["--check", "tcp"]
     if lab.xdp:
         more += xdp.flags(lab, *(["--instance", role] if lab.balancers > 1 else []))
     words = shlex.join(serve_flags(lab, *more, version=version))

@@ -68,14 +68,20 @@ class Balancer:
         return found.group()
 
 
-def serve_flags(lab: Lab, *flags: str, version: int = 4, ports: Sequence[str] = ("80",)) -> list[str]:
-    """Return the flags for a service of the lab's mode, its VIP and all its servers, then ``flags``."""
-    line = ["--mode", lab.mode, "--interface", "e0"]  # where clients are; behind e1 there are only servers
+def serve_flags(lab: Lab, *flags: str, version: int = 4, ports: Sequence[str] = ()) -> list[str]:
+    """Return the flags for a service of the lab's mode, its VIP and all that it sends to, then ``flags``."""
+    line = [
+        "--mode",
+        lab.forwards,
+        "--interface",
+        "e0",
+    ]  # where clients are; behind e1 there are only servers
     vip = lab.vips[0] if version == 4 else f"[{lab.vips[-1]}]"
-    for port in ports:
+    for port in ports or (("80", "443") if lab.proxy_names else ("80",)):
         line += ["--vip", f"{vip}:{port}"]
-    for address in lab.server_addresses(version):
-        line += ["--backend", str(address)]
+    for role in lab.backend_names:
+        called = f",name={role}" if role in lab.proxy_names else ""
+        line += ["--backend", f"{lab.address(role, version)}{called}"]
     return [*line, *(["--snat"] if lab.snat else []), *flags]
 
 

@@ -13,7 +13,7 @@ from dsrlb.lab.topology import NAMESPACES, Lab
 INODES = (
     "inodes"  # file in the run directory: the servers' namespaces by number, for when their names are gone
 )
-_ROLE = r"(client|router|switch[0-9]*|lb[0-9]*|rs[0-9]+)"
+_ROLE = r"(client|router|switch[0-9]*|lb[0-9]*|px[0-9]+|rs[0-9]+)"
 
 
 def present(prefix: str) -> list[str]:
@@ -27,7 +27,7 @@ def build(lab: Lab) -> None:
     """Make namespaces, links, addresses and routes; nothing of this prefix may be there yet."""
     for role in lab.roles:
         run(["ip", "netns", "add", lab.namespace(role)])
-    inodes = (str((NAMESPACES / lab.namespace(role)).stat().st_ino) for role in lab.server_names)
+    inodes = (str((NAMESPACES / lab.namespace(role)).stat().st_ino) for role in lab.backend_names)
     (lab.run_directory / INODES).write_text("\n".join(inodes))
     for role in lab.roles:
         run(inside(lab.namespace(role), "sysctl", "-qew", *_settings(lab, role)))

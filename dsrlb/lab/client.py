@@ -11,6 +11,7 @@ import http.client
 import json
 import random
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -29,8 +30,12 @@ Result = dict[str, Any]  # what JSON gives back
 FAILURES = (OSError, http.client.HTTPException)
 
 
-def _connect(host: str, port: int, source: str, timeout_s: float) -> http.client.HTTPConnection:
+def _connect(
+    host: str, port: int, source: str, timeout_s: float, tls: ssl.SSLContext | None = None
+) -> http.client.HTTPConnection:
     where = (source, 0) if source else None
+    if tls is not None:
+        return http.client.HTTPSConnection(host, port, timeout=timeout_s, source_address=where, context=tls)
     return http.client.HTTPConnection(host, port, timeout=timeout_s, source_address=where)
 
 
@@ -43,8 +48,11 @@ def requests(
     parallel: int = 1,
     timeout_s: float = 5,
     lost_max: int = 20,
+    ca: str = "",
 ) -> Result:
     """GET ``path`` ``count`` times, each on a connection of its own; of several sources each has its turn.
+
+    ``ca``: by https, and the server's certificate is to be signed by one of this file.
 
     ``servers``: who answered, in the order asked, None where nobody did; ``bodies``: the first 64 bytes of
     each as text; ``bytes``: of all bodies; ``errors``: one line for each request that was lost.  After
@@ -52,12 +60,13 @@ def requests(
     """
     lost: list[str] = []
     sources = [source] if isinstance(source, str) else source
+    tls = ssl.create_default_context(cafile=ca) if ca else None
 
     def one(number: int) -> tuple[str | None, bytes]:
         try:
             if len(lost) >= lost_max:
                 raise http.client.HTTPException("not tried, too many were lost before")
-            with closing(_connect(host, port, sources[number % len(sources)], timeout_s)) as connection:
+            with closing(_connect(host, port, sources[number % len(sources)], timeout_s, tls)) as connection:
                 return _fetch(connection, path)
         except FAILURES as error:
             lost.append(f"{type(error).__name__}: {error}")

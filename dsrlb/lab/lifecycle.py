@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from dsrlb.lab import build, processes, servers, xdp
+from dsrlb.lab import build, processes, proxies, servers, xdp
 from dsrlb.lab.commands import require_root
 from dsrlb.lab.topology import DEFAULT_PREFIX, RUN_ROOT, Lab
 
@@ -20,6 +20,7 @@ def up(lab: Lab) -> None:
         build.build(lab)
         servers.prepare(lab)
         servers.start_all(lab)
+        proxies.start_all(lab)
     except BaseException:  # an interrupt as well: half a lab is of no use to anybody
         down(lab.prefix)
         raise
@@ -31,6 +32,7 @@ def down(prefix: str = DEFAULT_PREFIX) -> None:
     directory = Lab(prefix).run_directory
     processes.stop_all(prefix)
     servers.forget(prefix)
+    proxies.forget(prefix)
     build.remove(prefix)
     xdp.unmount(Lab(prefix))
     shutil.rmtree(directory, ignore_errors=True)

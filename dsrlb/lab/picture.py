@@ -20,13 +20,20 @@ def picture(lab: Lab) -> list[str]:
     return [f"{tree:{tree_width}}  {where:{address_width}}  {note}".rstrip() for tree, where, note in named]
 
 
-def _below(lab: Lab, role: str, indent: str, came_by: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield branch, role, and the interface towards the client, of every node behind this one."""
-    ways = [(near, far) for near, far in _ways(lab, role) if near.device != came_by]
+def _below(
+    lab: Lab, role: str, indent: str, came_by: str = "", seen: set[str] | None = None
+) -> Iterator[tuple[str, str, str]]:
+    """Yield branch, role, and the interface towards the client, of every node behind this one.
+
+    ``seen``: the nodes that are drawn, or have their place nearer to the client.
+    """
+    seen = {role} if seen is None else seen
+    ways = [one for one in _ways(lab, role) if one[0].device != came_by and one[1].role not in seen]
+    seen.update(far.role for _, far in ways)
     for near, far in ways:
         last = (near, far) == ways[-1]
         yield f"{indent}{'└─ ' if last else '├─ '}", far.role, far.device
-        yield from _below(lab, far.role, indent + ("   " if last else "│  "), far.device)
+        yield from _below(lab, far.role, indent + ("   " if last else "│  "), far.device, seen)
 
 
 def _ways(lab: Lab, role: str) -> Iterator[tuple[End, End]]:
@@ -49,4 +56,6 @@ def _addresses(lab: Lab, role: str, towards_client: str) -> str:
 def _note(lab: Lab, role: str) -> str:
     if role in lab.balancer_names:
         return "the balancer goes here" if lab.balancers == 1 else "one of the balancers goes here"
+    if role in lab.proxy_names:
+        return f"a dsrlb of mode proxy, with the VIP {lab.vips[0]} on lo"
     return lab.topology.server_note.format(vip=lab.vips[0]) if role in lab.server_names else ""

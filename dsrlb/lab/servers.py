@@ -54,16 +54,16 @@ http {{
 
 
 def prepare(lab: Lab) -> None:
-    """Make every server a real server of the VIPs, by ``dsrlb backend setup`` in its namespace."""
+    """Make all that the balancer sends to real servers of the VIPs, by ``dsrlb backend setup`` there."""
     if lab.topology.setup is None:
         return
     flags = [*lab.topology.setup, *(word for vip in lab.vips for word in ("--vip", str(vip)))]
-    command = [sys.executable, "-m", "dsrlb", "backend", "setup", "--mode", lab.mode, *flags]
+    command = [sys.executable, "-m", "dsrlb", "backend", "setup", "--mode", lab.forwards, *flags]
     together = [
         subprocess.Popen(
             inside(lab.namespace(name), *command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        for name in lab.server_names
+        for name in lab.backend_names
     ]
     said = [(process.communicate()[0], process.returncode) for process in together]
     for words, code in said:

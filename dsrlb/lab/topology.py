@@ -36,6 +36,7 @@ MORE_CLIENTS = tuple(one.ip for one in at(OUTSIDE, *MORE_CLIENT_HOSTS) if one.ve
 MORE_CLIENTS6 = tuple(one.ip for one in at(OUTSIDE, *MORE_CLIENT_HOSTS) if one.version == 6)
 DEFAULT_PREFIX = "dsrlb-"
 BALANCERS_MAX = 9  # lb9 is in network 198.18.9.0/24
+PROXIES_MAX = 9  # px9 is 198.18.1.99
 SERVERS_MAX = 79  # rs79 is 198.18.1.89, or in network 198.18.99.0/24
 NAMESPACES = Path("/run/netns")
 RUN_ROOT = Path("/run/dsrlb-lab")  # not /run/dsrlb: systemd empties that one when the service stops
@@ -62,6 +63,7 @@ class Lab:
         False  # the kernel of the balancer's node is a router: carries the servers' other packets
     )
     balancers: int = 1  # l3dsr: among so many the router divides the flows for the VIPs
+    proxies: int = 3  # two-tier: so many are between balancer and servers
     xdp: bool = False  # the balancer can have native XDP, and keep what is pinned
     narrow_links: tuple[
         tuple[str, int], ...
@@ -85,8 +87,10 @@ class Lab:
             raise UsageError(f"a lab has 1 to {BALANCERS_MAX} balancers, not {self.balancers}")
         if self.mode != "l3dsr" and self.balancers > 1:
             raise UsageError(f"several balancers are a layout of mode l3dsr, not of {self.mode}")
+        if not 1 <= self.proxies <= PROXIES_MAX:
+            raise UsageError(f"a lab has 1 to {PROXIES_MAX} proxies, not {self.proxies}")
         for role, _ in self.narrow_links:
-            if role not in ("router", *self.balancer_names, *self.server_names):
+            if role not in ("router", *self.balancer_names, *self.proxy_names, *self.server_names):
                 raise UsageError(
                     f"narrow link of {role!r}: this lab has router, lb and rs1 to rs{self.servers}"
                 )
@@ -112,9 +116,25 @@ class Lab:
         return ("lb", *(f"lb{k}" for k in range(2, self.balancers + 1)))
 
     @property
+    def proxy_names(self) -> tuple[str, ...]:
+        """The roles of the proxies between balancer and servers: ``("px1", "px2")``; of most labs none."""
+        return tuple(f"px{k}" for k in range(1, self.proxies + 1)) if self.topology.forwards else ()
+
+    @property
+    def backend_names(self) -> tuple[str, ...]:
+        """The roles of those that the balancer sends to."""
+        return self.proxy_names or self.server_names
+
+    @property
+    def forwards(self) -> str:
+        """The mode of the balancer."""
+        return self.topology.forwards or self.mode
+
+    @property
     def roles(self) -> tuple[str, ...]:
         """Every node of the lab."""
-        return ("client", "router", *self.network.switches, *self.balancer_names, *self.server_names)
+        ours = (*self.balancer_names, *self.proxy_names, *self.server_names)
+        return ("client", "router", *self.network.switches, *ours)
 
     @property
     def vips(self) -> tuple[Address, ...]:

@@ -21,7 +21,7 @@ from dsrlb.lab.topologies import TOPOLOGIES
 from dsrlb.lab.topology import Lab, link_bytes, run
 
 PREFIX = f"{TEST_PREFIX}m-"
-MODES = [one.mode for one in TOPOLOGIES]
+MODES = [one.mode for one in TOPOLOGIES if not one.forwards]  # tiers: test_two_tier.py
 each_mode = pytest.mark.parametrize("mode", MODES)
 LAYOUTS = [{"mode": "l2dsr"}, {"mode": "l3dsr"}, {"mode": "inline"}, {"mode": "inline", "one_armed": True}]
 

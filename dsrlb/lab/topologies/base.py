@@ -23,6 +23,7 @@ DIRECT = "the answers went straight from the servers to the client: Direct Serve
 Interface = IPv4Interface | IPv6Interface
 OUTSIDE, FRONT, BACK = 0, 1, 2  # networks: client and router; router and balancer; balancer and its servers
 ROUTER_HOST, CLIENT_HOST, LB_HOST, MORE_CLIENT_HOSTS = 1, 2, 10, range(32, 40)
+PROXY_HOST = 90  # px1 is host 91
 ANYWHERE = ("0.0.0.0/0", "::/0")
 
 
@@ -92,6 +93,7 @@ class Topology:
     crosses: str  # what tcpdump sees at the balancer, said to a person
     watch: str  # ... its interface and filter; {vip} is filled in
     setup: tuple[str, ...] | None  # flags of ``dsrlb backend setup`` beside mode and VIPs; None: not needed
+    forwards: str = ""  # the mode of the balancer, if the lab's word is none: it stands before proxies
 
 
 def at(network: int, *hosts: int) -> tuple[Interface, ...]:
