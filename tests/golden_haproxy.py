@@ -16,7 +16,7 @@ from dsrlb.config import config_in
 from dsrlb.control.proxied import compiled
 from dsrlb.engines.haproxy import render
 from dsrlb.model import Service
-from dsrlb.standing import ALL_UP
+from dsrlb.standing import ALL_UP, Effective
 
 FOLDER = Path(__file__).parent / "golden/haproxy"
 STORIES = sorted(FOLDER.glob("*.toml"))
@@ -25,9 +25,9 @@ PROGRAM = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 needs_haproxy = pytest.mark.skipif(PROGRAM is None, reason="HAProxy is not installed")
 
 
-def rendered(services: Sequence[Service]) -> str:
-    """Return what HAProxy is told of these services, while all servers are up."""
-    states = render.states(services, compiled(services, ALL_UP))
+def rendered(services: Sequence[Service], said: Effective = ALL_UP) -> str:
+    """Return what HAProxy is told of these services, while servers stand so."""
+    states = render.states(services, compiled(services, said))
     return render.configuration(services, states, PurePath("/run/dsrlb/default-haproxy/runtime.sock"))
 
 

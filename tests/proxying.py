@@ -28,6 +28,7 @@ from golden_haproxy import PROGRAM, rendered
 
 from dsrlb.config import config_in
 from dsrlb.model import Service
+from dsrlb.standing import Effective, named
 
 LOOPBACK = ip_address("127.0.0.1")
 WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
@@ -149,7 +150,11 @@ def ask(
 
 @contextlib.contextmanager
 def running(
-    toml: str, at: Path, tls: ssl.SSLContext | None = None, server_bind: str | None = None
+    toml: str,
+    at: Path,
+    tls: ssl.SSLContext | None = None,
+    server_bind: str | None = None,
+    all_down: bool = False,
 ) -> Iterator[Running]:
     """Run HAProxy for the services of a file, each of its backends a server here.
 
@@ -163,9 +168,15 @@ def running(
             undo.callback(server.server_close)
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
             undo.callback(server.shutdown)
-        moved = [_moved(service, servers) for service in services]
+        free = _free_ports(len(services))
+        moved = [_moved(service, port, servers) for service, port in zip(services, free, strict=True)]
         file = at / "haproxy.cfg"
-        text = rendered(moved) if server_bind is None else _own_servers(moved, server_bind)
+        down = (
+            frozenset(names for service in moved for names, _ in named(service)) if all_down else frozenset()
+        )
+        text = rendered(moved, Effective(down=down))
+        if server_bind is not None:
+            text = _with_own_servers(text, moved, server_bind)
         file.write_text(text.replace("/etc/dsrlb/", f"{at}/").replace("/run/dsrlb/default-haproxy", str(at)))
         process = subprocess.Popen([str(PROGRAM), "-f", str(file)], stderr=subprocess.PIPE, text=True)
         undo.callback(_end, process)
@@ -175,20 +186,25 @@ def running(
         yield Running(ports, servers)
 
 
-def _moved(service: Service, servers: Mapping[str, Server]) -> Service:
-    """Return a service on loopback, at a port that is free, with the servers that stand in for its own."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+def _free_ports(count: int) -> list[int]:
+    """Return so many ports of loopback that are free, each another one."""
+    with contextlib.ExitStack() as stack:
+        several = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in several:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in several]
+
+
+def _moved(service: Service, port: int, servers: Mapping[str, Server]) -> Service:
+    """Return a service on loopback, at this port, with the servers that stand in for its own."""
     here = tuple(
         replace(one, address=LOOPBACK, port=servers[one.label].server_address[1]) for one in service.backends
     )
     return replace(service, vip=LOOPBACK, port=port, backends=here)
 
 
-def _own_servers(services: list[Service], words: str) -> str:
+def _with_own_servers(text: str, services: list[Service], words: str) -> str:
     """Return a configuration in which HAProxy itself answers in place of each server."""
-    text = rendered(services)
     for backend in (one for service in services for one in service.backends):
         at = f"abns@dsrlb-test-{backend.port}"  # a Unix socket without a file
         text = text.replace(f"ipv4@{LOOPBACK}:{backend.port} weight", f"{at} weight")

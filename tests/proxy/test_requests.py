@@ -228,6 +228,21 @@ def test_a_websocket_carries_both_ways(proxy: Running) -> None:
             assert got == piece
 
 
+@pytest.mark.parametrize(("word", "layer"), [("reject", 7), ("reject", 4), ("drop", 7), ("drop", 4)])
+def test_without_a_server_a_client_is_refused_or_not_answered(tmp_path: Path, word: str, layer: int) -> None:
+    text = HEAD.format("web", 80) + f'on_all_down = "{word}"\n[service.proxy]\nlayer = {layer}\n' + THREE
+    with running(text, tmp_path, all_down=True) as it, socket.socket() as sock:
+        sock.settimeout(0.5)
+        sock.connect(("127.0.0.1", it.ports["web"]))
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        if word == "drop":
+            with pytest.raises(TimeoutError):
+                sock.recv(100)
+        else:
+            with contextlib.suppress(ConnectionError):
+                assert sock.recv(100).startswith(b"HTTP/1.1 503" if layer == 7 else b"")
+
+
 def test_the_folder_of_the_tests_is_not_all_that_a_path_is_quoted_for(tmp_path: Path) -> None:
     """A name of a file with a space, a quote and a hash mark is one word to HAProxy."""
     odd = tmp_path / "it's #1"

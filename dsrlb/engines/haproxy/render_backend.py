@@ -35,6 +35,9 @@ def backend(service: Service, group: str, options: ProxyOptions, states: States)
     yield f"    retries {options.retries}"
     if any(one.max_connections for one in service.backends if group in one.groups):
         yield from render_limits.queue_lines(options)
+    if service.on_all_down == "drop":
+        rule = "http-request" if options.layer == 7 else "tcp-request content"
+        yield f"    {rule} silent-drop if {{ nbsrv eq 0 }}   # on_all_down"
     if options.layer == 7:
         yield from _requests(group, options)
     for one in service.backends:
