@@ -173,6 +173,13 @@ def test_servers_are_told_the_client_and_not_what_it_claims_to_be(proxy: Running
     assert said(proxy, "off", **CLAIMS) == {}
 
 
+def test_a_field_that_differs_by_its_underscores_alone_is_a_claim_too(proxy: Running) -> None:
+    """Servers that hand fields on as variables, as CGI does, do not tell them apart."""
+    with contextlib.closing(proxy.connect("plain")) as connection:
+        connection.request("GET", "/", headers={"x_forwarded_for": "203.0.113.1", "X_Real_IP": "203.0.113.1"})
+        assert b"203.0.113.1" not in connection.getresponse().read()
+
+
 def test_what_a_proxy_that_is_trusted_says_is_kept_and_added_to(proxy: Running) -> None:
     assert said(proxy, "trusting", **CLAIMS) == {
         "X-Forwarded-For": ["203.0.113.1", "127.0.0.1"],
