@@ -1,7 +1,8 @@
 """What servers are told of the client in header fields, and what is kept of what the client says itself.
 
 Whoever writes X-Forwarded-For can claim any address, so fields of a client that is no proxy of ours go out
-first; also X_Forwarded_For, which some servers (CGI) do not tell from it.  An address of IPv6 is in brackets and quotes in Forwarded (RFC 7239, section 6).
+first; also X_Forwarded_For, which some servers (by CGI) do not tell from it.  An address of IPv6 is in
+brackets and quotes in Forwarded (RFC 7239, section 6).
 
 *Source*: HAProxy 2.6 configuration manual, sections 4.2 (http-request), 7.3.4 and 7.3.5, 8.2.4 (log format).
 """
