@@ -8,7 +8,7 @@ from typing import Any
 from dsrlb.config.draft import Draft, route_of
 from dsrlb.config.limits_problems import limits_problems
 from dsrlb.config.places import Path, Problem
-from dsrlb.config.routes import covers
+from dsrlb.config.routes import contradiction, covers
 from dsrlb.engines.haproxy.names import server_name
 from dsrlb.model import ANY_PORT
 from dsrlb.proxying import DEFAULT_GROUP, Route
@@ -128,6 +128,9 @@ def _route_problems(draft: Draft, at: Path) -> Iterator[Problem]:
         yield from _target_problems(draft, words, here, name)
         if None in words.values():
             continue  # told already; what it takes is not known
+        if why := contradiction(route):
+            yield Problem(here, f"{name} can never match: {why}; change it, or leave it out")
+            continue
         if over := next((before for before, one in earlier.items() if covers(one, route)), None):
             yield Problem(
                 here,

@@ -1,4 +1,4 @@
-"""Which of two routes takes all that the other would: the later one can never match then.
+"""Which routes can never match: by themselves, or since one before them takes all that they would.
 
 It is said only where it is certain; what a regular expression finds is known from its beginning alone, if it
 is tied to the beginning of the path and spells that out.
@@ -23,6 +23,16 @@ def covers(earlier: Route, later: Route) -> bool:
         and _covers_header(earlier.header, later.header)
         and (not earlier.methods or (bool(later.methods) and {*later.methods} <= {*earlier.methods}))
     )
+
+
+def contradiction(route: Route) -> str:
+    """Return why no request at all fits a route; empty: one may."""
+    begins = _beginning(route.pattern)
+    if begins and not begins.startswith("/"):
+        return "paths begin with a slash, and its pattern does not"
+    if route.paths and not any(one.startswith(begins) or begins.startswith(one) for one in route.paths):
+        return f"its pattern is for paths that begin with {begins}, and its path is another one"
+    return ""
 
 
 def _covers_hosts(earlier: tuple[str, ...], later: tuple[str, ...]) -> bool:

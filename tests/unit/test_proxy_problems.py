@@ -72,6 +72,10 @@ def test_what_can_work_is_taken(text: str) -> None:
             HEAD + LAYER_7 + TO_API + route('path = "/api/v1"', 'group = "api"') + ONE + API,
             "10: service web: route 2 can never match, since route 1 before it takes all of it",
         ),
+        (
+            HEAD + LAYER_7 + route('pattern = "^api/"', 'group = "api"') + ONE + API,
+            "7: service web: route 1 can never match: paths begin with a slash, and its pattern does",
+        ),
         (HEAD + LAYER_7 + route('path = "/x"') + ONE, "7: service web: route 1 leads nowhere"),
         (
             HEAD + LAYER_7 + route('group = "api"', 'redirect = "https"') + API,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsrlb.config.routes import covers
+from dsrlb.config.routes import contradiction, covers
 from dsrlb.proxying import Route
 
 
@@ -53,6 +53,25 @@ def test_what_may_be_left_over_is_not_refused(earlier: Route, later: Route) -> N
     assert not covers(earlier, later)
 
 
+@pytest.mark.parametrize(
+    ("route", "says"),
+    [
+        (Route(pattern="^api/"), "paths begin with a slash"),
+        (Route(pattern="^/static/", paths=("/api", "/v1")), "begin with /static/, and its path is another"),
+        (Route(pattern="^/static/", paths=("/api", "/static")), ""),
+        (Route(pattern="^/a", paths=("/api/v1",)), ""),
+        (Route(pattern="^/api/v1/x", paths=("/api",)), ""),
+        (Route(pattern="^/?api", paths=("/api",)), ""),
+        (Route(pattern="^/b|^/api", paths=("/api",)), ""),
+        (Route(pattern="^.api", paths=("/api",)), ""),
+        (Route(pattern="^/x", paths=("/",)), ""),
+        (Route(paths=("/",)), ""),
+    ],
+)
+def test_a_route_that_contradicts_itself_is_known(route: Route, says: str) -> None:
+    assert says in contradiction(route) and bool(says) == bool(contradiction(route))
+
+
 HOSTS = st.sampled_from(["example.com", "a.example.com", "b.a.example.com", "xexample.com"])
 PATHS = st.sampled_from(["/", "/a", "/a/b", "/ab", "/a/b/c", "/b"])
 PATTERNS = st.sampled_from(["", "^/a/", "^/a/b?", "b$", "^/a/b|^/b", "^/a/b/.*"])
@@ -88,3 +107,10 @@ def test_no_request_fits_a_route_that_is_covered_and_not_the_one_that_covers_it(
     request = host, path, header, method
     if covers(earlier, later) and fits(later, *request):
         assert fits(earlier, *request)
+
+
+@given(ROUTES, HOSTS, PATHS, HEADERS, METHODS)
+def test_no_request_fits_a_route_that_contradicts_itself(
+    route: Route, host: str, path: str, header: tuple[str, str], method: str
+) -> None:
+    assert not (fits(route, host, path, header, method) and contradiction(route))
