@@ -44,6 +44,7 @@ def moment(scheduler: str = "wrr", clients: int = 0, **standing: Any) -> Moment:
             counters=lambda: counters_of(state),
         ),
         table=lambda: table,
+        proxied=SimpleNamespace(expiries={}),
         front=SimpleNamespace(links={2: SimpleNamespace(name="e0", up=True)}),
         choice=SimpleNamespace(instance="default"),
     )

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from dsrlb.control.renewal import Renewal
@@ -168,6 +169,11 @@ class Proxied:
         if self._addresses is not None:
             self._addresses.close()
         self._services, self.table = (), {}
+
+    @property
+    def expiries(self) -> Mapping[tuple[str, str], datetime]:
+        """When certificates expire, by service and file, as they were loaded."""
+        return dict(self._renewal.ends)
 
     def counts(self) -> dict[Names, BackendCount]:
         """Return what HAProxy counted of each backend since its start or reload; nothing if it is silent.

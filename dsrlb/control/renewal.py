@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from dsrlb.engines.haproxy.renewing import renew
 from dsrlb.errors import HostError
-from dsrlb.host.certificates import bundles, digests, key_beside, pair
+from dsrlb.host.certificates import bundles, digests, ends, key_beside, pair
 from dsrlb.model import Service
 from dsrlb.proxying import ProxyOptions
 
@@ -26,11 +27,19 @@ class Renewal:
 
     def __init__(self) -> None:
         self._loaded: dict[str, bytes] | None = None
+        self.ends: dict[tuple[str, str], datetime] = {}  # by service and file: when a certificate expires
         self._due_s = 0.0
 
     def note(self, services: Sequence[Service], now_s: float) -> None:
         """Take the files for loaded as they are now; begin to look for changes."""
-        self._loaded, self._due_s = digests(_options(services)), now_s + LOOK_EVERY_S
+        self._take(services, digests(_options(services)))
+        self._due_s = now_s + LOOK_EVERY_S
+
+    def _take(self, services: Sequence[Service], loaded: dict[str, bytes]) -> None:
+        self._loaded = loaded
+        self.ends = {
+            (one.name, file): at for one in services if one.proxy is not None for file, at in ends(one.proxy)
+        }
 
     def is_due(self, now_s: float) -> bool:
         """Return whether it is time to look again; each time is told once."""
@@ -60,7 +69,7 @@ class Renewal:
         except (HostError, OSError, ValueError) as error:
             log.debug("%s", error)
             return False
-        self._loaded = found
+        self._take(services, found)
         return True
 
 

@@ -88,6 +88,13 @@ def _certificates(options: ProxyOptions) -> Iterator[tuple[str, Path, Certificat
                 yield path, file, error
 
 
+def ends(options: ProxyOptions) -> Iterator[tuple[str, datetime]]:
+    """Yield each file with a certificate that can be used, and when that expires."""
+    for _, file, leaf in _certificates(options):
+        if not isinstance(leaf, _Unusable):
+            yield str(file), leaf.ends
+
+
 def digests(several: Iterable[ProxyOptions]) -> dict[str, bytes]:
     """Return each file that HAProxy reads for these services, with what changes when its content does."""
     found: dict[str, bytes] = {}

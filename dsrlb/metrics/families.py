@@ -81,7 +81,15 @@ def _of_services(moment: Moment) -> Iterator[Family]:
     for one in moment.config.services:
         info.add((one.name, one.label, one.mode, one.scheduler), 1)
         takes.add((one.name,), moment.takes_new(one))
-    yield from (info, takes, _refused(moment))
+    yield from (info, takes, _refused(moment), _expiries(moment))
+
+
+def _expiries(moment: Moment) -> Family:
+    words = "When a certificate of a service of mode proxy expires, in seconds since 1970."
+    ends = _gauge("dsrlb_certificate_expires_timestamp_seconds", words, "service", "file")
+    for (service, file), at in moment.expiries.items():
+        ends.add((service, file), at.timestamp())
+    return ends
 
 
 def _refused(moment: Moment) -> Family:

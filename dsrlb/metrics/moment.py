@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from dsrlb.config import Config
 from dsrlb.control import Loop
@@ -29,6 +30,7 @@ class Moment:
     instance: str
     max_flows: int
     times_us: Mapping[Names, float]  # response times, where known
+    expiries: Mapping[tuple[str, str], datetime]  # of certificates, by service and file
     kept: threading.Event = field(default_factory=threading.Event)  # set: what was counted may be told
 
     def compiled(self, service: Service) -> CompiledService | None:
@@ -36,9 +38,9 @@ class Moment:
         return self.table.services.get(key_of(service))
 
     def takes_new(self, service: Service) -> bool:
-        """Return whether some backend of a service gets new flows."""
+        """Return whether new flows of a service find a backend, or need none."""
         compiled = self.compiled(service)
-        return compiled is not None and any(compiled.shares)
+        return compiled is not None and (any(compiled.shares) or not service.backends)
 
     def backends(self, service: Service) -> Iterator[tuple[Names, Backend, Standing]]:
         """Yield the backends of a service, each with its standing."""
@@ -59,6 +61,7 @@ def moment_of(loop: Loop) -> Moment:
         engine=loop.engine.name,
         instance=loop.choice.instance,
         max_flows=loop.engine.max_flows,
+        expiries=loop.proxied.expiries,
         times_us=times_us(loop.responses.of, loop.checks.records()),
         kept=kept,
     )

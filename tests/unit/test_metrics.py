@@ -6,6 +6,7 @@ import json
 import re
 import time
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from moments import large, moment
 from packets import BACKENDS, VIP
 from prometheus_client.parser import text_string_to_metric_families
 
+from dsrlb.config import Config
 from dsrlb.metrics import page
 from dsrlb.metrics.moment import Moment
 from dsrlb.metrics.text import Family
@@ -107,10 +109,11 @@ def families_in(text: str) -> set[str]:
 
 
 def refusing() -> Moment:
-    """A moment in which limits of mode proxy have refused something."""
+    """A moment in which limits of mode proxy have refused something, and which has a certificate."""
     one = moment(clients=1)
     refused = {(SERVICE, "denied", False): 7, (SERVICE, "too_many_requests", True): 8}
-    return replace(one, counters=one.counters._replace(refused=refused))
+    expiries = {(SERVICE, "/etc/dsrlb/www.pem"): datetime(2033, 5, 18, 3, 33, 20, tzinfo=timezone.utc)}
+    return replace(one, counters=one.counters._replace(refused=refused), expiries=expiries)
 
 
 def told() -> set[str]:
@@ -121,6 +124,20 @@ def test_what_limits_refused_is_told_by_reason_apart_from_what_they_only_counted
     text = page.metrics(refusing()).body.decode()
     assert f'dsrlb_proxy_refused_total{{reason="denied",service="{SERVICE}",shadow="false"}} 7' in text
     assert f'{{reason="too_many_requests",service="{SERVICE}",shadow="true"}} 8' in text
+
+
+def test_the_expiry_of_a_certificate_is_told_in_seconds_since_1970() -> None:
+    said = page.metrics(refusing()).body.decode()
+    of = f'file="/etc/dsrlb/www.pem",service="{SERVICE}"'
+    assert f"dsrlb_certificate_expires_timestamp_seconds{{{of}}} 2000000000.0" in said
+
+
+def test_a_service_that_needs_no_backend_takes_new_flows() -> None:
+    bare = moment()
+    (web,) = bare.config.services
+    only = replace(bare, config=Config((replace(web, backends=()),)))
+    table = compile_table(only.config.services, {}, {})
+    assert page.ready(replace(only, table=table)).status == 200
 
 
 def test_every_metric_that_the_dashboard_names_exists() -> None:
