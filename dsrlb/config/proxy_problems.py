@@ -95,7 +95,7 @@ def _key_problems(draft: Draft, at: Path) -> Iterator[Problem]:
                     (*at, name), f"{draft.name}: {name} is about HTTP; add layer = 7, or leave it out"
                 )
     for name, other in BESIDE.items():
-        if name in given and not given.get(other, other in given):
+        if name in given and given.get(other, False) is False:  # None: it is there, and malformed
             yield Problem((*at, name), f"{draft.name}: {name} is of use with {other} only; add it")
     if given.get("redirect") == "https" and "certificates" in given:
         yield Problem(

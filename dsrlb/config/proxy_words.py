@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from dsrlb.errors import UsageError
 
-MOST_CHARACTERS = 500  # of a path, a pattern, a URL; HAProxy reads a header of 8 KiB by default
+MOST_CHARACTERS = 500  # of a path, a pattern, a URL
 MOST_OF_A_FILE = 500
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"

@@ -136,3 +136,8 @@ def test_a_malformed_route_has_no_problem_but_its_own() -> None:
 def test_a_group_that_is_malformed_leads_to_no_further_problems() -> None:
     (problem,) = problems(HEAD + LAYER_7 + route('group = "a b"') + ONE + API)
     assert problem.startswith("f.toml:8: name 'a b' is not up to 63 letters")
+
+
+def test_a_key_beside_one_that_is_malformed_has_no_problem_of_its_own() -> None:
+    (problem,) = problems(HEAD + LAYER_7 + 'certificates = "www.pem"\nclient_ca = "/ca.pem"\n' + ONE)
+    assert problem.startswith("f.toml:7: 'www.pem' is no absolute path")
