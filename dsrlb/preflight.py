@@ -46,6 +46,13 @@ class Ground:
     guarded: tuple[Guarded, ...]  # what the host's own stack is kept off
     ways: Mapping[Address, Way]
     fixed_macs: Mapping[Address, bytes]  # given by hand
+    hosted: tuple[Address, ...] = ()  # the VIPs of mode proxy, which are to be this host's own
+    lent: tuple[Address, ...] = ()  # those of them that it has for dsrlb's sake, and else not
+
+    @property
+    def claimed(self) -> tuple[Guarded, ...]:
+        """What no other dsrlb on this host may serve."""
+        return (*self.guarded, *self.hosted)
 
 
 class Finding(NamedTuple):
@@ -56,45 +63,58 @@ class Finding(NamedTuple):
     is_old: bool = False  # what is served already can be served on
 
 
-def survey(config: Config, *, force: bool = False) -> Ground:
+def survey(config: Config, *, force: bool = False, ours: Iterable[Address] = ()) -> Ground:
     """Return the ground, or raise ConfigError with everything that keeps this host from serving.
 
     With ``force`` a VIP that is configured on this host is no reason to refuse, nor an expired certificate.
     """
-    ground, found = look(config, force=force)
+    ground, found = look(config, force=force, ours=ours)
     if found:
         raise ConfigError(*located(config, found))
     return ground
 
 
-def look(config: Config, *, force: bool = False) -> tuple[Ground, tuple[Finding, ...]]:
-    """Return what there is of the ground, and everything that keeps this host from serving."""
+def look(
+    config: Config, *, force: bool = False, ours: Iterable[Address] = ()
+) -> tuple[Ground, tuple[Finding, ...]]:
+    """Return what there is of the ground, and everything that keeps this host from serving.
+
+    ``ours`` are addresses that this host has for mode proxy only, as long as that is served.
+    """
     found = [one for one in map(Finding._make, proxy_findings(config)) if not (force and one.is_old)]
     vips, guarded = owned_by(config), guarded_by(config)
+    hosted, ours = hosted_by(config), frozenset(ours)
+    anyway = {own.address for own in own_addresses(hosted)} - ours
+    lent = tuple(vip for vip in hosted if vip not in anyway)
     try:
         names = config.interfaces or (default_interface(),)
     except ConfigError as error:
         found += (Finding("", sentence) for sentence in error.problems)
-        return Ground((), vips, guarded, {}, {}), tuple(found)
+        return Ground((), vips, guarded, {}, {}, hosted, lent), tuple(found)
     links = tuple(_links(names, found))
     if not force:
-        found += vips_owned_here([service.vip for service in config.forwarded])
+        found += vips_owned_here([one.vip for one in config.forwarded if one.vip not in ours])
     found += _sources_owned_here(config)
     ways, lost = find_ways(config, links)
     links += links_of_answers(config, ways, links)
     found += _doubled(links)
-    found += _broadcast_vips(vips, links)
+    found += _broadcast_vips((*vips, *hosted), links)
     found += (Finding(address, sentence) for address, sentence in lost.items())
     found += _own_macs(config, [*links, *(way.link for way in ways.values())])
     backends = [backend for service in config.forwarded for backend in service.backends]
     fixed = {one.address: one.mac for one in backends if one.mac is not None}
-    return Ground(links, vips, guarded, ways, fixed), tuple(dict.fromkeys(found))
+    return Ground(links, vips, guarded, ways, fixed, hosted, lent), tuple(dict.fromkeys(found))
 
 
 def owned_by(config: Config) -> tuple[Address, ...]:
     """Return the addresses that are dsrlb's: VIPs, and sources that stand in for clients."""
     both = ((service.vip, tables.stand_in(service)) for service in config.forwarded)
     return tuple(dict.fromkeys(address for pair in both for address in pair if address is not None))
+
+
+def hosted_by(config: Config) -> tuple[Address, ...]:
+    """Return the VIPs of mode proxy, which this host has for as long as they are served."""
+    return tuple(dict.fromkeys(service.vip for service in config.proxied))
 
 
 def guarded_by(config: Config) -> tuple[Guarded, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dsrlb.config import Config
 from dsrlb.engines.haproxy import patterns
-from dsrlb.engines.haproxy.process import program
+from dsrlb.engines.haproxy.program import program
 from dsrlb.errors import ConfigError, HostError
 from dsrlb.host import certificates
 from dsrlb.proxying import ProxyOptions

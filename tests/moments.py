@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import balancer
 from packets import VIP, tcp
 
 from dsrlb.config import Config
+from dsrlb.control.proxied import Proxied
 from dsrlb.engines.base import counters_of
 from dsrlb.flows import BackendCount
 from dsrlb.metrics.moment import Moment, moment_of
@@ -37,14 +39,14 @@ def moment(scheduler: str = "wrr", clients: int = 0, **standing: Any) -> Moment:
         standings=SimpleNamespace(of=standings),
         responses=SimpleNamespace(of={names: Memory(response_us=2500.0)}),
         checks=SimpleNamespace(records=dict),
+        table=lambda: table,
+        proxied=Proxied(Path("/dev/null/nowhere"), keeps=False),
         engine=SimpleNamespace(
             name="packet",
             table=table,
             max_flows=1000,
             counters=lambda: counters_of(state),
         ),
-        table=lambda: table,
-        proxied=SimpleNamespace(expiries={}),
         front=SimpleNamespace(links={2: SimpleNamespace(name="e0", up=True)}),
         choice=SimpleNamespace(instance="default"),
     )

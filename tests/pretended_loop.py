@@ -16,6 +16,7 @@ from packets import BACKENDS, VIP, tcp
 from dsrlb.admin.requests import handle
 from dsrlb.config import Config, Origin
 from dsrlb.control.durable import Durable
+from dsrlb.control.proxied import Proxied
 from dsrlb.control.responses import Responses
 from dsrlb.control.standings import Standings
 from dsrlb.control.wishes import Wishes
@@ -47,6 +48,7 @@ class Loop:
         self.front = SimpleNamespace(
             links={balancer.IFINDEX: SimpleNamespace(name="e0", ifindex=balancer.IFINDEX)}
         )
+        self.proxied = Proxied(NOWHERE, keeps=False)
         self.choice = SimpleNamespace(instance="default")
         self.totals = SimpleNamespace(look=lambda: self.engine.counters(), when_kept=lambda do: do())
         self.engine = SimpleNamespace(

@@ -24,6 +24,12 @@ def socket_path(instance: str) -> Path:
     return FOLDER / f"{instance}.sock"
 
 
+def haproxy_folder(admin_at: Path | None, instance: str) -> Path:
+    """Return where the files of an instance's HAProxy are: beside its admin socket, if that is elsewhere."""
+    path = admin_at or socket_path(instance)
+    return path.with_name(f"{path.name.removesuffix('.sock')}-haproxy")
+
+
 def listen(path: Path) -> socket.socket:
     """Return a socket that listens at a path, which only its owner may open; one of a dead process goes.
 

@@ -17,6 +17,7 @@ from dsrlb.admin.shown import seen_of
 from dsrlb.admin.steering import VERBS, steer
 from dsrlb.admin.words import Words, take, told
 from dsrlb.control import Loop
+from dsrlb.control.proxy_seen import haproxy_seen
 from dsrlb.errors import ConfigError, UsageError
 from dsrlb.host.bpf_attach import on_xdp
 
@@ -119,7 +120,11 @@ def _go_on(loop: Loop, look: Look, reply: Reply) -> None:
             loop.events.put(("call", partial(_go_on, loop, look, reply)))
             return
         counted = shown.on_record(loop.engine.counters())
-        more = {"on_record": counted, "unrecorded": unrecorded(loop.engine.table)}
+        more = {
+            "on_record": counted,
+            "unrecorded": unrecorded(loop.engine.table),
+            "proxied": [one.name for one in loop.config.proxied],
+        }
         reply({"ok": True, "answer": {**look.answer(), **more}})
 
 
@@ -138,9 +143,33 @@ def _engines(loop: Loop, words: Words) -> Any:
             "backends": sum(len(one.backends) for one in config.services),
             "flows_on_record": shown.on_record(engine.counters()),
             "max_flows": engine.max_flows,
+            "haproxy": _haproxy_of(loop),
             "file": config.origin.file if config.origin is not None else None,
         }
     ]
+
+
+def _haproxy_of(loop: Loop) -> Any:
+    """Return what HAProxy serves the services of mode proxy; None where there are none."""
+    seen = haproxy_seen(loop.proxied)
+    if seen is None:
+        return None
+    return {
+        "version": seen.version,
+        "pid": seen.pid,
+        "since": None if seen.since_s is None else int(seen.since_s),
+        "is_serving": seen.is_serving,
+        "reloads": seen.reloads,
+        "restarts": seen.restarts,
+        "services": len(seen.services),
+    }
+
+
+def _haproxy(loop: Loop, words: Words) -> Any:
+    take(words, {})
+    if not loop.config.proxied:
+        raise UsageError("no service is of mode proxy, so there is no HAProxy")
+    return {"configuration": loop.proxied.text(), "file": str(loop.proxied.places.configuration)}
 
 
 def _place(engine: str, ifindex: int) -> str:
@@ -156,5 +185,6 @@ SHOWN: dict[str, Callable[[Loop, Words], Any]] = {
     "backends": _backends,
     "counters": _counters,
     "engines": _engines,
+    "haproxy": _haproxy,
     "health": _health,
 }

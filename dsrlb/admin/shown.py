@@ -19,6 +19,7 @@ from dsrlb.engines.base import Counters
 from dsrlb.flows import BackendCount
 from dsrlb.health.record import Record
 from dsrlb.model import Backend, Reason, Service, person_backend
+from dsrlb.modes.proxy import PROXY
 from dsrlb.response import Memory
 from dsrlb.standing import AS_CONFIGURED, Names, Standing, key_of, named
 from dsrlb.table import CompiledService, ForwardingTable, Target
@@ -126,7 +127,7 @@ def backend_row(seen: Seen, chosen: Chosen) -> Row:
         "flows": count.flows if counts_flows(service, compiled) else None,
         "active": count.active if records_all(compiled) else None,
         "inactive": count.inactive if records_all(compiled) else None,
-        "packets": count.packets,
+        "packets": count.packets if counts_packets(service) else None,
         "bytes": count.octets,
         "time_ms": time_ms(seen.responses.get(names), seen.records.get(names)),
         "response": weighing(seen.responses.get(names), seen.now_s),
@@ -258,6 +259,11 @@ def records_all(compiled: CompiledService | None) -> bool:
 def counts_flows(service: Service, compiled: CompiledService | None) -> bool:
     """Return whether it is known which packet begins a flow."""
     return records_all(compiled) or service.protocol == "tcp"
+
+
+def counts_packets(service: Service) -> bool:
+    """Return whether packets are counted: where they are forwarded."""
+    return service.mode != PROXY.name
 
 
 def weight_is_heeded(service: Service) -> bool:

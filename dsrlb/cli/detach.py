@@ -1,4 +1,4 @@
-"""``dsrlb detach``: take away what the XDP engine left at work."""
+"""``dsrlb detach``: take away what was left at work: the program of the XDP engine, HAProxy."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from dsrlb.admin.listening import haproxy_folder
 from dsrlb.cli.options import Parsed
 from dsrlb.config import parse_instance
 from dsrlb.control.left import take_back_stale
+from dsrlb.control.proxied import end_left
 from dsrlb.engines.choice import BPF_FS, EngineChoice
 from dsrlb.engines.xdp import pins
 from dsrlb.errors import ConfigError
@@ -33,15 +35,27 @@ from dsrlb.host.privileges import require_bpf
     show_default=True,
     help="Where the BPF file system is mounted.",
 )
-def detach(instance: str, bpf_fs: str) -> None:
-    """Take away what an XDP engine left at work: program, maps, and rules that keep the host off its VIPs.
+@click.option(
+    "--admin",
+    "admin_at",
+    metavar="PATH",
+    type=Path,
+    help="Where its admin socket was, if elsewhere: HAProxy's files are beside it.",
+)
+def detach(instance: str, bpf_fs: str, admin_at: Path | None) -> None:
+    """Take away what was left at work: an XDP program with its maps, HAProxy with its VIPs, and rules.
 
-    Its flows are forgotten.  One that a process runs is not touched.
+    Flows are forgotten, connections of mode proxy cut.  What a process runs is not touched.
     """
     require_bpf("dsrlb detach")
     where = Path(bpf_fs)
+    is_ended = end_left(haproxy_folder(admin_at, instance))
+    if is_ended:
+        click.echo(f"instance {instance}: HAProxy ended, and its VIPs taken off")
     there = list(pins.instances(where))
     if instance not in there:
+        if is_ended:
+            return
         named = f"there are {', '.join(there)}" if there else "there is none"
         raise ConfigError(f"There is no instance {instance} in {where / pins.FOLDER}: {named}.")
     held = pins.Pins(where, instance)

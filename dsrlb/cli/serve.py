@@ -11,7 +11,7 @@ import click
 
 from dsrlb import control
 from dsrlb.admin.beside import OFF, Admin
-from dsrlb.admin.listening import socket_path
+from dsrlb.admin.listening import haproxy_folder, socket_path
 from dsrlb.cli.logs import log_format
 from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
 from dsrlb.config import Config, Listen, parse_folder, parse_instance, parse_interface, parse_metrics
@@ -57,7 +57,7 @@ ENGINE_OPTIONS = (
     click.option(
         "--on-exit",
         type=click.Choice(ON_EXIT),
-        help="xdp: take the program away at the end, or leave it at work.  "
+        help="xdp, mode proxy: take the program (HAProxy) away at the end, or leave it at work.  "
         "[default: detach; with --config under systemd: keep]",
     ),
     click.option(
@@ -132,7 +132,9 @@ def serve(
         config = replace(config, interfaces=tuple(dict.fromkeys(interfaces)))
     said = {name: value for name, value in engine.items() if value is not None}
     choice = replace(config.engine, **said)
-    choice = replace(choice, left_at=_left_at(admin_at, choice.instance))
+    named = None if admin_at in (None, OFF) else Path(admin_at)
+    haproxy_at = haproxy_folder(named, choice.instance)
+    choice = replace(choice, left_at=_left_at(admin_at, choice.instance), haproxy_at=haproxy_at)
     beside = [*_admin(admin_at, choice), *_metrics(metrics_at or config.metrics)]
     control.serve(config, choice, force=force, beside=beside)
 

@@ -23,7 +23,7 @@ _backend = click.option(
 
 @click.group()
 def show() -> None:
-    """See what a running dsrlb does: services, backends, health, flows, counters, table, engines."""
+    """See what a running dsrlb does: services, backends, health, flows, counters, table, engines, haproxy."""
 
 
 def shows(what: str, view: View) -> Callable[[Callable[..., None]], click.Command]:
@@ -51,6 +51,9 @@ def _notes_of_flows(answer: Any) -> Iterator[str]:
         yield f"there may be more: {answer['on_record']} are on record (--limit, --client)"
     if not answer["flows"] and answer["unrecorded"]:
         yield f"not on record while nothing changes: flows of {', '.join(answer['unrecorded'])}"
+    if answer["proxied"]:
+        named = ", ".join(answer["proxied"])
+        yield f"not on record, as mode proxy ends connections here (dsrlb show backends): those of {named}"
 
 
 @shows("services", View(tables.services))
@@ -105,3 +108,8 @@ def table() -> None:
 @shows("engines", View(tables.engines))
 def engines() -> None:
     """The engine: which one, on which interfaces, how many flows it has room for."""
+
+
+@shows("haproxy", View(tables.text))
+def haproxy() -> None:
+    """The configuration that HAProxy runs by, for the services of mode proxy."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -53,11 +54,15 @@ def _lines(console: Console, what: RenderableType) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
+def _printable(said: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in said)
+
+
 def _cell(value: Cell) -> Text:
     """Return a value as it is printed; a text of others' making has no power over the terminal."""
     if value is None:
         return Text("-")
-    said = "".join(one if one.isprintable() else "?" for one in str(value))
+    said = _printable(str(value))
     return Text(said, style=_COLOURS.get(said.partition(",")[0].partition(" ")[0], ""))
 
 
@@ -197,8 +202,26 @@ def _engine(row: Row) -> Table:
     interfaces = ", ".join(f"{name} ({place})" for name, place in row["interfaces"].items())
     facts = {**row, "interfaces": interfaces, "file": row["file"] or "none: options"}
     facts["outlives_process"] = "yes" if row["outlives_process"] else "no"
+    facts["haproxy"] = haproxy(row["haproxy"]) if row["haproxy"] else "none: no service of mode proxy"
     said = ((name.replace("_", " "), value) for name, value in facts.items() if name != "engine")
     return table(left("engine", row["engine"]), said)
+
+
+def haproxy(said: Row) -> str:
+    """Return HAProxy in words."""
+    since = (
+        "" if said["since"] is None else f" since {datetime.fromtimestamp(said['since']):%Y-%m-%d %H:%M:%S}"
+    )
+    state = "" if said["is_serving"] else ", does not serve just now"
+    return (
+        f"{said['version']}, process {said['pid']}{since}, {said['reloads']} reloads, "
+        f"{said['restarts']} restarts{state}"
+    )
+
+
+def text(answer: Row) -> Text:
+    """Return a configuration as it is."""
+    return Text("\n".join(map(_printable, answer["configuration"].splitlines())), no_wrap=True)
 
 
 def _of(row: Row, *words: str) -> list[Cell]:

@@ -253,7 +253,8 @@ TOP = Table(
         Key(
             "on_exit",
             one_of(ON_EXIT),
-            "`xdp`: whether a process that stops takes the program away, or leaves it at work.",
+            "`xdp`, mode `proxy`: whether a process that stops takes the program (HAProxy) away, or leaves "
+            "it at work.",
             "detach; keep under systemd",
         ),
         Key(

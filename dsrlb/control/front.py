@@ -25,7 +25,8 @@ class Front:
     """VIPs and interfaces of now.  The main thread's, but for ``hear_claim``."""
 
     def __init__(self, ground: Ground, claim: guard.Claim, events: queue.SimpleQueue[Event]) -> None:
-        self.vips, self.guarded = ground.vips, ground.guarded
+        self.vips, self.guarded, self.hosted = ground.vips, ground.guarded, ground.hosted
+        self.lent = ground.lent
         self.links = {one.ifindex: one for one in ground.links}
         self._claim, self._events = claim, events
         self._owned_here: list[str] = []
@@ -35,6 +36,11 @@ class Front:
     def wire_vips(self) -> list[bytes]:
         """The VIPs as the data path writes them."""
         return [wire_address(vip) for vip in self.vips]
+
+    @property
+    def all_vips(self) -> tuple[Address, ...]:
+        """All that is announced: not those of mode proxy that the host has anyway, its own affair."""
+        return (*self.vips, *self.lent)
 
     @property
     def names(self) -> list[str]:
@@ -57,9 +63,10 @@ class Front:
 
     def change_to(self, ground: Ground, claim: guard.Claim) -> set[guard.Guarded]:
         """Go over to another ground and hold the claim of what is new too; return what is guarded no more."""
-        gone = set(self.guarded) - set(ground.guarded)
+        gone = set(self.guarded) - set(ground.guarded) | set(self.hosted) - set(ground.hosted)
         self._claim.take_over(claim)
-        self.vips, self.guarded = ground.vips, ground.guarded
+        self.vips, self.guarded, self.hosted = ground.vips, ground.guarded, ground.hosted
+        self.lent = ground.lent
         self.links = {one.ifindex: one for one in ground.links}
         self._told_until = {vip: at for vip, at in self._told_until.items() if vip not in gone}
         return gone
@@ -69,7 +76,7 @@ class Front:
         gone = set(gone)
         with suppress(DsrlbError):
             guard.remove(gone)
-        self._claim.release(gone)
+        self._claim.release(gone - {*self.guarded, *self.hosted})  # a VIP may have changed its mode
         self.keep_guard()
 
     # ------------------------------------------------------------------------- all the time
@@ -89,7 +96,7 @@ class Front:
         """Tell the network where VIPs are; an interface that is down is told again when it is up."""
         for one in list(self.links.values()) if links is None else links:
             with suppress(DsrlbError):
-                ownership.announce(self.vips if vips is None else vips, one)
+                ownership.announce(self.all_vips if vips is None else vips, one)
 
     def probe_for_owners(self) -> None:
         """Ask who else has a VIP; the engine hears the answer."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from dsrlb import table as tables
 from dsrlb.config import Config, located
@@ -30,7 +29,7 @@ from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, ch
 from dsrlb.control.reloading import Heard, Reloads
 from dsrlb.control.responses import Responses, by_response
 from dsrlb.control.standings import Standings, standing_event
-from dsrlb.control.takeover import finish, stage
+from dsrlb.control.takeover import finish, stage, unstage
 from dsrlb.control.ticks import Tick
 from dsrlb.control.wishes import Wishes
 from dsrlb.engines.base import Counters, Engine, Hears
@@ -47,7 +46,6 @@ from dsrlb.preflight import Ground, links_of_answers, other_owners
 from dsrlb.standing import Ejection, Health, Names, Wish
 from dsrlb.transition import carry
 
-RUN_FOLDER = Path("/run/dsrlb")
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
 PROBE_EVERY_S = 2.0
 ROUTES_EVERY_S = 0.5  # at most: a flapping route costs a look, however often it flaps
@@ -86,7 +84,7 @@ class Loop:
         self.checks = Checks(events, self.backends.refused_at)
         self.responses = Responses()
         self.passive = Passive(config.services)
-        self.proxied = Proxied(RUN_FOLDER / f"{choice.instance}-haproxy", keeps=keeps(choice, config))
+        self.proxied = Proxied(choice.haproxy_at, keeps=keeps(choice, config))
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reloads = Reloads(self.prepare, self.change_to)
         self.is_heard = False  # something of a standing, since the last look
@@ -99,6 +97,8 @@ class Loop:
         if not self.force and self.events.empty():
             refuse_if_none_answers(self.backends.macs(macs), RESOLVE_WITHIN_S)
         self.check_owners()
+        undo.callback(self.proxied.close)
+        self.proxied.prepare(self.config.proxied)
         hears = Hears(front.hear_claim, self.hear_failure, self.backends.hear_refusal)
         engine = self.engine = open_engine(self.choice, self.config, front, hears)
         undo.callback(engine.close)
@@ -106,6 +106,7 @@ class Loop:
         undo.callback(self.totals.end)
         self.backends.add_ways_out(engine)
         self.standings.adopt(engine.table)
+        self.standings.adopt_down(self.proxied.down_before(self.config.proxied))
         self.wishes.begin(time.monotonic())
         guard.install(front.guarded, front.names)
         watch = Watch(self.events)
@@ -116,7 +117,6 @@ class Loop:
         engine.narrow(list(front.links.values()), front.wire_vips, self.backends.ways_out)
         take_back_stale(self.choice.bpf_fs)
         engine.start()
-        undo.callback(self.proxied.close)
         self.proxied.change_to(self.config.proxied, front.names[0], self.standings.effective(0))
         self.checks.change_to(self.config.services, self.standings.of)
         front.announce()
@@ -124,7 +124,7 @@ class Loop:
     def check_owners(self) -> None:
         """Refuse (or warn) when another machine answers for a VIP on one of the interfaces."""
         links = list(self.front.links.values())
-        taken = other_owners([(vip, one) for vip in self.front.vips for one in links], links)
+        taken = other_owners([(vip, one) for vip in self.front.all_vips for one in links], links)
         if taken and not self.force:
             raise ConfigError(*located(self.config, taken))
         for one in taken:
@@ -344,17 +344,24 @@ class Loop:
     def prepare(self) -> Reload:
         """Begin to prepare what the file says now."""
         links = tuple(self.front.links.values())
-        return Reload(Running(self.config, links, self.backends.unresolved, self.force), self.events)
+        running = Running(self.config, links, self.backends.unresolved, self.force, self.front.lent)
+        return Reload(running, self.events)
 
     def change_to(self, new: Prepared) -> None:
         """Go over to another configuration.
 
         First everything that can fail, beside what runs; then the table; then what is over is given back.
         """
-        self.proxied.prepare(new.config.proxied)
-        stage(new, self.front, self.backends, self.engine, self.choice.bpf_fs)
+        ways = new, self.front, self.backends, self.engine, self.choice.bpf_fs
+        with ExitStack() as undo:
+            undo.callback(unstage, *ways)
+            self.proxied.prepare(new.config.proxied)
+            stage(*ways)
+            said = self.standings.effective(time.monotonic())
+            self.proxied.change_to(new.config.proxied, new.ground.links[0].name, said)
+            undo.pop_all()
         old, self.config = self.config, new.config
-        fresh = [vip for vip in new.ground.vips if vip not in self.front.vips]
+        fresh = [vip for vip in (*new.ground.vips, *new.ground.lent) if vip not in self.front.all_vips]
         self.backends.change_to(new.config, new.ground, new.lost)
         self.standings.change_to(new.config.services, time.monotonic())
         self.responses.keep(new.config.services)
@@ -364,8 +371,6 @@ class Loop:
         self.passive.change_to(new.config.services)
         self.relent()
         gone = self.front.change_to(new.ground, new.claim)
-        said = self.standings.effective(time.monotonic())
-        self.attempt(lambda: self.proxied.change_to(new.config.proxied, self.front.names[0], said))
         self.attempt(lambda: self.reconcile(self.backends.resolver.known(time.monotonic())))
         finish(gone, self.front, self.backends, self.engine)
         self.front.announce(vips=fresh)

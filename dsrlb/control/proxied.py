@@ -1,34 +1,46 @@
-"""Services of mode proxy: the addresses that this host has for them, and HAProxy, kept as it should be."""
+"""Services of mode proxy: the addresses that this host has for them, and HAProxy, kept as it should be.
+
+::
+
+    prepare     is all there, is each place free, does HAProxy take the configuration    nothing is touched
+    change_to   addresses, then HAProxy (a reload where it runs), then addresses of before are taken back
+    reconcile   how servers stand, by the runtime API
+    tend        HAProxy again where it ended, certificates again where they changed
+"""
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import pwd
-import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from dsrlb.control.proxy_counts import Counting, Counts, Key
+from dsrlb.control.proxy_ports import bound, refuse_taken
+from dsrlb.control.proxy_revival import Revival
 from dsrlb.control.renewal import Renewal
 from dsrlb.engines.haproxy import refusals, render, runtime
 from dsrlb.engines.haproxy.names import entries
-from dsrlb.engines.haproxy.process import Places, Process, check, program
-from dsrlb.errors import ConfigError, DsrlbError
+from dsrlb.engines.haproxy.process import Places, Process, processes, running
+from dsrlb.engines.haproxy.program import check, program, version
+from dsrlb.errors import ConfigError, DsrlbError, HostError
 from dsrlb.flows import BackendCount
 from dsrlb.host import certificates
 from dsrlb.host.addresses import Addresses
-from dsrlb.model import Hop, Service
+from dsrlb.model import Address, Hop, Service
 from dsrlb.standing import ALL_UP, Effective, Names, named
 from dsrlb.table import CompiledService, compile_table
 
-AGAIN_AFTER_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # from crash to restart; the last one goes on
-CALM_S = 60.0  # after which a crash counts as the first one
 USER = "haproxy"
 REACHED = Hop(0, b"", b"")  # how, is the host's own affair
-FREEBIND = {4: (socket.SOL_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}  # linux/in.h, in6.h: IP_FREEBIND
+KEEP_ADDRESSES_EVERY_S = 1.0
+COUNT_EVERY_S = 1.0  # what is younger is lost with a HAProxy that is killed
+SILENT_S = 2.0  # after which one that did not take commands is told again
 
 log = logging.getLogger("dsrlb")
 
@@ -41,59 +53,173 @@ class Proxied:
 
     def __init__(self, folder: Path, *, keeps: bool) -> None:
         """Take where its files are, and whether it is to go on when this process stops."""
-        self._places, self._keeps = Places(folder), keeps
-        self._services: tuple[Service, ...] = ()
-        self._process: Process | None = None
+        self.places, self._keeps = Places(folder), keeps
+        self.services: tuple[Service, ...] = ()
+        self.process: Process | None = None
+        self.table: Mapping[bytes, CompiledService] = {}  # the services, for their shares
+        self.revival = Revival()
+        self.version = ""  # of HAProxy
+        self.reloads = 0
+        self._lock: int | None = None
         self._addresses: Addresses | None = None
         self._said: dict[tuple[str, str], render.ServerState] = {}
-        self._crashes: list[float] = []
+        self._gone: frozenset[Names] = frozenset()
+        self._counting = Counting(self.places)
         self._renewal = Renewal()
         self._refusals = refusals.Refusals()
-        self.table: Mapping[bytes, CompiledService] = {}  # the services, for their shares
+        self._addresses_due_s = self._tell_due_s = self._count_due_s = 0.0
+
+    # ------------------------------------------------------------------------- a start, a reload, the end
 
     def prepare(self, services: Sequence[Service]) -> None:
         """Raise ConfigError or HostError if these cannot be served; nothing is touched."""
-        if services:
-            path = program()
-            if self._process is None and not Process(path, self._places).is_running:
-                refuse_taken(services)
-            fresh = self._written(path, services, render.states(services, compiled(services, ALL_UP)))
-            fresh.unlink()
+        if not services:
+            return
+        path = program()
+        self.hold()
+        process = self.process or Process(path, self.places)
+        refuse_taken(services, bound(self.places.configuration) if process.is_running else ())
+        self._written(path, services, self._states(services, ALL_UP)).unlink()
 
     def change_to(self, services: Sequence[Service], interface: str, effective: Effective) -> None:
-        """Serve these from now on.  Raises ConfigError or HostError."""
+        """Serve these from now on.  Raises ConfigError or HostError: all is as it was then."""
         services = tuple(services)
         if not services:
-            return self.close()
+            return self._end()
         path = program()
-        process = self._process or Process(path, self._places)
-        table = compiled(services, effective)
+        self.hold()
+        is_same = self._is_same(services)
+        process, table = self.process or self._found(path), compiled(services, effective)
         states = render.states(services, table)
-        is_same = self._services == services
-        if is_same and self._renewal.has_changed(services):
-            is_same = self._renewal.take_over(services, self._places.runtime)
         fresh = self._written(path, services, states)
-        fresh.replace(self._places.configuration)
         if is_same and process.is_running:  # how servers stand is told without a reload
+            fresh.replace(self.places.configuration)
+            self.services, self.table = services, table
             return self.reconcile(effective)
-        self._addresses = self._addresses or Addresses(self._places.folder / "addresses.json")
-        self._addresses.change_to(
-            {one.vip for one in services} | {one.vip for one in self._services}, interface
-        )
+        self._put_in_use(process, fresh, services, interface)
+        self.version = version(path)
+        self._counting.forget(_moved(self.services, services))
+        self.process, self.services, self._said, self.table = process, services, states, table
+        self._gone = effective.gone
+        self.revival.forget()
+        self._have_addresses(services, interface)
         self._renewal.note(services, time.monotonic())  # what changes from here on is loaded later
-        self._reload(process) if process.is_running else process.start()
-        self._addresses.change_to({one.vip for one in services}, interface)
-        self._process, self._services, self._said, self.table = process, services, states, table
+
+    def _found(self, path: str) -> Process:
+        """Return the HAProxy that a process before this one left; or one that is not started yet."""
+        process = Process(path, self.places)
+        if process.is_running:
+            log.info("HAProxy (process %s) is at work already: it is taken over", process.pid)
+            self._counting.adopt()
+        return process
+
+    def _put_in_use(self, process: Process, fresh: Path, services: Sequence[Service], interface: str) -> None:
+        """Let HAProxy serve by another configuration; if it does not, all is as it was."""
+        in_use = self.places.configuration
+        before = in_use.read_bytes() if in_use.exists() else None
+        self._addresses = self._addresses or Addresses(self.places.addresses)
+        try:
+            self._addresses.add({one.vip for one in services}, interface)
+            fresh.replace(in_use)
+            if process.is_running and process.is_ready:
+                self._reload(process)
+            else:
+                process.start()
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            if before is not None:
+                in_use.write_bytes(before)
+            if self.services:
+                self._have_addresses(self.services, interface)
+            elif not process.is_running:
+                process.stop()
+                self._addresses.close()
+            raise
+
+    def _reload(self, process: Process) -> None:
+        self._counting.look(is_now=True)  # the workers of now may be gone at the next look
+        self.refused()
+        process.reload()
+        self._refusals.begin_anew()
+        self.reloads += 1
+
+    def _is_same(self, services: Sequence[Service]) -> bool:
+        """Return whether HAProxy serves all of it by now, but for how servers stand."""
+        if self.process is None:
+            return False
+        if self._text(services, _as_new(services)) != self._text(self.services, _as_new(self.services)):
+            return False
+        is_old = self._renewal.has_changed(services)
+        return not is_old or self._renewal.take_over(services, self.places.runtime)
+
+    def _have_addresses(self, services: Sequence[Service], interface: str) -> None:
+        if self._addresses is not None:
+            self._addresses.change_to({one.vip for one in services}, interface)
+
+    def _end(self) -> None:
+        """Serve nothing any more; what a process before this one left ends too."""
+        process, self.process = self.process, None
+        if process is None:
+            if not self.places.folder.exists():
+                return
+            try:
+                self.hold()
+                process = Process("", self.places)
+            except ConfigError:
+                return  # it is another's
+        else:
+            self._counting.look(is_now=True)
+        process.stop()
+        (self._addresses or Addresses(self.places.addresses)).close()
+        self.places.remove()
+        self._let_go_of_files()
+        self.services, self.table, self._addresses = (), {}, None
+        self.revival.forget()
+
+    def close(self) -> None:
+        """End HAProxy and take the addresses back, unless it is to go on; harmless when repeated."""
+        if self.process is not None and not self._keeps:
+            self._end()
+        elif self.process is None and self._lock is not None and running(self.places) is None:
+            self.places.remove()  # of a start that failed
+        self.process = None
+        self._let_go_of_files()
+
+    def _let_go_of_files(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def hold(self) -> None:
+        """Keep other processes from the folder.  ConfigError: one has it."""
+        if self._lock is not None:
+            return
+        self.places.make()
+        lock = os.open(self.places.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise ConfigError(
+                f"Another dsrlb has the files of its HAProxy in {self.places.folder}; give this one a name "
+                "of its own (--instance)."
+            ) from None
+        self._lock = lock
+
+    # ------------------------------------------------------------------------- the configuration
+
+    def _states(self, services: Sequence[Service], effective: Effective) -> dict[Key, render.ServerState]:
+        return render.states(services, compiled(services, effective))
+
+    def _text(self, services: Sequence[Service], states: Mapping[Key, render.ServerState]) -> str:
+        return render.configuration(services, states, self.places.runtime, _user())
 
     def _written(
-        self, path: str, services: Sequence[Service], states: dict[tuple[str, str], render.ServerState]
+        self, path: str, services: Sequence[Service], states: Mapping[Key, render.ServerState]
     ) -> Path:
         """Return a file with the configuration, with which HAProxy finds nothing wrong."""
-        folder = self._places.folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = render.configuration(services, states, self._places.runtime, _user())
-        fresh = folder / "haproxy.cfg.new"
-        fresh.write_text(text)
+        fresh = self.places.folder / "haproxy.cfg.new"
+        fresh.write_text(self._text(services, states))
         try:
             check(path, fresh)
         except DsrlbError:
@@ -101,74 +227,93 @@ class Proxied:
             raise
         return fresh
 
+    def _write_states(self) -> None:
+        """Let the configuration in use say how servers stand now."""
+        fresh = self.places.folder / "haproxy.cfg.new"
+        fresh.write_text(self._text(self.services, self._said))
+        fresh.replace(self.places.configuration)
+
+    # ------------------------------------------------------------------------- all the time
+
     def reconcile(self, effective: Effective) -> None:
         """Let servers stand as they are to: by the runtime API, without a reload."""
-        if self._process is None:
+        if self.process is None:
             return
-        self.table = compiled(self._services, effective)
-        states = render.states(self._services, self.table)
-        commands = list(render.changes(self._said, states))
-        if commands:
-            runtime.command(self._places.runtime, *commands)
-            self._said = states
+        self.table = compiled(self.services, effective)
+        states = render.states(self.services, self.table)
+        commands = [*render.changes(self._said, states), *self._let_go(effective.gone)]
+        now_s = time.monotonic()
+        if not commands or now_s < self._tell_due_s:
+            return
+        try:
+            runtime.tell(self.places.runtime, commands)
+        except HostError as error:
+            self._tell_due_s = now_s + SILENT_S
+            if self.process.is_running:
+                log.warning("HAProxy was not told how servers stand, and is told again: %s", error)
+            return
+        self._said, self._gone = states, effective.gone
+
+    def _let_go(self, gone: frozenset[Names]) -> Iterator[str]:
+        """Yield what ends the connections of servers whose drain is over."""
+        for service in self.services:
+            for names, backend in named(service):
+                if names in gone and names not in self._gone:
+                    for proxy, server in entries(service, backend):
+                        yield f"shutdown sessions server {proxy}/{server}"
 
     def tend(self) -> None:
-        """Start HAProxy again if it has ended, each time in a row a little later; load new certificates."""
-        process, now = self._process, time.monotonic()
+        """Start HAProxy again if it has ended; load new certificates; keep the addresses."""
+        process, now_s = self.process, time.monotonic()
         if process is None:
             return
+        if self.revival.look(process, self._begin_anew, now_s):
+            self._tell_due_s = 0.0
+            self._counting.wake()
+        if now_s >= self._addresses_due_s and self._addresses is not None:
+            self._addresses_due_s = now_s + KEEP_ADDRESSES_EVERY_S
+            self._addresses.keep()
+        if now_s >= self._count_due_s:
+            self._count_due_s = now_s + COUNT_EVERY_S
+            self._counting.look()
         if process.is_running:
-            return self._look_at_certificates(process, now)
-        self._crashes = [at for at in self._crashes if now - at < CALM_S]
-        after_s = AGAIN_AFTER_S[min(len(self._crashes), len(AGAIN_AFTER_S) - 1)]
-        if self._crashes and now - self._crashes[-1] < after_s:
-            return
-        self._crashes.append(now)
-        log.error("HAProxy has ended by itself; it is started again (connections of mode proxy are gone)")
-        process.stop()  # what is left of it
+            self._look_at_certificates(process, now_s)
+
+    def _begin_anew(self) -> None:
+        """Make ready for a HAProxy that is started again."""
         self._refusals.begin_anew()
-        self._written(program(), self._services, self._said).replace(self._places.configuration)
-        process.start()
+        self._write_states()
 
     def _look_at_certificates(self, process: Process, now_s: float) -> None:
         """Reload HAProxy if files of certificates have changed, and can be used."""
-        if not self._renewal.is_due(now_s) or not self._renewal.has_changed(self._services):
+        if not self._renewal.is_due(now_s) or not self._renewal.has_changed(self.services):
             return
-        options = [one.proxy for one in self._services if one.proxy is not None]
+        options = [one.proxy for one in self.services if one.proxy is not None]
         faults = [fault for one in options for fault in certificates.faults(one, certificates.now())]
         if unusable := [one.sentence for one in faults if not one.is_old]:
             return log.warning("certificates have changed, and are not loaded: %s", unusable[0])
-        if self._renewal.take_over(self._services, self._places.runtime):
+        if self._renewal.take_over(self.services, self.places.runtime):
             return None
-        self._renewal.note(self._services, now_s)
-        self._written(program(), self._services, self._said).replace(self._places.configuration)
+        self._renewal.note(self.services, now_s)
+        self._written(program(), self.services, self._said).replace(self.places.configuration)
         self._reload(process)
         log.info("certificates have changed: HAProxy has loaded them")
+        return None
 
-    def _reload(self, process: Process) -> None:
-        """Reload HAProxy, which counts anew then."""
-        self.refused()
-        process.reload()
-        self._refusals.begin_anew()
+    # ------------------------------------------------------------------------- seeing
 
-    def refused(self) -> dict[refusals.Refusal, int]:
-        """Return what limits refused, or would have, since this process began."""
-        asked = refusals.commands(self._services) if self._process is not None else []
-        if asked:
-            with suppress(DsrlbError):  # HAProxy is silent: what it said last holds
-                self._refusals.note(self._services, runtime.command(self._places.runtime, *asked))
-        return self._refusals.totals()
+    def down_before(self, services: Sequence[Service]) -> frozenset[Names]:
+        """Return the servers that a HAProxy at work, which is to be taken over, sends nothing to."""
+        try:
+            rows = runtime.statistics(self.places.runtime, ()) if services else []
+        except HostError:
+            return frozenset()
+        out = {(one.proxy, one.server) for one in rows if one.status.startswith("MAINT")}
+        return frozenset(names for names, key in keys_of(services) if key in out)
 
-    def close(self) -> None:
-        """End HAProxy and take the addresses back, unless it is to go on; harmless when repeated."""
-        process, self._process = self._process, None
-        if self._keeps and process is not None:
-            return
-        if process is not None:
-            process.stop()
-        if self._addresses is not None:
-            self._addresses.close()
-        self._services, self.table = (), {}
+    def counted(self) -> Mapping[Key, Counts]:
+        """Return what HAProxy counted since this process began, by names of proxies and servers."""
+        return self._counting.look() if self.process is not None else self._counting.of
 
     @property
     def expiries(self) -> Mapping[tuple[str, str], datetime]:
@@ -176,54 +321,86 @@ class Proxied:
         return dict(self._renewal.ends)
 
     def counts(self) -> dict[Names, BackendCount]:
-        """Return what HAProxy counted of each backend since its start or reload; nothing if it is silent.
+        """Return what HAProxy counted of each backend since this process began.
 
-        Flows are sessions or, by HTTP, requests; packets are not counted.
+        Flows are connections or, by HTTP, requests; packets are not counted.
         """
-        if self._process is None:
-            return {}
-        try:
-            found = runtime.statistics(self._places.runtime)
-        except DsrlbError:
-            return {}
+        found = self.counted()
         return {
             names: _count([found.get(one, {}) for one in entries(service, backend)])
-            for service in self._services
+            for service in self.services
             for names, backend in named(service)
         }
 
+    def refused(self) -> dict[refusals.Refusal, int]:
+        """Return what limits refused, or would have, since this process began."""
+        asked = refusals.commands(self.services) if self.process is not None else []
+        if asked and not self._counting.is_silent:
+            with suppress(HostError):  # what it said last holds
+                self._refusals.note(self.services, runtime.command(self.places.runtime, *asked))
+        return self._refusals.totals()
 
-def _count(rows: Sequence[Mapping[str, str]]) -> BackendCount:
-    total, now, octets = (sum(int(row.get(name) or 0) for row in rows) for name in ("stot", "scur", "bin"))
+    def text(self) -> str:
+        """Return the configuration in use; empty: there is none."""
+        if self.process is None:
+            return ""
+        self._write_states()
+        return self.places.configuration.read_text()
+
+    @property
+    def vips(self) -> tuple[Address, ...]:
+        """The VIPs of the services."""
+        return tuple(dict.fromkeys(one.vip for one in self.services))
+
+
+def end_left(folder: Path, keep: Iterable[Address] = ()) -> bool:
+    """Take back what a process that was killed left here: addresses but for some, and with none its HAProxy.
+
+    Return whether there was a HAProxy to end.  ConfigError: a process is at work there.
+    """
+    if not folder.exists():
+        return False
+    left, kept = Proxied(folder, keeps=True), frozenset(keep)
+    left.hold()
+    try:
+        if kept:
+            Addresses(left.places.addresses).only(kept)
+            return False
+        is_there = any(processes(left.places))
+        left.change_to((), "", ALL_UP)
+        return is_there
+    finally:
+        left.close()
+
+
+def keys_of(services: Sequence[Service]) -> Iterator[tuple[Names, Key]]:
+    """Yield each server of services, with what HAProxy calls its proxy and itself: once for each group."""
+    for service in services:
+        for names, backend in named(service):
+            for key in entries(service, backend):
+                yield names, key
+
+
+def _moved(before: Sequence[Service], now: Sequence[Service]) -> set[Key]:
+    """Return what was called so before, and is no more, or is another server."""
+    old, new = ({key: names for names, key in keys_of(one)} for one in (before, now))
+    return {key for key, names in old.items() if new.get(key) != names}
+
+
+def _count(rows: Sequence[Counts]) -> BackendCount:
+    total, now, octets = (sum(row.get(name, 0) for row in rows) for name in ("stot", "scur", "bin"))
     return BackendCount(octets=octets, flows=total, active=now)
+
+
+def _as_new(services: Sequence[Service]) -> dict[Key, render.ServerState]:
+    """Return all servers standing alike, so that texts differ by the rest alone."""
+    return {key: render.ServerState(1, is_in_use=True) for _, key in keys_of(services)}
 
 
 def compiled(services: Sequence[Service], effective: Effective) -> Mapping[bytes, CompiledService]:
     """Return the services as the packet engines take them, for their shares: all servers can be reached."""
     hops = {backend.address: REACHED for service in services for backend in service.backends}
     return compile_table(services, hops, {}, effective=effective).services
-
-
-def refuse_taken(services: Sequence[Service]) -> None:
-    """Raise ConfigError if another program listens at the address and port of a service."""
-    taken = [one.name for one in services if not _is_free(one)]
-    if taken:
-        raise ConfigError(
-            *(f"{name}: another program listens there; find it with ss -ltnp, and stop it." for name in taken)
-        )
-
-
-def _is_free(service: Service) -> bool:
-    family = socket.AF_INET if service.vip.version == 4 else socket.AF_INET6
-    with socket.socket(family) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before may linger
-        sock.setsockopt(*FREEBIND[service.vip.version], 1)
-        try:
-            sock.bind((str(service.vip), service.port))
-            sock.listen(1)
-        except OSError:
-            return False
-    return True
 
 
 def _user() -> str:

@@ -22,7 +22,7 @@ from dsrlb.host.links import Link
 from dsrlb.host.resolver import NextHop, Resolver
 from dsrlb.host.watch import Event
 from dsrlb.model import Address
-from dsrlb.preflight import Finding, Ground, guarded_by, look, other_owners
+from dsrlb.preflight import Finding, Ground, guarded_by, hosted_by, look, other_owners
 from dsrlb.preflight_proxy import proxy_warnings
 from dsrlb.table import stand_in
 
@@ -39,6 +39,7 @@ class Running:
     links: tuple[Link, ...]
     unresolved: frozenset[Address]  # backends
     force: bool
+    lent: tuple[Address, ...] = ()  # addresses that this host has for mode proxy only
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,13 @@ def prepare(running: Running) -> Prepared:
         raise ConfigError("there is no file to read again: dsrlb was started by options (see --config)")
     config = read_config(running.config.origin.file)
     _refuse_what_lasts(config, running.config)
-    ground, found = look(config, force=running.force)
+    ground, found = look(config, force=running.force, ours=running.lent)
     excused = [finding for finding in found if _is_excused(finding, config, running, ground)]
     if len(excused) < len(found):
         raise ConfigError(*located(config, [one for one in found if one not in excused]))
     for sentence in [one.sentence for one in excused if not one.is_old] + list(proxy_warnings(config)):
         log.warning("%s", sentence)
-    new = set(ground.guarded) - set(guarded_by(running.config))
+    new = set(ground.claimed) - set(guarded_by(running.config)) - set(hosted_by(running.config))
     claim = guard.claim(new)
     try:
         _refuse_other_owners(config, running, ground, new)
@@ -140,7 +141,7 @@ def _refuse_other_owners(config: Config, running: Running, ground: Ground, new: 
     before = {one.ifindex for one in running.links}
     pairs = [
         (vip, one)
-        for vip in ground.vips
+        for vip in (*ground.vips, *ground.lent)
         for one in ground.links
         if one.up and (vip in new or one.ifindex not in before)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dsrlb import schedulers
@@ -91,8 +91,18 @@ class Standings:
         for names in [one for service in self._services.values() for one in _checked(service)]:
             known = table.services.get(names[0])
             target = known.by_key.get(names[1]) if known is not None else None
-            if target is not None and not target.up and self.of[names].enabled:
-                self.hear(names, Health(False, "so it was before this start"), self.of[names].since_s)
+            if target is not None and not target.up:
+                self._adopt_down(names)
+
+    def adopt_down(self, some: Container[Names]) -> None:
+        """Take these for down, where a check will have a word."""
+        for names in [one for service in self._services.values() for one in _checked(service)]:
+            if names in some:
+                self._adopt_down(names)
+
+    def _adopt_down(self, names: Names) -> None:
+        if self.of[names].enabled:
+            self.hear(names, Health(False, "so it was before this start"), self.of[names].since_s)
 
     def effective(self, now_s: float) -> Effective:
         """Return what all of it comes to now."""

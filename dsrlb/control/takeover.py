@@ -3,6 +3,7 @@
 ::
 
     stage     sockets of new interfaces, filters for the VIPs of both, rules for both     may fail: all undone
+    (loop)    HAProxy goes over to the services of mode proxy                             may fail: all undone
     (loop)    the new table is installed                                                  one assignment
     finish    filters, sockets, rules and claims of what is over are given back
 """
@@ -26,8 +27,7 @@ from dsrlb.table import compile_table
 def stage(new: Prepared, front: Front, backends: Backends, engine: Engine, bpf_fs: str) -> None:
     """Make room for what is new beside what runs.  DsrlbError: all is as it was, the claim is released."""
     with ExitStack() as undo:
-        undo.callback(new.claim.release)
-        undo.callback(_unstage, new, front, backends, engine, bpf_fs)
+        undo.callback(unstage, new, front, backends, engine, bpf_fs)
         if engine.name == "packet":
             refuse_left(bpf_fs, new.ground.vips)
         engine.check(compile_table(new.config.forwarded, {}, {}))
@@ -45,7 +45,9 @@ def finish(gone: Iterable[guard.Guarded], front: Front, backends: Backends, engi
     front.let_go(gone)
 
 
-def _unstage(new: Prepared, front: Front, backends: Backends, engine: Engine, bpf_fs: str) -> None:
+def unstage(new: Prepared, front: Front, backends: Backends, engine: Engine, bpf_fs: str) -> None:
+    """Take back what was staged, and the claim; harmless when repeated."""
+    new.claim.release()
     engine.narrow(list(front.links.values()), front.wire_vips, backends.ways_out)
     fresh = set(new.ground.guarded) - set(front.guarded)
     with suppress(DsrlbError):

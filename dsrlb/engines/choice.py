@@ -27,4 +27,5 @@ class EngineChoice:
     on_exit: Literal["detach", "keep"] | None = None  # xdp; None: keep for a file under a service manager
     bpf_fs: str = BPF_FS
     state_dir: str = STATE_DIR  # where is kept, by instance, what is to hold over restarts
+    haproxy_at: Path = Path("/run/dsrlb/default-haproxy")  # mode proxy: where the files of HAProxy are
     left_at: Path | None = None  # packet: where records of flows are left for the next start; None: nowhere

@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Container, Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -21,42 +21,59 @@ from dsrlb.errors import HostError
 from dsrlb.model import Address
 
 IFA_F_NODAD = 0x02  # linux/if_addr.h: usable at once
+FOREVER = 0xFFFF_FFFF  # linux/rtnetlink.h, INFINITY_LIFE_TIME
+
+Added = tuple[Address, str]  # and its interface
 
 
 class Addresses:
     """The addresses that this process added, on one interface each; ``record`` is the file that says so."""
 
     def __init__(self, record: Path) -> None:
-        """Take back what the file says a process before this one left."""
+        """Take those for ours that the file says a process before this one left."""
         self._record = record
         self._added = _read(record)
+        self._wanted: tuple[frozenset[Address], str] = frozenset(), ""
+
+    def add(self, wanted: Iterable[Address], interface: str) -> None:
+        """Have these as well.  HostError: one cannot be added; those before it are ours."""
+        with IPRoute() as ipr:
+            there = set(_present(ipr))
+            others = {address for address, _ in there - self._added}
+            for address in wanted:
+                if address not in others and (address, interface) not in there:
+                    self._note({*self._added, (address, interface)})
+                    _add(ipr, address, interface)
 
     def change_to(self, wanted: Iterable[Address], interface: str) -> None:
-        """Have these addresses, and no others of ours.  HostError: one cannot be added; those before stay."""
-        with IPRoute() as ipr:
-            index = _index(interface)
-            there = {_address(one): one["index"] for one in ipr.get_addr()}
-            for address in wanted:
-                if address not in there:
-                    self._note({*self._added, (address, interface)})
-                    _add(ipr, address, index, interface)
-            for address, name in [one for one in self._added if one[0] not in set(wanted)]:
-                with suppress(NetlinkError, OSError):
-                    ipr.addr("del", index=_index(name), address=str(address), prefixlen=address.max_prefixlen)
-                self._note(self._added - {(address, name)})
+        """Have these addresses, and no others of ours.  HostError: as ``add``."""
+        addresses = frozenset(wanted)
+        self.add(addresses, interface)
+        self._wanted = addresses, interface
+        self._take_back({one for one in self._added if one[0] not in addresses or one[1] != interface})
+
+    def only(self, some: Container[Address]) -> None:
+        """Take back all of ours but for some."""
+        self._take_back({one for one in self._added if one[0] not in some})
+
+    def _take_back(self, over: set[Added]) -> None:
+        if over:
+            with IPRoute() as ipr:
+                for address, name in over:
+                    _remove(ipr, address, name)
+            self._note(self._added - over)
+
+    def keep(self) -> None:
+        """Add again what somebody took away: the kernel does with IPv6 where an interface goes down."""
+        addresses, interface = self._wanted
+        if addresses and _index(interface) is not None:
+            self.add(addresses, interface)
 
     def close(self) -> None:
         """Take all of them back; harmless when repeated."""
-        if self._added:
-            with IPRoute() as ipr:
-                for address, name in self._added:
-                    with suppress(NetlinkError, OSError):
-                        ipr.addr(
-                            "del", index=_index(name), address=str(address), prefixlen=address.max_prefixlen
-                        )
-        self._note(set())
+        self.change_to((), "")
 
-    def _note(self, added: set[tuple[Address, str]]) -> None:
+    def _note(self, added: set[Added]) -> None:
         """Write down what is ours, before it is there: a crash in between leaves nothing behind."""
         self._added = added
         if not added:
@@ -67,26 +84,55 @@ class Addresses:
         fresh.replace(self._record)
 
 
-def _read(record: Path) -> set[tuple[Address, str]]:
+def added_before(record: Path) -> frozenset[Address]:
+    """Return the addresses that the file says a process has added."""
+    return frozenset(address for address, _ in _read(record))
+
+
+def _read(record: Path) -> set[Added]:
     try:
         return {(ip_address(address), str(name)) for address, name in json.loads(record.read_text())}
     except (OSError, ValueError, TypeError):
         return set()
 
 
-def _index(interface: str) -> int:
-    return socket.if_nametoindex(interface)
+def _present(ipr: IPRoute) -> Iterator[Added]:
+    """Yield every address of this host, with its interface."""
+    names = {one["index"]: str(one.get_attr("IFLA_IFNAME")) for one in ipr.get_links()}
+    for message in ipr.get_addr():
+        local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        yield ip_address(str(local)), names.get(message["index"], "")
 
 
-def _address(message: object) -> Address:
-    local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")  # type: ignore[attr-defined]
-    return ip_address(str(local))
+def _index(interface: str) -> int | None:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        return None
 
 
-def _add(ipr: IPRoute, address: Address, index: int, interface: str) -> None:
-    words = {"flags": IFA_F_NODAD} if address.version == 6 else {}
+def _add(ipr: IPRoute, address: Address, interface: str) -> None:
+    """Add an address; an IPv6 one is not to be what this host speaks from elsewhere (RFC 6724, rule 3)."""
+    words: dict[str, Any] = {}
+    if address.version == 6:
+        words = {"flags": IFA_F_NODAD, "preferred": 0, "valid": FOREVER}
+    index = _index(interface)
+    if index is None:
+        raise HostError(f"VIP {address} cannot be added: there is no interface {interface}.")
     try:
         ipr.addr("add", index=index, address=str(address), prefixlen=address.max_prefixlen, **words)
     except NetlinkError as error:
         if error.code != errno.EEXIST:
             raise HostError(f"VIP {address} cannot be added to {interface} ({error}).") from None
+
+
+def _remove(ipr: IPRoute, address: Address, interface: str) -> None:
+    """Take an address back; that it is gone already, or its interface is, is what was wanted."""
+    index = _index(interface)
+    if index is None:
+        return
+    try:
+        ipr.addr("del", index=index, address=str(address), prefixlen=address.max_prefixlen)
+    except NetlinkError as error:
+        if error.code not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+            raise HostError(f"VIP {address} cannot be taken off {interface} ({error}).") from None

@@ -32,7 +32,6 @@ def down(prefix: str = DEFAULT_PREFIX) -> None:
     directory = Lab(prefix).run_directory
     processes.stop_all(prefix)
     servers.forget(prefix)
-    proxies.forget(prefix)
     build.remove(prefix)
     xdp.unmount(Lab(prefix))
     shutil.rmtree(directory, ignore_errors=True)

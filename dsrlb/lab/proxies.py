@@ -9,10 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from dsrlb.control.loop import RUN_FOLDER
 from dsrlb.errors import DsrlbError
 from dsrlb.lab.balancer import serve
-from dsrlb.lab.build import present
 from dsrlb.lab.commands import run
 from dsrlb.lab.topology import Lab
 from dsrlb.model import Address
@@ -93,10 +91,3 @@ def _services(lab: Lab, certificate: Path) -> Iterator[str]:
 
 def _host(vip: Address) -> str:
     return f"[{vip}]" if vip.version == 6 else str(vip)
-
-
-def forget(prefix: str) -> None:
-    """Remove what proxies that were killed have left under /run."""
-    proxies = (name for name in present(prefix) if name.removeprefix(prefix).startswith("px"))
-    for name in proxies:
-        shutil.rmtree(RUN_FOLDER / f"{name}-haproxy", ignore_errors=True)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from dsrlb import __version__
-from dsrlb.admin.shown import counts_flows, records_all
+from dsrlb.admin.shown import counts_flows, counts_packets, records_all
 from dsrlb.flows import BackendCount
 from dsrlb.metrics.moment import Moment
+from dsrlb.metrics.proxied import proxied_families
 from dsrlb.metrics.text import Family
 from dsrlb.model import Backend, Reason, Service, person_backend
-from dsrlb.standing import Names, Standing
+from dsrlb.standing import Names, Standing, key_of
 from dsrlb.table import CompiledService
 
 _NOTHING = BackendCount()
@@ -29,6 +30,7 @@ def families(moment: Moment) -> Iterator[Family]:
     yield from _of_the_flow_table(moment)
     yield from _of_services(moment)
     yield from Backends(moment).families()
+    yield from proxied_families(moment)
 
 
 def _gauge(name: str, text: str, *labels: str) -> Family:
@@ -65,7 +67,10 @@ def _of_the_whole(moment: Moment) -> Iterator[Family]:
 
 def _of_the_flow_table(moment: Moment) -> Iterator[Family]:
     counted = moment.counters
-    on_record = sum(one.active + one.inactive for one in counted.backends.values())
+    proxied = {key_of(service) for service in moment.config.proxied}  # HAProxy has those
+    on_record = sum(
+        one.active + one.inactive for (key, _), one in counted.backends.items() if key not in proxied
+    )
     yield _one(_gauge("dsrlb_flow_records", "Flows on record."), on_record)
     yield _one(_gauge("dsrlb_flow_records_limit", "How many flows can be on record."), moment.max_flows)
     records = _counter("dsrlb_flow_records_refused", "Packets that found no room for a flow's record.")
@@ -173,7 +178,8 @@ class Backends:
         self, labels: tuple[str, str], names: Names, service: Service, compiled: CompiledService | None
     ) -> None:
         count = self._moment.counters.backends.get(names, _NOTHING)
-        self.packets.add(labels, count.packets)
+        if counts_packets(service):
+            self.packets.add(labels, count.packets)
         self.octets.add(labels, count.octets)
         if counts_flows(service, compiled):
             self.begun.add(labels, count.flows)

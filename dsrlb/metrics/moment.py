@@ -9,6 +9,7 @@ from datetime import datetime
 
 from dsrlb.config import Config
 from dsrlb.control import Loop
+from dsrlb.control.proxy_seen import HaproxySeen, haproxy_seen
 from dsrlb.control.responses import times_us
 from dsrlb.engines.base import Counters
 from dsrlb.host.links import Link
@@ -31,6 +32,7 @@ class Moment:
     max_flows: int
     times_us: Mapping[Names, float]  # response times, where known
     expiries: Mapping[tuple[str, str], datetime]  # of certificates, by service and file
+    haproxy: HaproxySeen | None = None  # where a service is of mode proxy
     kept: threading.Event = field(default_factory=threading.Event)  # set: what was counted may be told
 
     def compiled(self, service: Service) -> CompiledService | None:
@@ -63,5 +65,6 @@ def moment_of(loop: Loop) -> Moment:
         max_flows=loop.engine.max_flows,
         expiries=loop.proxied.expiries,
         times_us=times_us(loop.responses.of, loop.checks.records()),
+        haproxy=haproxy_seen(loop.proxied),
         kept=kept,
     )

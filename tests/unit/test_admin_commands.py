@@ -73,8 +73,10 @@ ENGINE = {
     "backends": 3,
     "flows_on_record": 12,
     "max_flows": 1_000_000,
+    "haproxy": None,
     "file": None,
 }
+FLOWS = {"complete": True, "unrecorded": [], "proxied": []}
 
 
 class Asked:
@@ -135,7 +137,14 @@ def test_services_flows_counters_and_engines_are_tables(asked: Asked) -> None:
     asked.answer = [SERVICE]
     printed = run("show", "services").stdout
     assert "no backend for new flows: they are refused; 1 not as configured" in printed
-    asked.answer = {"flows": [FLOW], "looked_at": 1, "complete": True, "on_record": 1, "unrecorded": []}
+    asked.answer = {
+        "flows": [FLOW],
+        "looked_at": 1,
+        "complete": True,
+        "on_record": 1,
+        "unrecorded": [],
+        "proxied": [],
+    }
     done = run("show", "flows")
     assert cells(done.stdout)[1] == [str(value) for value in FLOW.values()] and not done.stderr
     asked.answer = [{"reason": "forwarded", "frames": 3}]
@@ -148,11 +157,20 @@ def test_services_flows_counters_and_engines_are_tables(asked: Asked) -> None:
 
 
 def test_flows_that_are_not_all_are_said_to_be_so(asked: Asked) -> None:
-    answer = {"flows": [FLOW], "looked_at": 9, "complete": False, "on_record": 70, "unrecorded": []}
+    answer = {
+        "flows": [FLOW],
+        "looked_at": 9,
+        "complete": False,
+        "on_record": 70,
+        "unrecorded": [],
+        "proxied": [],
+    }
     asked.answer = answer
     assert "70 are on record" in run("show", "flows").stderr
     asked.answer = {**answer, "flows": [], "complete": True, "unrecorded": ["198.18.1.100:80/tcp"]}
     assert "not on record" in run("show", "flows").stderr
+    asked.answer = {**answer, "proxied": ["198.18.1.101:80/tcp"]}
+    assert "mode proxy ends connections here" in run("show", "flows").stderr
 
 
 @pytest.mark.parametrize("words", [("show", "backends"), ("drain", "rs1"), ("show", "flows")])

@@ -24,7 +24,7 @@ def test_a_drain_with_a_deadline_shows_the_time_that_is_left_and_then_that_it_is
     loop.ask(do="drain", backend="rs1", within=60)
     drain = rows(loop)[A]["drain"]
     assert (drain["state"], drain["let_go"]) == ("draining", None) and 59 < drain["left_s"] <= 60
-    assert loop.wishes.look(loop.engine, time.monotonic() + 61)  # type: ignore[arg-type]  # a stand-in
+    assert loop.wishes.look(loop.engine.counters, loop.table(), time.monotonic() + 61)
     loop.reconcile(None)
     row = rows(loop)[A]
     assert row["standing"] == ["drained", "gone"] and row["drain"]["state"] == "over"

@@ -31,7 +31,7 @@ def front() -> tuple[Front, queue.SimpleQueue[tuple[str, ...]]]:
     """Return two VIPs on an interface, and the queue on which claims are told."""
     events: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
     here = SimpleNamespace(ifindex=2, mac=OWN, name="e0")
-    ground = SimpleNamespace(vips=(VIP, OTHER), guarded=(VIP, OTHER), links=(here,))
+    ground = SimpleNamespace(vips=(VIP, OTHER), guarded=(VIP, OTHER), hosted=(), lent=(), links=(here,))
     return Front(ground, guard.Claim({}), events), events  # type: ignore[arg-type]  # a stand-in
 
 

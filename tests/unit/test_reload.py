@@ -48,7 +48,7 @@ class Host:
         self.resolved: list[object] = []
         self.claimed: list[guard.Claim] = []
 
-    def look(self, config: Config, *, force: bool) -> tuple[Ground, tuple[Finding, ...]]:
+    def look(self, config: Config, *, force: bool, ours: object) -> tuple[Ground, tuple[Finding, ...]]:
         vips = tuple(dict.fromkeys(service.vip for service in config.services))
         lost = {finding.subject for finding in self.findings}
         backends = {one.address for service in config.services for one in service.backends} - lost

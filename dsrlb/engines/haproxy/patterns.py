@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsrlb.engines.haproxy.names import quoted
-from dsrlb.engines.haproxy.process import alerts_of
+from dsrlb.engines.haproxy.program import alerts_of
 
 _ALERT = re.compile(r"\[[^]]*:(\d+)\] : .*? is invalid \(error=(.*?)(?:, erroffset=\d+)?\)")
 HEAD = ("defaults", "    mode http", "    timeout connect 1s", "    timeout server 1s")

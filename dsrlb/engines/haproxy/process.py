@@ -1,33 +1,35 @@
-"""The HAProxy process: found, asked whether it takes a configuration, started, reloaded, watched, stopped.
+"""The HAProxy process: started, reloaded, watched, stopped; found again by who comes next.
 
 It is in a session of its own, so that it goes on when the process that started it is killed; whoever is
 started next finds it by its file of the process number and takes it over by a reload, in which the new
 workers get the sockets of the old ones: no connection is refused meanwhile.
+
+It inherits no file but its log, and no word of the service manager's.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-import shutil
 import signal
-import subprocess  # the only programs run are HAProxy itself
+import subprocess  # the only program run is HAProxy itself
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsrlb.engines.haproxy.runtime import command
+from dsrlb.engines.haproxy.program import alerts
+from dsrlb.engines.haproxy.runtime import Workers, workers
 from dsrlb.errors import ConfigError, HostError
 
-PROGRAM = "haproxy"
-OLDEST = (2, 6)  # that these configurations were tried with
-SAY_WITHIN_S = 10.0
+START_WITHIN_S = 10.0
 END_WITHIN_S = 3.0
-
-log = logging.getLogger("dsrlb")
+LOOK_EVERY_S = 0.01
+LOOKS = 5
+MOST_LOG_BYTES = 1 << 20
+MOST_PATH_BYTES = 90  # of a socket: 108 is what Linux has, and HAProxy binds to a name that is longer
+UMASK = 0o077
+OWN_NETWORK = Path("/proc/self/ns/net")
 
 
 @dataclass(frozen=True)
@@ -56,142 +58,202 @@ class Places:
         """The number of its master process."""
         return self.folder / "haproxy.pid"
 
+    @property
+    def log(self) -> Path:
+        """What it says of itself."""
+        return self.folder / "haproxy.log"
 
-def program() -> str:
-    """Return the path of HAProxy.  ConfigError: there is none, or it is too old."""
-    path = shutil.which(PROGRAM, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if path is None:
-        raise ConfigError("mode proxy needs HAProxy, which is not on this host: apt install haproxy.")
-    said = _run([path, "-v"]).stdout
-    found = re.search(r"version (\d+)\.(\d+)", said)
-    version = (int(found[1]), int(found[2])) if found else (0, 0)
-    if version < OLDEST:
-        raise ConfigError(
-            f"{path} is HAProxy {version[0]}.{version[1]}; mode proxy needs {OLDEST[0]}.{OLDEST[1]} or newer."
-        )
-    return path
+    @property
+    def addresses(self) -> Path:
+        """Which addresses the host has for its sake."""
+        return self.folder / "addresses.json"
 
+    def make(self) -> None:
+        """Make the folder, for its owner alone.  ConfigError: its name is too long for sockets in it."""
+        if len(os.fsencode(self.runtime)) > MOST_PATH_BYTES:
+            raise ConfigError(
+                f"{self.folder} is too long a name for HAProxy's sockets; give the admin socket, beside "
+                "which that is, a shorter one (--admin)."
+            )
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-def check(path: str, configuration: Path) -> None:
-    """Raise ConfigError with what HAProxy finds wrong with a configuration."""
-    done = _run([path, "-c", "-f", str(configuration)])
-    if done.returncode:
-        raise ConfigError(*(_alerts(done.stderr + done.stdout) or [f"HAProxy refuses {configuration}."]))
-
-
-def alerts_of(path: str, configuration: Path) -> str:
-    """Return all that HAProxy says of a configuration, in its own words."""
-    done = _run([path, "-c", "-f", str(configuration)])
-    return done.stderr + done.stdout
-
-
-def _alerts(said: str) -> list[str]:
-    """Return HAProxy's alerts without its marks, each once."""
-    found = re.findall(r"\[ALERT\]\s+\(\d+\) : (?:config : )?(.*)", said)
-    sentences = [re.sub(r"^parsing \[[^]]*\] : ", "", one) for one in found]
-    return [one for one in dict.fromkeys(sentences) if not one.startswith(("Error(s) found", "Fatal errors"))]
-
-
-def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(  # noqa: S603  (the program that was found, by its full path)
-            words, capture_output=True, text=True, timeout=SAY_WITHIN_S, check=False, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise HostError(f"{words[0]} cannot be run ({error}).") from None
+    def remove(self) -> None:
+        """Take all of it away; harmless when repeated.  A folder with other files in it stays, and they."""
+        for one in (self.runtime, self.master, self.pid, self.log, self.addresses, self.configuration):
+            one.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
 class Process:
     """One running HAProxy: the master process, and its workers."""
 
     def __init__(self, path: str, places: Places) -> None:
-        """Take the program, and where its files are; one that runs by them already is taken over."""
+        """Take the program, and where its files are; one that runs by them already is taken over.
+
+        ConfigError: it is of another network namespace.
+        """
         self._path, self._places = path, places
         self._child: subprocess.Popen[bytes] | None = None
         self.pid = running(places)
+        if self.pid is not None and not _is_here(self.pid):
+            raise ConfigError(
+                f"HAProxy runs in another network namespace by {places.configuration}; give this dsrlb a "
+                "name of its own (--instance)."
+            )
 
     @property
     def is_running(self) -> bool:
         """Whether the master process lives."""
         if self._child is not None:
             return self._child.poll() is None
-        return self.pid is not None and running(self._places) == self.pid
+        return self.pid is not None and _runs_by(self.pid, self._places)
 
-    def start(self) -> None:
-        """Start it, and wait until it takes commands.  HostError: it does not."""
-        self._places.runtime.unlink(missing_ok=True)
-        words = [self._path, "-W", "-S", str(self._places.master), "-p", str(self._places.pid)]
-        words += ["-f", str(self._places.configuration)]
-        self._child = subprocess.Popen(  # noqa: S603  (the program that was found, by its full path)
-            words, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-        self.pid = self._child.pid
-        self._await(lambda: self._reloads() is not None, "does not start")
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes commands and connections."""
+        said = self.workers()
+        return said is not None and said.now is not None and self._places.runtime.exists()
 
-    def reload(self) -> None:
-        """Let new workers with the configuration of now take the sockets over.  HostError: they did not."""
-        before = self._reloads()
-        if self.pid is None or before is None:
-            raise HostError("HAProxy cannot be reloaded: it does not answer.")
-        os.kill(self.pid, signal.SIGUSR2)
-        self._await(lambda: self._reloads() not in (None, before), "does not reload")
-        after = self._reloads()
-        if after is not None and after[1] > before[1]:
-            raise HostError("HAProxy did not take its new configuration, and goes on with the one before.")
-
-    def _reloads(self) -> tuple[int, int] | None:
-        """Return how many reloads there were, and how many of them failed; None: it has no worker yet."""
+    def workers(self) -> Workers | None:
+        """Return its processes; None while it does not tell."""
         with suppress(HostError):
-            said = command(self._places.master, "show proc")
-            found = re.search(r"master\s+(\d+) \[failed: (\d+)\].*?# workers\n\d+", said, re.DOTALL)
-            return (int(found[1]), int(found[2])) if found else None
+            return workers(self._places.master)
         return None
 
-    def _await(self, is_done: Callable[[], bool], what: str) -> None:
-        until = time.monotonic() + SAY_WITHIN_S
+    def launch(self) -> None:
+        """Begin to start it; what is left of one before ends at once."""
+        self._child, self.pid = None, None
+        end_all(self._places)
+        for path in (self._places.runtime, self._places.master, self._places.pid, self._places.log):
+            path.unlink(missing_ok=True)
+        words = [self._path, "-W", "-S", f"{self._places.master},mode,600", "-p", str(self._places.pid)]
+        words += ["-f", str(self._places.configuration)]
+        with self._places.log.open("ab") as says:
+            self._child = subprocess.Popen(  # noqa: S603  (the program that was found, by its full path)
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=says,
+                stderr=says,
+                start_new_session=True,
+                umask=UMASK,
+                env={"PATH": os.environ.get("PATH", os.defpath)},
+                cwd="/",
+            )
+        self.pid = self._child.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections.  HostError: it does not."""
+        self.launch()
+        self._await(lambda: self.is_ready, "does not start")
+
+    def reload(self) -> None:
+        """Let new workers with the configuration of now take the sockets over.
+
+        HostError: they did not, and those of before go on.
+        """
+        before = self.workers()
+        if self.pid is None or before is None:
+            raise HostError("HAProxy cannot be reloaded: it does not answer.")
+        if self._places.log.exists() and self._places.log.stat().st_size > MOST_LOG_BYTES:
+            os.truncate(self._places.log, 0)
+        said_before = len(self.said())
+        os.kill(self.pid, signal.SIGUSR2)
+        self._await(lambda: self._has_reloaded(before), "does not reload", said_before)
+        after = self.workers()
+        if after is not None and after.failed > before.failed:
+            raise HostError(f"HAProxy does not reload, and goes on as before{self._why(said_before)}.")
+
+    def _has_reloaded(self, before: Workers) -> bool:
+        now = self.workers()
+        return now is not None and now.now is not None and now.reloads > before.reloads
+
+    def said(self) -> str:
+        """Return what it said of itself since its start."""
+        try:
+            return self._places.log.read_text(errors="replace")
+        except OSError:
+            return ""
+
+    def why_ended(self) -> str:
+        """Return why it ended, as far as it said so: empty, or words that follow a sentence."""
+        return self._why(0)
+
+    def _why(self, since: int) -> str:
+        said = alerts(self.said()[since:])
+        return f" ({said[0].rstrip('.')})" if said else ""
+
+    def _await(self, is_done: Callable[[], bool], what: str, said_before: int = 0) -> None:
+        until = time.monotonic() + START_WITHIN_S
         while not is_done():
             if not self.is_running or time.monotonic() > until:
-                raise HostError(f"HAProxy {what}; its own words are above.")
-            time.sleep(0.02)
+                raise HostError(f"HAProxy {what}{self._why(said_before)}.")
+            time.sleep(LOOK_EVERY_S)
 
     def stop(self) -> None:
         """End it and its workers; harmless when repeated."""
-        pid, self.pid = self.pid, None
-        if pid is None:
-            return
         for number in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(pid, number)
-            if self._has_ended(pid):
+            if end_all(self._places, number, self._child):
                 break
+        self._child, self.pid = None, None
         for path in (self._places.pid, self._places.runtime, self._places.master):
             path.unlink(missing_ok=True)
-
-    def _has_ended(self, pid: int) -> bool:
-        until = time.monotonic() + END_WITHIN_S
-        while time.monotonic() < until:
-            if self._child is not None:
-                self._child.poll()
-            if not _members(pid):
-                return True
-            time.sleep(0.02)
-        return False
-
-
-def _members(group: int) -> bool:
-    """Return whether a process group has a member."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def running(places: Places) -> int | None:
     """Return the number of the master process that runs by these files; None: none does."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, IndexError):
         pid = int(places.pid.read_text().split()[0])
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if str(places.configuration).encode() in words:
+        if _runs_by(pid, places):
             return pid
     return None
+
+
+def processes(places: Places) -> Iterator[int]:
+    """Yield every process here that runs by these files: a master, and workers, also those without one."""
+    for entry in Path("/proc").iterdir():
+        pid = int(entry.name) if entry.name.isdigit() else 0
+        if pid and _runs_by(pid, places, looks=1) and _is_here(pid):
+            yield pid
+
+
+def end_all(
+    places: Places,
+    number: signal.Signals = signal.SIGKILL,
+    child: subprocess.Popen[bytes] | None = None,
+) -> bool:
+    """Send a signal to all processes that run by these files; return whether they have ended, in a while."""
+    until = time.monotonic() + END_WITHIN_S
+    left = list(processes(places))
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+    while left and time.monotonic() < until:
+        time.sleep(LOOK_EVERY_S)
+        if child is not None:
+            child.poll()
+        left = [pid for pid in left if _runs_by(pid, places, looks=1)]
+    return not left
+
+
+def _runs_by(pid: int, places: Places, looks: int = LOOKS) -> bool:
+    """Return whether a process lives that runs by these files.
+
+    One that has ended has no command line, nor has one for a moment that goes over to a program: as the
+    master does in a reload.
+    """
+    with suppress(OSError):
+        for look in range(looks):
+            if line := Path(f"/proc/{pid}/cmdline").read_bytes():
+                words = line.split(b"\0")
+                return b"-W" in words and os.fsencode(places.configuration) in words
+            if look < looks - 1:
+                time.sleep(LOOK_EVERY_S)
+    return False
+
+
+def _is_here(pid: int) -> bool:
+    """Return whether a process is in this network namespace."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino == OWN_NETWORK.stat().st_ino
+    return False
