@@ -8,7 +8,7 @@ import time
 
 import click
 
-from dsrlb.bench import health, packet
+from dsrlb.bench import health, packet, proxy
 from dsrlb.bench.churn import run as churn
 from dsrlb.bench.churn.events import EVENTS
 from dsrlb.bench.churn.run import DEFAULT_SCHEDULERS, ENGINES, MODES, SCHEDULERS
@@ -60,6 +60,30 @@ def health_command(servers: int, window_s: float) -> None:
     turns = health.run(servers, window_s)
     click.echo("\n".join(health.report(turns)))
     sys.exit(0 if all(one.is_met for one in turns) else 1)
+
+
+@bench.command("proxy")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(proxy.KINDS), help="[default: all]")
+@click.option("--rounds", type=click.IntRange(1, 50), default=9, show_default=True)
+@click.option(
+    "--window",
+    "window_s",
+    type=click.IntRange(1, 30),
+    default=1,
+    show_default=True,
+    help="Seconds measured per round.",
+)
+def proxy_command(kinds: tuple[str, ...], rounds: int, window_s: int) -> None:
+    """Requests through HAProxy as dsrlb configures it, and by a hand-written haproxy.cfg, at once.
+
+    Exit code 1 when dsrlb's is slower by more than 3 %.
+    """
+    are_met = []
+    for kind in kinds or proxy.KINDS:
+        turns = proxy.run(kind, rounds, window_s)
+        click.echo("\n".join(proxy.report(kind, turns)))
+        are_met.append(proxy.is_met(turns))
+    sys.exit(0 if all(are_met) else 1)
 
 
 def _events(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:

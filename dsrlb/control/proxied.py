@@ -36,6 +36,7 @@ from dsrlb.model import Address, Hop, Service
 from dsrlb.standing import ALL_UP, Effective, Names, named
 from dsrlb.table import CompiledService, compile_table
 
+ASKED_AT_ONCE = 64  # tables: HAProxy takes a line of 16 KiB
 USER = "haproxy"
 REACHED = Hop(0, b"", b"")  # how, is the host's own affair
 KEEP_ADDRESSES_EVERY_S = 1.0
@@ -337,7 +338,9 @@ class Proxied:
         asked = refusals.commands(self.services) if self.process is not None else []
         if asked and not self._counting.is_silent:
             with suppress(HostError):  # what it said last holds
-                self._refusals.note(self.services, runtime.command(self.places.runtime, *asked))
+                for first in range(0, len(asked), ASKED_AT_ONCE):
+                    said = runtime.command(self.places.runtime, *asked[first : first + ASKED_AT_ONCE])
+                    self._refusals.note(self.services, said)
         return self._refusals.totals()
 
     def text(self) -> str:

@@ -41,7 +41,8 @@ def start_all(lab: Lab) -> None:
     if not lab.proxy_names:
         return
     file = lab.run_directory / "proxy.toml"
-    file.write_text("\n".join(_services(lab, make_certificate(lab))))
+    certificate = make_certificate(lab.run_directory, *(f"IP:{vip}" for vip in lab.vips))
+    file.write_text("\n".join(_services(lab, certificate)))
     together = [
         serve(
             lab,
@@ -66,15 +67,15 @@ def instance(prefix: str, role: str) -> str:
     return f"{prefix}{role}"
 
 
-def make_certificate(lab: Lab) -> Path:
-    """Make a certificate for the VIPs, with its key in the same file."""
+def make_certificate(folder: Path, *names: str) -> Path:
+    """Make a certificate for names (``IP:198.18.1.100``), with its key in the same file; alone beside it."""
     if shutil.which("openssl") is None:
-        raise DsrlbError("the lab of two tiers makes a certificate by openssl: apt install openssl")
-    file = lab.run_directory / "proxy.pem"
-    names = ",".join((f"DNS:{NAME}", *(f"IP:{vip}" for vip in lab.vips)))
+        raise DsrlbError("a certificate is made by openssl, which is not here: apt install openssl")
+    file = folder / "proxy.pem"
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    said = ["-subj", f"/CN={NAME}", "-addext", f"subjectAltName={names}", "-days", "30"]
-    run(["openssl", "req", "-x509", *key, *said, "-keyout", str(file), "-out", f"{file}.crt"])
+    said = ["-subj", f"/CN={NAME}", "-addext", f"subjectAltName={','.join((f'DNS:{NAME}', *names))}"]
+    to = ["-days", "30", "-keyout", str(file), "-out", f"{file}.crt"]
+    run(["openssl", "req", "-x509", *key, *said, *to])
     with file.open("a") as whole:
         whole.write(Path(f"{file}.crt").read_text())
     return file

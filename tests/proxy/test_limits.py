@@ -203,9 +203,10 @@ def test_a_server_gets_as_many_connections_as_it_may_have_and_the_others_wait_or
         return thread
 
     def waiting() -> tuple[int, int]:
-        rows = runtime.statistics(at / "runtime.sock")
-        wait = sum(int(rows["queue", name]["qcur"]) for name in ("BACKEND", "for-queue"))
-        return wait, int(rows["queue", "for-queue"]["scur"])
+        rows = [one for one in runtime.statistics(at / "runtime.sock", ("qcur", "scur")) if one[0] == "queue"]
+        wait = {server: counts["qcur"] for _, server, _, counts in rows if server != "FRONTEND"}
+        now = {server: counts["scur"] for _, server, _, counts in rows}
+        return sum(wait.values()), now["for-queue"]
 
     with contextlib.closing(dial(proxy, "queue", B)) as first:
         first.putrequest("POST", "/")

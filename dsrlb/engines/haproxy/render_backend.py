@@ -48,8 +48,9 @@ def backend(service: Service, group: str, options: ProxyOptions, states: States)
 def _requests(group: str, options: ProxyOptions) -> Iterator[str]:
     """Yield how requests are dealt with, and what comes back."""
     yield f"    timeout tunnel {milliseconds(options.tunnel_timeout_s)}   # a WebSocket"
-    yield "    retry-on conn-failure empty-response response-timeout"
-    yield f"    http-request disable-l7-retry unless {' || '.join(SAFE)}   # it may have been done"
+    if options.retries:  # HAProxy keeps a copy of each request for that, which is a tenth of its work
+        yield "    retry-on conn-failure empty-response response-timeout"
+        yield f"    http-request disable-l7-retry unless {' || '.join(SAFE)}   # it may have been done"
     if options.sticky:
         secure = " secure" if options.certificates else ""
         # A client has a server in each group, so each has a cookie.
