@@ -33,6 +33,8 @@ ethtool     ethtool
 ping        iputils-ping
 arping      iputils-arping
 busybox     busybox
+haproxy     haproxy
+openssl     openssl
 '
 
 # What only tests need, and not every distribution has.
@@ -55,8 +57,8 @@ missing_packages() {
     fi
 }
 
-# Debian starts and enables a service as soon as its package is installed.  The lab starts an nginx of
-# its own, in its namespaces: on the machine itself none is wanted.
+# Debian starts and enables a service as soon as its package is installed.  The lab starts an nginx and a
+# HAProxy of its own, in its namespaces: on the machine itself none is wanted.
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK='# written by dsrlb scripts/lib.sh for the length of one apt-get install'
 
@@ -102,9 +104,11 @@ install_packages() { # with FOR_TESTS set, the tests' tools as well, but for tho
     release_services
     trap - EXIT INT TERM
     rm -f "$log"
-    case $packages in *nginx*)
-        if [ -d /run/systemd/system ]; then systemctl --quiet disable nginx.service || true; fi ;;
-    esac
+    for one in nginx haproxy; do
+        case $packages in *$one*)
+            if [ -d /run/systemd/system ]; then systemctl --quiet disable "$one.service" || true; fi ;;
+        esac
+    done
 }
 
 # --- Python and the virtual environment -----------------------------------------------------------

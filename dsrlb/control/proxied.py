@@ -122,7 +122,7 @@ class Proxied:
         try:
             self._addresses.add({one.vip for one in services}, interface)
             fresh.replace(in_use)
-            if process.is_running and process.is_ready:
+            if process.is_running and not self.revival.is_at_work:
                 self._reload(process)
             else:
                 process.start()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dsrlb.engines.haproxy.process import START_WITHIN_S, Process
 
 AGAIN_AFTER_S = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # from a start to the next; the last one goes on
-CALM_S = 60.0  # so long after a start an end counts as the first one
+CALM_S = 10.0  # the end of one that has served for so long counts as the first one
 
 log = logging.getLogger("dsrlb")
 
@@ -18,7 +18,9 @@ class Revival:
 
     def __init__(self) -> None:
         self.count = 0  # how often it was started again
-        self._ends: list[float] = []
+        self._row = 0  # starts since it last served for long
+        self._last_s = 0.0  # the last of them
+        self._serves_s: float | None = None  # since when
         self._ended_s: float | None = None  # since when nothing serves
         self._launched_s: float | None = None
         self._told = ""
@@ -36,12 +38,15 @@ class Revival:
             return False
         elif self._ended_s is None:
             self._ended_s = now_s
+            if self._serves_s is None or now_s - self._serves_s >= CALM_S:
+                self._row = 0
             self._tell(
                 "HAProxy has ended by itself%s, with the connections of mode proxy; it is started again",
                 process.why_ended(),
             )
-        if now_s >= self._next_s(now_s):
-            self._ends.append(now_s)
+        wait_s = AGAIN_AFTER_S[min(self._row, len(AGAIN_AFTER_S) - 1)]
+        if self._row == 0 or now_s >= self._last_s + wait_s:
+            self._row, self._last_s = self._row + 1, now_s
             self.count += 1
             prepare()
             process.launch()
@@ -58,17 +63,11 @@ class Revival:
         self._ended_s = self._launched_s = None
         self._told = ""
 
-    def _next_s(self, now_s: float) -> float:
-        """Return when it may be started next."""
-        self._ends = [at for at in self._ends if now_s - at < CALM_S]
-        if not self._ends:
-            return now_s
-        return self._ends[-1] + AGAIN_AFTER_S[min(len(self._ends), len(AGAIN_AFTER_S) - 1)]
-
     def _is_back(self, now_s: float) -> bool:
         since_s = now_s if self._ended_s is None else self._ended_s
         log.warning("HAProxy serves again, %.1f s after its end was seen", now_s - since_s)
         self.forget()
+        self._serves_s = now_s
         return True
 
     def _tell(self, sentence: str, why: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dsrlb.engines.haproxy import process
 from dsrlb.host.privileges import BPF_CAPABILITIES, CAPABILITIES
 from dsrlb.host.probe_path import TUN
 
@@ -82,9 +83,12 @@ def test_without_root_a_script_says_one_sentence_and_exits_with_4(name: str, tmp
 def test_the_systemd_unit_grants_what_the_engines_need_and_no_more() -> None:
     unit = (ROOT / "scripts/dsrlb.service").read_text()
     granted = re.findall(r"^(?:CapabilityBoundingSet|AmbientCapabilities)=(.*)$", unit, re.MULTILINE)
-    assert [line.split() for line in granted] == [[*CAPABILITIES, *sorted(BPF_CAPABILITIES)]] * 2
+    assert [line.split() for line in granted] == [
+        [*CAPABILITIES, *sorted(BPF_CAPABILITIES), *process.CAPABILITIES]
+    ] * 2
     for line in (
         "Type=notify",
+        "KillMode=process",  # HAProxy goes on
         "WatchdogSec=30",
         "NoNewPrivileges=yes",
         "ProtectSystem=strict",

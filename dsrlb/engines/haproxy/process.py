@@ -19,16 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsrlb.engines.haproxy.program import alerts
-from dsrlb.engines.haproxy.runtime import Workers, workers
+from dsrlb.engines.haproxy.runtime import ANSWER_WITHIN_S, Workers, workers
 from dsrlb.errors import ConfigError, HostError
 
 START_WITHIN_S = 10.0
+RELOAD_WITHIN_S = 3.0  # it is to answer, before it is told to
 END_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.01
 LOOKS = 5
 MOST_LOG_BYTES = 1 << 20
 MOST_PATH_BYTES = 90  # of a socket: 108 is what Linux has, and HAProxy binds to a name that is longer
 UMASK = 0o077
+# Beside those of dsrlb: ports below 1024, workers that run as another user, and signals to these.
+CAPABILITIES = ("CAP_NET_BIND_SERVICE", "CAP_SETUID", "CAP_SETGID", "CAP_KILL")
 OWN_NETWORK = Path("/proc/self/ns/net")
 
 
@@ -115,10 +118,10 @@ class Process:
         said = self.workers()
         return said is not None and said.now is not None and self._places.runtime.exists()
 
-    def workers(self) -> Workers | None:
+    def workers(self, within_s: float = ANSWER_WITHIN_S) -> Workers | None:
         """Return its processes; None while it does not tell."""
         with suppress(HostError):
-            return workers(self._places.master)
+            return workers(self._places.master, within_s)
         return None
 
     def launch(self) -> None:
@@ -152,9 +155,9 @@ class Process:
 
         HostError: they did not, and those of before go on.
         """
-        before = self.workers()
+        before = self.workers(RELOAD_WITHIN_S)
         if self.pid is None or before is None:
-            raise HostError("HAProxy cannot be reloaded: it does not answer.")
+            raise HostError(f"HAProxy cannot be reloaded: it has not answered within {RELOAD_WITHIN_S:g} s.")
         if self._places.log.exists() and self._places.log.stat().st_size > MOST_LOG_BYTES:
             os.truncate(self._places.log, 0)
         said_before = len(self.said())

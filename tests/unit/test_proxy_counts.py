@@ -1,0 +1,98 @@
+"""Do counts of HAProxy never go back, over reloads, restarts, and a dsrlb that is started again?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from dsrlb.control import proxy_counts
+from dsrlb.control.proxy_counts import Counting, Totals
+from dsrlb.engines.haproxy.process import Places
+from dsrlb.engines.haproxy.runtime import Row, Workers
+from dsrlb.errors import HostError
+
+KEY = ("web", "rs1")
+
+
+def row(stot: int, scur: int = 0) -> Row:
+    return Row(*KEY, "UP", {"stot": stot, "scur": scur})
+
+
+def seen(totals: Totals) -> tuple[int, int]:
+    return totals.of[KEY]["stot"], totals.of[KEY]["scur"]
+
+
+def test_old_workers_count_on_and_what_is_under_way_there_is_told_too() -> None:
+    totals = Totals()
+    totals.take({1: [row(10, scur=3)]})
+    totals.take({2: [row(4, scur=1)], 1: [row(11, scur=2)]})
+    assert seen(totals) == (15, 3)
+    totals.take({2: [row(6, scur=1)]})  # the old one has ended
+    assert seen(totals) == (17, 1)
+    totals.take({})  # HAProxy has ended
+    totals.take({3: [row(2)]})
+    assert seen(totals) == (19, 0)
+
+
+def test_what_was_counted_for_a_dsrlb_before_is_not_counted_again() -> None:
+    totals = Totals()
+    totals.adopt({1: [row(1000, scur=5)]})
+    totals.take({1: [row(1003, scur=4)], 2: [row(2)]})
+    assert seen(totals) == (5, 4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_no_total_gets_less_and_the_sum_is_right(seed: int) -> None:
+    chance, totals = random.Random(seed), Totals()
+    workers, counted, number, last = {0: 0}, 0, 0, 0
+    for _ in range(200):
+        if chance.random() < 0.1:  # a reload: a new one beside those of before
+            number += 1
+            workers[number] = 0
+        for worker in list(workers):
+            more = chance.randrange(5)
+            workers[worker], counted = workers[worker] + more, counted + more
+        totals.take({worker: [row(count)] for worker, count in workers.items()})
+        if chance.random() < 0.1 and len(workers) > 1:  # an old one has ended
+            workers.pop(min(workers))
+        assert seen(totals)[0] >= last
+        last = seen(totals)[0]
+    assert last == counted
+
+
+class Runtime:
+    """HAProxy as it is asked."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows, self.is_silent, self.asked = list(rows), False, 0
+
+    def workers(self, _: Path) -> Workers:
+        self.asked += 1
+        if self.is_silent:
+            raise HostError("silent")
+        return Workers(0, 0, 1, ())
+
+    def statistics(self, *_: object) -> list[Row]:
+        return self.rows
+
+
+def test_while_haproxy_is_silent_the_last_counts_hold_and_it_is_asked_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, clock = Runtime([row(7)]), [100.0]
+    monkeypatch.setattr(proxy_counts, "runtime", it)
+    monkeypatch.setattr(proxy_counts.time, "monotonic", lambda: clock[0])
+    counting = Counting(Places(tmp_path))
+    assert counting.look()[KEY]["stot"] == 7
+    it.is_silent = True
+    asked = it.asked
+    for _ in range(100):
+        clock[0] += 0.01
+        assert counting.look(is_now=True)[KEY]["stot"] == 7
+    assert it.asked - asked == 1
+    it.is_silent, it.rows = False, [row(9)]
+    clock[0] += 3
+    assert counting.look()[KEY]["stot"] == 9
