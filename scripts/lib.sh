@@ -39,6 +39,8 @@ openssl     openssl
 
 # What only tests need, and not every distribution has.
 TEST_TOOLS='
+haproxy     haproxy
+openssl     openssl
 shellcheck  shellcheck
 vagrant     vagrant vagrant-libvirt
 '
