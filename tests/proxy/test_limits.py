@@ -47,6 +47,7 @@ TEXT = (
     + service(7, "queue", "queue = 1", "queue_timeout = 5", server="max_connections = 1\n")
     + service(8, "connections", 'new_connections = "20/60"', "connections = 3", 'deny = ["127.0.0.4"]',
               layer="")
+    + service(10, "told", 'requests = "3/60"', layer=SEVEN + "trust_forwarded = true\n")
     + service(9, "network", 'requests = "4/60"', "prefix4 = 24")
 )  # fmt: skip
 
@@ -98,6 +99,15 @@ def test_who_asks_too_often_gets_429_with_retry_after_while_a_neighbour_is_serve
 def test_a_network_can_be_one_client(proxy: Running) -> None:
     assert [status(proxy, "network", f"127.0.5.{number}") for number in range(1, 7)] == [200] * 4 + [429] * 2
     assert status(proxy, "network", "127.0.6.1") == 200
+
+
+def test_a_client_can_be_whom_a_trusted_proxy_names_last(proxy: Running) -> None:
+    def ask_for(client: str) -> int:
+        return status(proxy, "told", A, X_Forwarded_For=f"198.18.9.9, {client}")
+
+    assert [ask_for("198.18.0.1") for _ in range(4)] == [200] * 3 + [429]
+    assert [ask_for("198.18.0.2") for _ in range(3)] == [200] * 3, "another one, by the same proxy"
+    assert [status(proxy, "told", A) for _ in range(4)] == [200] * 3 + [429], "the proxy for itself"
 
 
 def test_in_shadow_everything_passes_and_is_counted(proxy: Running, at: Path) -> None:

@@ -44,6 +44,11 @@ def clients_table(name: str) -> str:
     return f"{name}::limits:clients"
 
 
+def requests_table(name: str) -> str:
+    """Return the name of the table in which clients' requests are that are told of by proxies."""
+    return f"{name}::limits:requests"
+
+
 def commands(services: Sequence[Service]) -> list[str]:
     """Return what to ask the runtime API; nothing, if no service has limits."""
     limited = [one for one in services if one.proxy is not None and one.proxy.limits.refuses]

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dsrlb.engines.haproxy.names import milliseconds, proxy_name
-from dsrlb.engines.haproxy.refusals import REASONS, clients_table, refused_table
+from dsrlb.engines.haproxy.refusals import REASONS, clients_table, refused_table, requests_table
 from dsrlb.model import Service
 from dsrlb.proxying import Limits, Network, ProxyOptions
 
@@ -42,7 +42,7 @@ def frontend_lines(service: Service, options: ProxyOptions) -> Iterator[str]:
         yield from _networks("limits_deny", limits.deny)
         yield from _Rules(limits, options).connections(service)
         if options.layer == 7:
-            yield from _Rules(limits, options).requests()
+            yield from _Rules(limits, options).requests(service)
     if options.layer == 7 and limits.body_timeout_s:
         grpc = "{ req.hdr(content-type) -m beg application/grpc }"  # both sides talk at once
         yield f"    http-request wait-for-body time {milliseconds(limits.body_timeout_s)} unless {grpc}"
@@ -57,7 +57,7 @@ class _Rules:
     """The rules of one frontend: each counts, and refuses unless it is only to count."""
 
     def __init__(self, limits: Limits, options: ProxyOptions) -> None:
-        self._limits, self._layer = limits, options.layer
+        self._limits, self._layer, self._trusts = limits, options.layer, options.trust_forwarded
         # Only then is the address known that a PROXY header tells.
         self._first = "tcp-request session" if options.accept_proxy else "tcp-request connection"
         self._unless = " !limits_allow" if limits.allow else ""
@@ -79,13 +79,15 @@ class _Rules:
             over = f"{{ sc_conn_cur(0) gt {limits.connections} }}"
             yield from self._rule(first, over, "too_many_connections", silently)
 
-    def requests(self) -> Iterator[str]:
+    def requests(self, service: Service) -> Iterator[str]:
         """Yield the rules for requests."""
         limits, request = self._limits, "http-request"
         if limits.deny and limits.answer != "drop":
             yield from self._rule(request, "limits_deny", "denied", self._forbidden())
         if limits.requests:
-            over = f"{{ sc_http_req_rate(0) gt {limits.requests.most} }}"
+            if self._trusts:
+                yield from self._track_told(requests_table(proxy_name(service)))
+            over = f"{{ sc_http_req_rate({int(self._trusts)}) gt {limits.requests.most} }}"
             yield from self._rule(
                 request, over, "too_many_requests", self._too_many(limits.requests.period_s)
             )
@@ -101,6 +103,13 @@ class _Rules:
             for unsaid in LENGTH_IS_NOT_SAID:
                 answer = self._wrong(411, "length required")
                 yield from self._rule(request, unsaid, "body_of_unknown_length", answer)
+
+    def _track_told(self, table: str) -> Iterator[str]:
+        """Yield what finds the client of a request that a proxy of ours has sent: the last one it names."""
+        mask, is_told = f"ipmask({self._limits.prefix4},{self._limits.prefix6})", "req.hdr(x-forwarded-for)"
+        told = f"http-request track-sc1 req.hdr_ip(x-forwarded-for,-1),{mask}"
+        yield f"    {told} table {table} if {{ {is_told} -m found }}"
+        yield f"    http-request track-sc1 src,{mask} table {table} unless {{ {is_told} -m found }}"
 
     def _rule(self, kind: str, condition: str, reason: str, action: str) -> Iterator[str]:
         condition = f"{condition}{self._unless}"
@@ -156,12 +165,16 @@ def tables(service: Service, options: ProxyOptions) -> Iterator[str]:
     stored = ["conn_cur"]
     if limits.new_connections:
         stored.append(f"conn_rate({limits.new_connections.period_s}s)")
-    if limits.requests:
+    if limits.requests and not options.trust_forwarded:
         stored.append(f"http_req_rate({limits.requests.period_s}s)")
     rates = [one.period_s for one in (limits.new_connections, limits.requests) if one]
+    yield from _clients(clients_table(name), 2 * max(rates, default=30), ",".join(stored))
+    if limits.requests and options.trust_forwarded:
+        period_s = limits.requests.period_s
+        yield from _clients(requests_table(name), 2 * period_s, f"http_req_rate({period_s}s)")
+
+
+def _clients(table: str, expire_s: int, stored: str) -> Iterator[str]:
     yield ""
-    yield f"backend {clients_table(name)}"
-    yield (
-        f"    stick-table type ipv6 size {MOST_CLIENTS} expire {2 * max(rates, default=30)}s "
-        f"store {','.join(stored)}"
-    )
+    yield f"backend {table}"
+    yield f"    stick-table type ipv6 size {MOST_CLIENTS} expire {expire_s}s store {stored}"
