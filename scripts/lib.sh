@@ -39,8 +39,6 @@ openssl     openssl
 
 # What only tests need, and not every distribution has.
 TEST_TOOLS='
-haproxy     haproxy
-openssl     openssl
 shellcheck  shellcheck
 vagrant     vagrant vagrant-libvirt
 '

@@ -33,11 +33,27 @@ def proxy_problems(draft: Draft, at: Path, drafts: Sequence[Draft]) -> Iterator[
     yield from _vip_problems(draft, at, drafts)
     if draft.persist is not None:
         yield Problem((*at, "persist"), f"{draft.name}: mode proxy knows no persist; take scheduler hash")
+    yield from _handshake_problems(draft, at)
     yield from _names_taken(draft, at)
     yield from _key_problems(draft, at)
     yield from _route_problems(draft, at)
     yield from _group_problems(draft, at)
     yield from limits_problems(draft, at)
+
+
+def _handshake_problems(draft: Draft, at: Path) -> Iterator[Problem]:
+    """Yield what would go by clients' handshakes with servers, which end at the balancer in this mode."""
+    if draft.passive:
+        yield Problem(
+            (*at, "passive"),
+            f"{draft.name}: passive looks at clients' handshakes with servers, which mode proxy has none of; "
+            "leave it out, a server that takes no connection is passed over anyway",
+        )
+    if draft.scheduler == "response" and draft.check is None and not any(draft.backend_checks):
+        yield Problem(
+            (*at, "scheduler"),
+            f"{draft.name}: response goes by the times of checks in mode proxy; add [service.check]",
+        )
 
 
 def _out_of_place(draft: Draft, at: Path) -> Iterator[Problem]:

@@ -41,6 +41,7 @@ KEYWORDS = {
     "retry-on", "server", "cookie", "ssl-default-bind-ciphers", "ssl-default-bind-ciphersuites",
     "ssl-default-bind-options", "ssl-default-server-ciphers", "ssl-default-server-ciphersuites",
     "ssl-default-server-options", "ssl-load-extra-del-ext", "tune.ssl.default-dh-param",
+    "close-spread-time", "mworker-max-reloads",
 }  # fmt: skip
 
 

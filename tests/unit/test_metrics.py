@@ -17,10 +17,13 @@ from packets import BACKENDS, VIP
 from prometheus_client.parser import text_string_to_metric_families
 
 from dsrlb.config import Config
+from dsrlb.control.proxy_seen import HaproxySeen
 from dsrlb.metrics import page
 from dsrlb.metrics.moment import Moment
 from dsrlb.metrics.text import Family
 from dsrlb.model import Reason
+from dsrlb.proxying import NO_PROXY
+from dsrlb.standing import key_of, named
 from dsrlb.table import compile_table
 
 ROOT = Path(__file__).parents[2]
@@ -116,8 +119,47 @@ def refusing() -> Moment:
     return replace(one, counters=one.counters._replace(refused=refused), expiries=expiries)
 
 
+def proxied() -> Moment:
+    """A moment of a service of mode proxy, whose first server has failed three times."""
+    one = moment()
+    service = replace(one.config.services[0], mode="proxy", proxy=NO_PROXY)
+    names = next(names for names, _ in named(service))
+    haproxy = HaproxySeen(
+        version="2.6.12",
+        pid=7,
+        since_s=0.0,
+        is_serving=True,
+        reloads=2,
+        restarts=1,
+        services={key_of(service): {"scur": 5, "req_tot": 70, "dreq": 4, "bout": 900}},
+        backends={names: {"econ": 3, "qcur": 2, "hrsp_5xx": 6}},
+    )
+    return replace(one, config=replace(one.config, services=(service,)), haproxy=haproxy)
+
+
+def test_what_haproxy_counts_is_told_by_service_and_server() -> None:
+    text = page.metrics(proxied()).body.decode()
+    for line in (
+        'dsrlb_haproxy_info{version="2.6.12"} 1',
+        "dsrlb_haproxy_up 1",
+        "dsrlb_haproxy_reloads_total 2",
+        "dsrlb_haproxy_restarts_total 1",
+        f'dsrlb_proxy_connections{{service="{SERVICE}"}} 5',
+        f'dsrlb_proxy_requests_total{{service="{SERVICE}"}} 70',
+        f'dsrlb_proxy_denied_total{{service="{SERVICE}",what="requests"}} 4',
+        f'dsrlb_proxy_bytes_total{{service="{SERVICE}",way="out"}} 900',
+        f'dsrlb_proxy_failures_total{{backend="{A}",service="{SERVICE}",what="connect"}} 3',
+        f'dsrlb_proxy_failures_total{{backend="{B}",service="{SERVICE}",what="connect"}} 0',
+        f'dsrlb_proxy_queue{{backend="{A}",service="{SERVICE}"}} 2',
+        f'dsrlb_proxy_responses_total{{backend="{A}",class="5xx",service="{SERVICE}"}} 6',
+    ):
+        assert f"\n{line}\n" in text, line
+    assert "dsrlb_backend_packets_total{" not in text and "dsrlb_flow_records 0\n" in text
+    assert "dsrlb_haproxy" not in page.metrics(moment()).body.decode()
+
+
 def told() -> set[str]:
-    return {key[0] for key in samples(refusing()) if key[0].startswith("dsrlb_")}
+    return {key[0] for one in (refusing(), proxied()) for key in samples(one) if key[0].startswith("dsrlb_")}
 
 
 def test_what_limits_refused_is_told_by_reason_apart_from_what_they_only_counted() -> None:
