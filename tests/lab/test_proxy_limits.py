@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from golden_haproxy import needs_haproxy
 from lab_wire import TEST_PREFIX, eventually
 
-from dsrlb.control.loop import RUN_FOLDER
 from dsrlb.lab.balancer import Balancer, run_dsrlb, serve
 from dsrlb.lab.client import ask
 from dsrlb.lab.lifecycle import standing
@@ -52,11 +50,9 @@ def file(lab: Lab) -> Path:
 
 @pytest.fixture
 def balancer(lab: Lab, file: Path) -> Iterator[Balancer]:
-    instance = f"{TEST_PREFIX}limits"
-    it = serve(lab, ["--config", str(file), "--instance", instance])
+    it = serve(lab, ["--config", str(file), "--instance", f"{TEST_PREFIX}limits"])
     yield it
     it.stop()
-    shutil.rmtree(RUN_FOLDER / f"{instance}-haproxy")
 
 
 def refused(lab: Lab, balancer: Balancer) -> dict[tuple[str, bool], int]:
