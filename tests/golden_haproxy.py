@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from dsrlb.config import config_in
-from dsrlb.control.proxied import compiled
+from dsrlb.control.proxy_table import compiled
 from dsrlb.engines.haproxy import render
 from dsrlb.model import Service
 from dsrlb.standing import ALL_UP, Effective

@@ -33,7 +33,7 @@ from dsrlb.bench.ground import cores
 from dsrlb.bench.packet import cpu_seconds
 from dsrlb.bench.proxy_hand import hand_written
 from dsrlb.config import config_in
-from dsrlb.control.proxied import compiled
+from dsrlb.control.proxy_table import compiled
 from dsrlb.engines.haproxy import render
 from dsrlb.engines.haproxy.program import program
 from dsrlb.errors import DsrlbError, HostError

@@ -10,10 +10,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-import pwd
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,8 +20,10 @@ from pathlib import Path
 from dsrlb.control.proxy_counts import Counting, Counts, Key
 from dsrlb.control.proxy_ports import bound, refuse_taken
 from dsrlb.control.proxy_revival import Revival
+from dsrlb.control.proxy_table import as_new, compiled, count_of, keys_of, moved, user
 from dsrlb.control.renewal import Renewal
 from dsrlb.engines.haproxy import refusals, render, runtime
+from dsrlb.engines.haproxy.lock import Lock
 from dsrlb.engines.haproxy.names import entries
 from dsrlb.engines.haproxy.process import Places, Process, processes, running
 from dsrlb.engines.haproxy.program import check, program, version
@@ -32,13 +31,11 @@ from dsrlb.errors import ConfigError, DsrlbError, HostError
 from dsrlb.flows import BackendCount
 from dsrlb.host import certificates
 from dsrlb.host.addresses import Addresses
-from dsrlb.model import Address, Hop, Service
+from dsrlb.model import Address, Service
 from dsrlb.standing import ALL_UP, Effective, Names, named
-from dsrlb.table import CompiledService, compile_table
+from dsrlb.table import CompiledService
 
 ASKED_AT_ONCE = 64  # tables: HAProxy takes a line of 16 KiB
-USER = "haproxy"
-REACHED = Hop(0, b"", b"")  # how, is the host's own affair
 KEEP_ADDRESSES_EVERY_S = 1.0
 COUNT_EVERY_S = 1.0  # what is younger is lost with a HAProxy that is killed
 SILENT_S = 2.0  # after which one that did not take commands is told again
@@ -61,7 +58,7 @@ class Proxied:
         self.revival = Revival()
         self.version = ""  # of HAProxy
         self.reloads = 0
-        self._lock: int | None = None
+        self.lock = Lock(folder)
         self._addresses: Addresses | None = None
         self._said: dict[tuple[str, str], render.ServerState] = {}
         self._gone: frozenset[Names] = frozenset()
@@ -77,7 +74,7 @@ class Proxied:
         if not services:
             return
         path = program()
-        self.hold()
+        self._hold()
         process = self.process or Process(path, self.places)
         refuse_taken(services, bound(self.places.configuration) if process.is_running else ())
         self._written(path, services, self._states(services, ALL_UP)).unlink()
@@ -88,7 +85,7 @@ class Proxied:
         if not services:
             return self._end()
         path = program()
-        self.hold()
+        self._hold()
         is_same = self._is_same(services)
         process, table = self.process or self._found(path), compiled(services, effective)
         states = render.states(services, table)
@@ -99,11 +96,12 @@ class Proxied:
             return self.reconcile(effective)
         self._put_in_use(process, fresh, services, interface)
         self.version = version(path)
-        self._counting.forget(_moved(self.services, services))
+        self._counting.forget(moved(self.services, services))
         self.process, self.services, self._said, self.table = process, services, states, table
         self._gone = effective.gone
         self.revival.forget()
-        self._have_addresses(services, interface)
+        with suppress(HostError):  # one that is over and stays does no harm
+            self._have_addresses(services, interface)
         self._renewal.note(services, time.monotonic())  # what changes from here on is loaded later
 
     def _found(self, path: str) -> Process:
@@ -148,7 +146,7 @@ class Proxied:
         """Return whether HAProxy serves all of it by now, but for how servers stand."""
         if self.process is None:
             return False
-        if self._text(services, _as_new(services)) != self._text(self.services, _as_new(self.services)):
+        if self._text(services, as_new(services)) != self._text(self.services, as_new(self.services)):
             return False
         is_old = self._renewal.has_changed(services)
         return not is_old or self._renewal.take_over(services, self.places.runtime)
@@ -164,7 +162,7 @@ class Proxied:
             if not self.places.folder.exists():
                 return
             try:
-                self.hold()
+                self._hold()
                 process = Process("", self.places)
             except ConfigError:
                 return  # it is another's
@@ -173,7 +171,7 @@ class Proxied:
         process.stop()
         (self._addresses or Addresses(self.places.addresses)).close()
         self.places.remove()
-        self._let_go_of_files()
+        self.lock.give_back()
         self.services, self.table, self._addresses = (), {}, None
         self.revival.forget()
 
@@ -181,31 +179,15 @@ class Proxied:
         """End HAProxy and take the addresses back, unless it is to go on; harmless when repeated."""
         if self.process is not None and not self._keeps:
             self._end()
-        elif self.process is None and self._lock is not None and running(self.places) is None:
+        elif self.process is None and self.lock.is_held and running(self.places) is None:
             self.places.remove()  # of a start that failed
         self.process = None
-        self._let_go_of_files()
+        self.lock.give_back()
 
-    def _let_go_of_files(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
-
-    def hold(self) -> None:
-        """Keep other processes from the folder.  ConfigError: one has it."""
-        if self._lock is not None:
-            return
+    def _hold(self) -> None:
+        """Keep other processes from the folder.  ConfigError: one has it, or there can be none."""
         self.places.make()
-        lock = os.open(self.places.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise ConfigError(
-                f"Another dsrlb has the files of its HAProxy in {self.places.folder}; give this one a name "
-                "of its own (--instance)."
-            ) from None
-        self._lock = lock
+        self.lock.take()
 
     # ------------------------------------------------------------------------- the configuration
 
@@ -213,7 +195,7 @@ class Proxied:
         return render.states(services, compiled(services, effective))
 
     def _text(self, services: Sequence[Service], states: Mapping[Key, render.ServerState]) -> str:
-        return render.configuration(services, states, self.places.runtime, _user())
+        return render.configuration(services, states, self.places.runtime, user())
 
     def _written(
         self, path: str, services: Sequence[Service], states: Mapping[Key, render.ServerState]
@@ -328,7 +310,7 @@ class Proxied:
         """
         found = self.counted()
         return {
-            names: _count([found.get(one, {}) for one in entries(service, backend)])
+            names: count_of([found.get(one, {}) for one in entries(service, backend)])
             for service in self.services
             for names, backend in named(service)
         }
@@ -364,7 +346,7 @@ def end_left(folder: Path, keep: Iterable[Address] = ()) -> bool:
     if not folder.exists():
         return False
     left, kept = Proxied(folder, keeps=True), frozenset(keep)
-    left.hold()
+    left.lock.take()
     try:
         if kept:
             Addresses(left.places.addresses).only(kept)
@@ -374,42 +356,3 @@ def end_left(folder: Path, keep: Iterable[Address] = ()) -> bool:
         return is_there
     finally:
         left.close()
-
-
-def keys_of(services: Sequence[Service]) -> Iterator[tuple[Names, Key]]:
-    """Yield each server of services, with what HAProxy calls its proxy and itself: once for each group."""
-    for service in services:
-        for names, backend in named(service):
-            for key in entries(service, backend):
-                yield names, key
-
-
-def _moved(before: Sequence[Service], now: Sequence[Service]) -> set[Key]:
-    """Return what was called so before, and is no more, or is another server."""
-    old, new = ({key: names for names, key in keys_of(one)} for one in (before, now))
-    return {key for key, names in old.items() if new.get(key) != names}
-
-
-def _count(rows: Sequence[Counts]) -> BackendCount:
-    total, now, octets = (sum(row.get(name, 0) for row in rows) for name in ("stot", "scur", "bin"))
-    return BackendCount(octets=octets, flows=total, active=now)
-
-
-def _as_new(services: Sequence[Service]) -> dict[Key, render.ServerState]:
-    """Return all servers standing alike, so that texts differ by the rest alone."""
-    return {key: render.ServerState(1, is_in_use=True) for _, key in keys_of(services)}
-
-
-def compiled(services: Sequence[Service], effective: Effective) -> Mapping[bytes, CompiledService]:
-    """Return the services as the packet engines take them, for their shares: all servers can be reached."""
-    hops = {backend.address: REACHED for service in services for backend in service.backends}
-    return compile_table(services, hops, {}, effective=effective).services
-
-
-def _user() -> str:
-    """Return whom HAProxy is to run as: its own user, where there is one and this is root."""
-    try:
-        pwd.getpwnam(USER)
-    except KeyError:
-        return ""
-    return USER if os.geteuid() == 0 else ""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsrlb.control.proxied import Proxied, keys_of
+from dsrlb.control.proxied import Proxied
 from dsrlb.control.proxy_counts import Counts, Key
+from dsrlb.control.proxy_table import keys_of
 from dsrlb.engines.haproxy.names import proxy_name
 from dsrlb.standing import Names, key_of
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsrlb.control.proxied import compiled
+from dsrlb.control.proxy_table import compiled
 from dsrlb.engines.haproxy.names import entries, proxy_name, server_name
 from dsrlb.engines.haproxy.states import MOST_WEIGHT, ServerState, changes, states
 from dsrlb.model import Backend, Service

@@ -52,7 +52,7 @@ def alerts_of(path: str, configuration: Path) -> str:
 def alerts(said: str) -> list[str]:
     """Return HAProxy's alerts without its marks, each once."""
     found = re.findall(r"\[ALERT\]\s+\(\d+\) : (?:config : )?(.*)", said)
-    sentences = [re.sub(r"^parsing \[[^]]*\] : ", "", one) for one in found]
+    sentences = [re.sub(r"^parsing \[[^]]*\] ?: ", "", one) for one in found]
     return [one for one in dict.fromkeys(sentences) if not one.startswith(("Error(s) found", "Fatal errors"))]
 
 

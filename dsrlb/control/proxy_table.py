@@ -1,0 +1,58 @@
+"""Services of mode proxy by the names that HAProxy has for them, and their servers as they are to stand."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator, Mapping, Sequence
+
+from dsrlb.control.proxy_counts import Counts, Key
+from dsrlb.engines.haproxy.names import entries
+from dsrlb.engines.haproxy.states import ServerState
+from dsrlb.flows import BackendCount
+from dsrlb.model import Hop, Service
+from dsrlb.standing import Effective, Names, named
+from dsrlb.table import CompiledService, compile_table
+
+USER = "haproxy"
+REACHED = Hop(0, b"", b"")  # how, is the host's own affair
+
+
+def keys_of(services: Sequence[Service]) -> Iterator[tuple[Names, Key]]:
+    """Yield each server of services, with what HAProxy calls its proxy and itself: once for each group."""
+    for service in services:
+        for names, backend in named(service):
+            for key in entries(service, backend):
+                yield names, key
+
+
+def moved(before: Sequence[Service], now: Sequence[Service]) -> set[Key]:
+    """Return what was called so before, and is no more, or is another server."""
+    old, new = ({key: names for names, key in keys_of(one)} for one in (before, now))
+    return {key for key, names in old.items() if new.get(key) != names}
+
+
+def count_of(rows: Sequence[Counts]) -> BackendCount:
+    """Return what was counted of a server, in all groups that it is in."""
+    total, now, octets = (sum(row.get(name, 0) for row in rows) for name in ("stot", "scur", "bin"))
+    return BackendCount(octets=octets, flows=total, active=now)
+
+
+def as_new(services: Sequence[Service]) -> dict[Key, ServerState]:
+    """Return all servers standing alike, so that texts differ by the rest alone."""
+    return {key: ServerState(1, is_in_use=True) for _, key in keys_of(services)}
+
+
+def compiled(services: Sequence[Service], effective: Effective) -> Mapping[bytes, CompiledService]:
+    """Return the services as the packet engines take them, for their shares: all servers can be reached."""
+    hops = {backend.address: REACHED for service in services for backend in service.backends}
+    return compile_table(services, hops, {}, effective=effective).services
+
+
+def user() -> str:
+    """Return whom HAProxy is to run as: its own user, where there is one and this is root."""
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        return ""
+    return USER if os.geteuid() == 0 else ""

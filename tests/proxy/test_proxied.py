@@ -1,0 +1,137 @@
+"""Is all as it was where HAProxy does not take what it is told, and is that told in its own words?"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from check_servers import eventually
+from golden_haproxy import needs_haproxy
+
+from dsrlb.control import proxied as module
+from dsrlb.control.proxied import Proxied, end_left
+from dsrlb.engines.haproxy import render
+from dsrlb.errors import ConfigError, HostError
+from dsrlb.model import Backend, Service
+from dsrlb.proxying import NO_PROXY
+from dsrlb.standing import ALL_UP
+
+pytestmark = needs_haproxy
+
+HERE = ip_address("127.0.0.1")
+DEADLINE_S = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind((str(HERE), 0))
+        return int(sock.getsockname()[1])
+
+
+def service(port: int) -> Service:
+    return Service(HERE, port, "tcp", "proxy", "rr", (Backend(HERE, port=port),), proxy=NO_PROXY)
+
+
+def connects(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex((str(HERE), port)) == 0
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[Proxied]:
+    made = Proxied(tmp_path / "haproxy", keeps=False)
+    yield made
+    made.close()
+    assert not (tmp_path / "haproxy").exists()
+
+
+@contextmanager
+def bad_words(*, is_checked: bool = False) -> Iterator[None]:
+    """Write what HAProxy does not take, and do not let it be checked before."""
+    right = render.configuration
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "configuration", lambda *words: right(*words) + "    bogus\n")
+        if not is_checked:
+            patch.setattr(module, "check", lambda *_: None)
+        yield
+
+
+def test_a_reload_that_haproxy_refuses_changes_nothing_and_the_next_one_is_taken(
+    proxied: Proxied,
+) -> None:
+    first, second, third = (service(free_port()) for _ in range(3))
+    proxied.prepare([first])
+    proxied.change_to([first], "lo", ALL_UP)
+    text = proxied.places.configuration.read_text()
+    with bad_words(), pytest.raises(HostError, match=r"goes on as before \(unknown keyword 'bogus'") as told:
+        proxied.change_to([first, second], "lo", ALL_UP)
+    assert "\n" not in str(told.value)
+    assert proxied.places.configuration.read_text() == text and proxied.services == (first,)
+    assert connects(first.port) and not connects(second.port)
+    proxied.change_to([first, third], "lo", ALL_UP)
+    assert connects(first.port) and connects(third.port)
+
+
+def test_a_haproxy_that_does_not_start_is_told_in_its_words_and_leaves_nothing(proxied: Proxied) -> None:
+    one = service(free_port())
+    with bad_words(), pytest.raises(HostError, match=r"HAProxy does not start \(unknown keyword 'bogus'"):
+        proxied.change_to([one], "lo", ALL_UP)
+    assert proxied.process is None and not connects(one.port)
+
+
+def test_what_haproxy_refuses_to_check_is_told_before_anything_is_touched(proxied: Proxied) -> None:
+    with bad_words(is_checked=True), pytest.raises(ConfigError, match="unknown keyword 'bogus'"):
+        proxied.prepare([service(free_port())])
+    assert not proxied.places.configuration.exists()
+
+
+def test_another_one_with_the_same_files_is_refused_and_so_is_taking_back_what_is_in_use(
+    proxied: Proxied,
+) -> None:
+    one = service(free_port())
+    proxied.change_to([one], "lo", ALL_UP)
+    for another in (
+        lambda: Proxied(proxied.places.folder, keeps=False).prepare([one]),
+        lambda: end_left(proxied.places.folder),
+    ):
+        with pytest.raises(ConfigError, match="give this one a name of its own"):
+            another()
+    assert connects(one.port)
+
+
+def test_a_port_that_another_program_has_is_told_and_our_own_is_none(proxied: Proxied) -> None:
+    one = service(free_port())
+    proxied.change_to([one], "lo", ALL_UP)
+    proxied.prepare([one])
+    with socket.create_server((str(HERE), 0)) as taken:
+        other = service(taken.getsockname()[1])
+        with pytest.raises(ConfigError, match=f"{other.port}/tcp: another program listens there"):
+            proxied.prepare([one, other])
+
+
+def test_what_differs_only_in_how_servers_stand_takes_no_reload(proxied: Proxied) -> None:
+    one = service(free_port())
+    proxied.change_to([one], "lo", ALL_UP)
+    heavier = replace(one, backends=(replace(one.backends[0], weight=7),))
+    proxied.change_to([heavier], "lo", ALL_UP)
+    assert proxied.reloads == 0 and proxied.services == (heavier,)
+    proxied.change_to([replace(one, proxy=replace(NO_PROXY, idle_timeout_s=9))], "lo", ALL_UP)
+    assert proxied.reloads == 1 and "9000ms" in proxied.text()
+
+
+def test_one_that_has_ended_is_started_again_by_the_same_words(proxied: Proxied) -> None:
+    one = service(free_port())
+    proxied.change_to([one], "lo", ALL_UP)
+    assert proxied.process is not None and proxied.process.pid is not None
+    proxied.process._child.kill()  # type: ignore[union-attr]
+
+    def is_back() -> bool:
+        proxied.tend()
+        return proxied.revival.count == 1 and not proxied.revival.is_at_work
+
+    assert eventually(is_back, DEADLINE_S) and connects(one.port)
