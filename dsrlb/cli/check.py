@@ -7,6 +7,7 @@ import os
 import click
 
 from dsrlb.config import Config, read_config
+from dsrlb.control.proxy_trial import try_proxy
 from dsrlb.errors import ConfigError
 from dsrlb.preflight import survey
 from dsrlb.preflight_proxy import proxy_warnings
@@ -33,6 +34,7 @@ def check(ctx: click.Context, host: bool | None, file: str) -> None:
         config = read_config(file)
         if looks_at_host:
             survey(config)
+            try_proxy(config.proxied)
             for sentence in proxy_warnings(config):
                 click.echo(f"warning: {sentence}")
     except ConfigError as error:

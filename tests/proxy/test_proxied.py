@@ -15,6 +15,7 @@ from golden_haproxy import needs_haproxy
 
 from dsrlb.control import proxied as module
 from dsrlb.control.proxied import Proxied, end_left
+from dsrlb.control.proxy_trial import try_proxy
 from dsrlb.engines.haproxy import render
 from dsrlb.errors import ConfigError, HostError
 from dsrlb.model import Backend, Service
@@ -88,6 +89,13 @@ def test_what_haproxy_refuses_to_check_is_told_before_anything_is_touched(proxie
     with bad_words(is_checked=True), pytest.raises(ConfigError, match="unknown keyword 'bogus'"):
         proxied.prepare([service(free_port())])
     assert not proxied.places.configuration.exists()
+
+
+def test_what_would_be_written_is_tried_without_touching_what_runs(proxied: Proxied) -> None:
+    try_proxy([service(free_port())])
+    with bad_words(is_checked=True), pytest.raises(ConfigError, match="unknown keyword 'bogus'"):
+        try_proxy([service(free_port())])
+    assert not proxied.places.folder.exists()
 
 
 def test_another_one_with_the_same_files_is_refused_and_so_is_taking_back_what_is_in_use(
