@@ -80,7 +80,7 @@ def test_where_a_drain_is_to_end_at_another_time_after_a_restart_is_told(loop: L
     durably(loop, do="drain", backend="rs1", within=500)
     assert drift() == []
     loop.ask(do="drain", backend="rs1", within=0)
-    loop.wishes.look(loop.engine, time.monotonic())  # type: ignore[arg-type]  # a stand-in
+    loop.wishes.look(loop.engine.counters, loop.table(), time.monotonic())
     (told,) = drift()
     assert re.fullmatch(r"its drain ends in (499|500) s after a restart \(durable\)", told)
     durably(loop, do="drain", backend="rs1")

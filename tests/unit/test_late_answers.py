@@ -66,7 +66,8 @@ def test_who_cannot_be_told_keeps_neither_others_from_it_nor_the_last_look_from_
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     totals, told = KeptTotals(totals_path(str(tmp_path), "blue")), threading.Event()
-    totals.begin(an_engine(1))
+    engine = an_engine(1)
+    totals.begin(engine, engine.counters)
 
     def fail() -> None:
         raise OSError("it is closed")
@@ -79,6 +80,7 @@ def test_who_cannot_be_told_keeps_neither_others_from_it_nor_the_last_look_from_
     totals.end()
     assert "could not be told" in caplog.text
     again = KeptTotals(totals.path)
-    again.begin(an_engine(0))
+    engine = an_engine(0)
+    again.begin(engine, engine.counters)
     assert again.look().reasons[Reason.FORWARDED] == 7
     again.close()

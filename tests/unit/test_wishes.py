@@ -217,7 +217,7 @@ def test_a_drain_is_made_durable_with_the_deadline_that_it_has(world: World) -> 
 
 def test_a_drain_that_is_over_is_durable_as_that(world: World) -> None:
     world.drain(100, within_s=1)
-    world.wishes.look(world.engine, 101)
+    world.wishes.look(world.counted, world.table, 101)
     world.drain(400)
     kept = kept_on_disk(world, DRAIN, 400)
     assert kept.wish(time.time()).gone
@@ -240,14 +240,14 @@ def test_what_a_reload_made_obsolete_is_taken_out_when_the_disk_has_room_again(
         full.setattr(durable, "replace_whole", fail)
         world.wishes.change_to(110)
         for now_s, count in ((110, 1), (114.9, 1), (115, 2), (116, 2), (121, 3)):
-            world.wishes.look(world.engine, now_s)
+            world.wishes.look(world.counted, world.table, now_s)
             eventually(lambda count=count: len(tries) == count and not world.wishes._is_tidying)
     assert [one.getMessage().partition(":")[0] for one in caplog.records] == [
         "what was durable of backends that are gone could not be taken out"
     ]
     world.standings.change_to([world.service], 122)
     world.wishes.change_to(122)  # it comes back, as configured
-    world.wishes.look(world.engine, 126)
+    world.wishes.look(world.counted, world.table, 126)
     eventually(lambda: world.wishes.durable.of == {})
     assert json.loads(world.wishes.durable.path.read_bytes())["backends"] == []
 
@@ -263,7 +263,7 @@ def test_what_is_durable_of_a_backend_that_came_back_begins_anew(
         eventually(lambda: not world.wishes._is_tidying)
     world.standings.change_to([world.service], 111)
     assert kept_on_disk(world, Wish(enabled=False), 111) == Kept(enabled=False)
-    world.wishes.look(world.engine, 120)
+    world.wishes.look(world.counted, world.table, 120)
     assert world.wishes.durable.of == {world.names[0]: Kept(enabled=False)}
 
 
