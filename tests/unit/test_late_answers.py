@@ -76,7 +76,7 @@ def test_who_cannot_be_told_keeps_neither_others_from_it_nor_the_last_look_from_
     totals.when_kept(fail)
     totals.when_kept(told.set)
     assert told.wait(WAIT_S)
-    totals._engine = an_engine(7)
+    totals._counted = an_engine(7).counters
     totals.end()
     assert "could not be told" in caplog.text
     again = KeptTotals(totals.path)
