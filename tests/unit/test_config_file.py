@@ -177,7 +177,7 @@ WRONG = {
 }  # fmt: skip
 ALIKE = {"syn": "udp", "established": "udp", "fin": "udp", "closed": "udp"}
 ALIKE |= {"timeout": "interval", "fast_interval": "interval", "fall": "rise", "expect": "send", "sni": "host"}
-ALIKE |= {"direct": "snat", "verify": "snat"}
+ALIKE |= {"direct": "snat"}
 ALIKE |= {"new_connections": "requests", "connections": "max_connections", "queue": "max_connections"}
 ALIKE |= {"body_timeout": "header_timeout", "queue_timeout": "header_timeout"}
 ALIKE |= {"deny": "allow", "shadow": "snat"}
