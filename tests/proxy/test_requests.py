@@ -241,7 +241,8 @@ def test_without_a_server_a_client_is_refused_or_not_answered(tmp_path: Path, wo
     with running(text, tmp_path, all_down=True) as it, socket.socket() as sock:
         sock.settimeout(0.5)
         sock.connect(("127.0.0.1", it.ports["web"]))
-        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        if layer == 7:  # by connection, what comes after the end of one would be told of it by the kernel
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         if word == "drop":
             with pytest.raises(TimeoutError):
                 sock.recv(100)
