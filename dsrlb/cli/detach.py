@@ -10,7 +10,7 @@ from dsrlb.admin.listening import haproxy_folder
 from dsrlb.cli.options import Parsed
 from dsrlb.config import parse_instance
 from dsrlb.control.left import take_back_stale
-from dsrlb.control.proxied import end_left
+from dsrlb.control.proxy_left import end_left
 from dsrlb.engines.choice import BPF_FS, EngineChoice
 from dsrlb.engines.xdp import pins
 from dsrlb.errors import ConfigError

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -25,12 +25,12 @@ from dsrlb.control.renewal import Renewal
 from dsrlb.engines.haproxy import refusals, render, runtime
 from dsrlb.engines.haproxy.lock import Lock
 from dsrlb.engines.haproxy.names import entries
-from dsrlb.engines.haproxy.process import Places, Process, processes, running
+from dsrlb.engines.haproxy.process import Places, Process, running
 from dsrlb.engines.haproxy.program import check, program, version
 from dsrlb.errors import ConfigError, DsrlbError, HostError
 from dsrlb.flows import BackendCount
 from dsrlb.host import certificates
-from dsrlb.host.addresses import Addresses
+from dsrlb.host.addresses import Addresses, added_before
 from dsrlb.model import Address, Service
 from dsrlb.standing import ALL_UP, Effective, Names, named
 from dsrlb.table import CompiledService
@@ -115,7 +115,7 @@ class Proxied:
     def _put_in_use(self, process: Process, fresh: Path, services: Sequence[Service], interface: str) -> None:
         """Let HAProxy serve by another configuration; if it does not, all is as it was."""
         in_use = self.places.configuration
-        before = in_use.read_bytes() if in_use.exists() else None
+        before, had = in_use.read_bytes() if in_use.exists() else None, added_before(self.places.addresses)
         self._addresses = self._addresses or Addresses(self.places.addresses)
         try:
             self._addresses.add({one.vip for one in services}, interface)
@@ -130,7 +130,9 @@ class Proxied:
                 in_use.write_bytes(before)
             if self.services:
                 self._have_addresses(self.services, interface)
-            elif not process.is_running:
+            elif process.is_running:  # one that was left at work, and stays so
+                self._addresses.only(had)
+            else:
                 process.stop()
                 self._addresses.close()
             raise
@@ -165,7 +167,7 @@ class Proxied:
                 self._hold()
                 process = Process("", self.places)
             except ConfigError:
-                return  # it is another's
+                return self.lock.give_back()  # it is another's
         else:
             self._counting.look(is_now=True)
         process.stop()
@@ -179,10 +181,13 @@ class Proxied:
         """End HAProxy and take the addresses back, unless it is to go on; harmless when repeated."""
         if self.process is not None and not self._keeps:
             self._end()
-        elif self.process is None and self.lock.is_held and running(self.places) is None:
+        elif self.process is None and self.lock.is_held and not self._is_anything_left():
             self.places.remove()  # of a start that failed
         self.process = None
         self.lock.give_back()
+
+    def _is_anything_left(self) -> bool:
+        return running(self.places) is not None or bool(added_before(self.places.addresses))
 
     def _hold(self) -> None:
         """Keep other processes from the folder.  ConfigError: one has it, or there can be none."""
@@ -336,23 +341,3 @@ class Proxied:
     def vips(self) -> tuple[Address, ...]:
         """The VIPs of the services."""
         return tuple(dict.fromkeys(one.vip for one in self.services))
-
-
-def end_left(folder: Path, keep: Iterable[Address] = ()) -> bool:
-    """Take back what a process that was killed left here: addresses but for some, and with none its HAProxy.
-
-    Return whether there was a HAProxy to end.  ConfigError: a process is at work there.
-    """
-    if not folder.exists():
-        return False
-    left, kept = Proxied(folder, keeps=True), frozenset(keep)
-    left.lock.take()
-    try:
-        if kept:
-            Addresses(left.places.addresses).only(kept)
-            return False
-        is_there = any(processes(left.places))
-        left.change_to((), "", ALL_UP)
-        return is_there
-    finally:
-        left.close()

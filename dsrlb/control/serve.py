@@ -6,23 +6,20 @@ import logging
 import queue
 import signal
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Protocol
 
 from dsrlb.config import Config
 from dsrlb.control.left import take_back_stale
 from dsrlb.control.loop import Loop
-from dsrlb.control.proxied import end_left
+from dsrlb.control.proxy_left import lent_before
 from dsrlb.engines.choice import EngineChoice
-from dsrlb.engines.haproxy.process import Places
-from dsrlb.errors import ConfigError
 from dsrlb.host import guard, probe_rules
-from dsrlb.host.addresses import added_before
 from dsrlb.host.descriptors import allow_most
 from dsrlb.host.notify import STOPPING, notify
 from dsrlb.host.privileges import require_network
 from dsrlb.host.watch import Event
-from dsrlb.preflight import guarded_by, hosted_by, survey
+from dsrlb.preflight import guarded_by, survey
 from dsrlb.preflight_proxy import proxy_warnings
 
 log = logging.getLogger("dsrlb")
@@ -54,8 +51,6 @@ def serve(
     for one in take_back_stale(choice.bpf_fs, keep=guarded_by(config)):
         log.info("took back the rules that a crashed run left for %s", guard.named(one))
     probe_rules.remove_stale()
-    with suppress(ConfigError):  # a process that is at work there is met later
-        end_left(choice.haproxy_at, keep=hosted_by(config))
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: events.put(("stop",)))
@@ -65,7 +60,7 @@ def serve(
         stays: set[guard.Guarded] = set()  # where a program goes on without this process
         # Last of all: a start that fails leaves none, whoever set them.
         undo.callback(lambda: take_back_stale(choice.bpf_fs, keep=stays))
-        ground = survey(config, force=force, ours=added_before(Places(choice.haproxy_at).addresses))
+        ground = survey(config, force=force, ours=lent_before(choice.haproxy_at))
         for sentence in proxy_warnings(config):
             log.warning("%s", sentence)
         claim = guard.claim(ground.claimed)

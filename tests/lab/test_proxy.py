@@ -265,6 +265,30 @@ def test_what_was_left_is_taken_away_by_detach_and_by_a_start_without_mode_proxy
         assert not folder(running).exists()
 
 
+def test_a_start_that_is_refused_touches_nothing_of_what_was_left_at_work(
+    lab: Lab, kept: Start, write: Write
+) -> None:
+    write(proxied(lab))
+    running = kept()
+    master = haproxy_pid(running)
+    running.process.kill()
+    running.process.wait()
+    missing = "[service.proxy]\nlayer = 7\ncertificates = '/nowhere.pem'\n"
+    for refused, why in (
+        (proxied(lab, missing), "/nowhere.pem"),
+        (service("192.0.2.1", vip="198.18.1.101", mode="inline"), "192.0.2.1"),
+    ):
+        write(refused)
+        done = run_dsrlb(
+            lab, "lb", "serve", "--admin", str(running.admin), "--config", running.process.args[-1]
+        )
+        assert done.returncode and why in done.stderr, done
+        assert f"{vip(lab)}/" in addresses(lab) and is_alive(master)
+        assert ask_once(lab, vip(lab)) in ("rs1", "rs2", "rs3")
+    write(proxied(lab))
+    assert haproxy_pid(kept()) == master
+
+
 def test_a_reload_under_load_costs_no_request(lab: Lab, start: Start, write: Write) -> None:
     write(proxied(lab, servers=2))
     running = start()

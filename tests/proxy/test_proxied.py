@@ -14,7 +14,9 @@ from check_servers import eventually
 from golden_haproxy import needs_haproxy
 
 from dsrlb.control import proxied as module
-from dsrlb.control.proxied import Proxied, end_left
+from dsrlb.control import proxy_left
+from dsrlb.control.proxied import Proxied
+from dsrlb.control.proxy_left import end_left, lent_before
 from dsrlb.control.proxy_trial import try_proxy
 from dsrlb.engines.haproxy import render
 from dsrlb.errors import ConfigError, HostError
@@ -96,6 +98,55 @@ def test_what_would_be_written_is_tried_without_touching_what_runs(proxied: Prox
     with bad_words(is_checked=True), pytest.raises(ConfigError, match="unknown keyword 'bogus'"):
         try_proxy([service(free_port())])
     assert not proxied.places.folder.exists()
+
+
+def test_one_that_was_left_stays_as_it_was_where_it_does_not_take_the_next_configuration(
+    proxied: Proxied,
+) -> None:
+    first, second = service(free_port()), service(free_port())
+    left = Proxied(proxied.places.folder, keeps=True)
+    left.change_to([first], "lo", ALL_UP)
+    text = proxied.places.configuration.read_text()
+    left.close()
+    with bad_words(), pytest.raises(HostError, match="goes on as before"):
+        proxied.change_to([second], "lo", ALL_UP)
+    proxied.close()
+    assert connects(first.port) and proxied.places.configuration.read_text() == text
+    assert end_left(proxied.places.folder) and not connects(first.port)
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_a_folder_to_which_others_can_write_is_not_used(tmp_path: Path, is_link: bool) -> None:
+    there, folder = tmp_path / "there", tmp_path / "haproxy"
+    there.mkdir(mode=0o700)
+    if is_link:
+        folder.symlink_to(there)
+    else:
+        folder.mkdir()
+        folder.chmod(0o770)
+    (there / "addresses.json").write_text('[["192.0.2.1", "lo"]]')
+    one = Proxied(folder, keeps=False)
+    for use in (lambda: one.prepare([service(free_port())]), lambda: end_left(folder)):
+        with pytest.raises(ConfigError, match="no directory that this user owns") as told:
+            use()
+        assert "\n" not in str(told.value)
+    one.change_to((), "lo", ALL_UP)
+    one.close()
+    assert not lent_before(folder) and folder.exists() and (there / "addresses.json").exists()
+
+
+def test_what_is_at_work_in_another_namespace_is_not_ended_from_here(
+    proxied: Proxied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service(free_port())
+    left = Proxied(proxied.places.folder, keeps=True)
+    left.change_to([one], "lo", ALL_UP)
+    left.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(proxy_left, "is_here", lambda _: False)
+        with pytest.raises(ConfigError, match="is at work in another network namespace; end it from there"):
+            end_left(proxied.places.folder)
+    assert connects(one.port) and end_left(proxied.places.folder)
 
 
 def test_another_one_with_the_same_files_is_refused_and_so_is_taking_back_what_is_in_use(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess  # the only program run is HAProxy itself
 import time
 from collections.abc import Callable, Iterator
@@ -71,14 +72,34 @@ class Places:
         """Which addresses the host has for its sake."""
         return self.folder / "addresses.json"
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the folder is there, and nobody but this user can put files into it."""
+        try:
+            found = self.folder.lstat()
+        except OSError:
+            return False
+        is_alone = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        return stat.S_ISDIR(found.st_mode) and is_alone
+
     def make(self) -> None:
-        """Make the folder, for its owner alone.  ConfigError: its name is too long for sockets in it."""
+        """Make the folder, for its owner alone.
+
+        ConfigError: its name is too long for sockets in it, or it is there and somebody else's.
+        """
         if len(os.fsencode(self.runtime)) > MOST_PATH_BYTES:
             raise ConfigError(
                 f"{self.folder} is too long a name for HAProxy's sockets; give the admin socket, beside "
                 "which that is, a shorter one (--admin)."
             )
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            if not self.is_ours:
+                raise ConfigError(
+                    f"{self.folder} is no directory that this user owns and nobody else can write to, as "
+                    "HAProxy's files need; remove it, or have another one (--admin, --instance)."
+                ) from None
 
     def remove(self) -> None:
         """Take all of it away; harmless when repeated.  A folder with other files in it stays, and they."""
@@ -99,7 +120,7 @@ class Process:
         self._path, self._places = path, places
         self._child: subprocess.Popen[bytes] | None = None
         self.pid = running(places)
-        if self.pid is not None and not _is_here(self.pid):
+        if self.pid is not None and not is_here(self.pid):
             raise ConfigError(
                 f"HAProxy runs in another network namespace by {places.configuration}; give this dsrlb a "
                 "name of its own (--instance)."
@@ -216,7 +237,7 @@ def processes(places: Places) -> Iterator[int]:
     """Yield every process here that runs by these files: a master, and workers, also those without one."""
     for entry in Path("/proc").iterdir():
         pid = int(entry.name) if entry.name.isdigit() else 0
-        if pid and _runs_by(pid, places, looks=1) and _is_here(pid):
+        if pid and _runs_by(pid, places, looks=1) and is_here(pid):
             yield pid
 
 
@@ -255,7 +276,7 @@ def _runs_by(pid: int, places: Places, looks: int = LOOKS) -> bool:
     return False
 
 
-def _is_here(pid: int) -> bool:
+def is_here(pid: int) -> bool:
     """Return whether a process is in this network namespace."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/ns/net").stat().st_ino == OWN_NETWORK.stat().st_ino
