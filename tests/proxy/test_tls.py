@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -104,6 +105,45 @@ def test_a_client_without_a_certificate_is_let_in_where_that_is_optional(proxy: 
         contextlib.closing(proxy.connect("required", context())) as connection,
     ):
         ask(connection)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+@pytest.mark.parametrize("service", ["required", "optional"])
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_a_session_that_was_begun_without_a_certificate_is_resumed_nowhere(
+    proxy: Running, service: str, version: str
+) -> None:
+    client = context()
+    client.minimum_version = client.maximum_version = ssl.TLSVersion[version]
+    with contextlib.closing(proxy.connect("web", client)) as connection:
+        assert ask(connection).status == 200
+        begun = connection.sock.session
+    is_served = {"web": True, "optional": True, "required": False}
+    for other in ("web", service):
+        assert resumed(proxy, other, client, begun) == (False, is_served[other])
+
+
+def resumed(
+    proxy: Running, service: str, client: ssl.SSLContext, session: ssl.SSLSession | None
+) -> tuple[bool, bool]:
+    """Return whether a session of before was taken up again, and whether a request was answered."""
+    is_resumed = False
+    with contextlib.suppress(ssl.SSLError, ConnectionError):
+        raw = socket.create_connection(("127.0.0.1", proxy.ports[service]), 10)
+        with contextlib.closing(client.wrap_socket(raw, session=session)) as sock:
+            is_resumed = bool(sock.session_reused)
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return is_resumed, sock.recv(100).startswith(b"HTTP/1.1 200")
+    return is_resumed, False
+
+
+def test_the_words_of_a_client_that_shows_no_certificate_are_taken_out_however_they_are_joined(
+    proxy: Running,
+) -> None:
+    names = ("X_SSL_Client_Verify", "X-SSL_Client-Verify", "X_SSL-Client-DN", "x-ssl-client_dn")
+    with contextlib.closing(proxy.connect("optional", context())) as connection:
+        connection.request("GET", "/", headers=dict.fromkeys(names, "/CN=admin"))
+        assert b"admin" not in connection.getresponse().read()
 
 
 @pytest.mark.parametrize("service", ["required", "optional"])

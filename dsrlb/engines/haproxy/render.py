@@ -34,7 +34,7 @@ def configuration(services: Sequence[Service], states: States, runtime: PurePath
     lines = [
         "# Written by dsrlb from its own configuration: change that, this is written anew.",
         "",
-        *_global(runtime, user),
+        *_global(runtime, user, services),
         "",
         *_defaults(),
     ]
@@ -56,7 +56,7 @@ def _https_port(service: Service, services: Sequence[Service]) -> int:
     return ports.pop() if len(ports) == 1 else HTTPS_PORT
 
 
-def _global(runtime: PurePath, user: str) -> Iterator[str]:
+def _global(runtime: PurePath, user: str, services: Sequence[Service]) -> Iterator[str]:
     yield "global"
     yield f"    stats socket {runtime} mode 600 level admin expose-fd listeners"
     yield "    # connections of before a reload go on: to some clients it is a failure to be asked to end"
@@ -65,7 +65,8 @@ def _global(runtime: PurePath, user: str) -> Iterator[str]:
     yield "    mworker-max-reloads 50"
     if user:
         yield f"    user {user}"
-    yield from render_tls.global_lines()
+    asks_clients = any((one.proxy or NO_PROXY).client_ca for one in services)
+    yield from render_tls.global_lines(asks_clients=asks_clients)
 
 
 def _defaults() -> Iterator[str]:

@@ -1,5 +1,8 @@
 """TLS in a configuration of HAProxy: towards clients, and towards servers.
 
+All listeners have one cache of sessions, and a session that is resumed asks for no certificate.  So there is
+no cache where one of them does: what was begun at another would let a client in without.
+
 *Source*: HAProxy 2.6 configuration manual, sections 3.1, 5.1 and 5.2; Mozilla's intermediate recommendation,
 version 5.7 (wiki.mozilla.org/Security/Server_Side_TLS).
 """
@@ -19,8 +22,8 @@ CIPHERS = (
 CIPHERSUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 
-def global_lines() -> Iterator[str]:
-    """Yield what holds for every connection of TLS."""
+def global_lines(*, asks_clients: bool) -> Iterator[str]:
+    """Yield what holds for every connection of TLS; asks_clients: some are to show a certificate."""
     yield "    # TLS: Mozilla's intermediate recommendation"
     for side in ("bind", "server"):
         yield f"    ssl-default-{side}-ciphers {CIPHERS}"
@@ -28,6 +31,8 @@ def global_lines() -> Iterator[str]:
         yield f"    ssl-default-{side}-options ssl-min-ver TLSv1.2 no-tls-tickets"
     yield "    ssl-load-extra-del-ext   # www.crt has its key in www.key, its OCSP answer in www.ocsp"
     yield "    tune.ssl.default-dh-param 2048"
+    if asks_clients:
+        yield "    tune.ssl.cachesize 0   # a session of one service would stand for a certificate at another"
 
 
 def bind_words(options: ProxyOptions) -> str:
