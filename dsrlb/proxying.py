@@ -73,6 +73,7 @@ class ProxyOptions:
     layer: Literal[4, 7] = 4  # balance connections, or HTTP requests
     accept_proxy: bool = False  # clients (another balancer) begin with a PROXY header
     send_proxy: Literal["off", "v1", "v2"] = "off"  # servers are told the client's address by one
+    transparent: bool = False  # servers see the client's address as that of who connects
     connect_timeout_s: float = 5.0  # to a server
     idle_timeout_s: float = 60.0  # of a connection's either side
     tunnel_timeout_s: float = 3600.0  # of one that is a WebSocket's by now

@@ -25,15 +25,15 @@ PROGRAM = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 needs_haproxy = pytest.mark.skipif(PROGRAM is None, reason="HAProxy is not installed")
 
 
-def rendered(services: Sequence[Service], said: Effective = ALL_UP) -> str:
+def rendered(services: Sequence[Service], said: Effective = ALL_UP, user: str = "") -> str:
     """Return what HAProxy is told of these services, while servers stand so."""
     states = render.states(services, compiled(services, said))
-    return render.configuration(services, states, PurePath("/run/dsrlb/default-haproxy/runtime.sock"))
+    return render.configuration(services, states, PurePath("/run/dsrlb/default-haproxy/runtime.sock"), user)
 
 
-def told(toml: str) -> str:
+def told(toml: str, user: str = "") -> str:
     """Return what HAProxy is told for a configuration file."""
-    return rendered(config_in(toml.encode(), "dsrlb.toml").proxied)
+    return rendered(config_in(toml.encode(), "dsrlb.toml").proxied, user=user)
 
 
 def certificates(at: Path) -> None:

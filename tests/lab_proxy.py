@@ -93,7 +93,7 @@ def ask_once(lab: Lab, host: Address, port: int = 80) -> str:
 
 
 @contextmanager
-def asking(lab: Lab, host: Address, clients: int = 2) -> Iterator[Asked]:
+def asking(lab: Lab, host: Address, clients: int = 2, port: int = 80) -> Iterator[Asked]:
     """Let clients ask again and again, each time by another connection, until the end of the block."""
     asked, is_over = Asked(), threading.Event()
 
@@ -101,7 +101,7 @@ def asking(lab: Lab, host: Address, clients: int = 2) -> Iterator[Asked]:
         last_s = time.monotonic()
         while not is_over.is_set():
             try:
-                asked.servers[ask_once(lab, host)] += 1
+                asked.servers[ask_once(lab, host, port)] += 1
             except (OSError, http.client.HTTPException) as error:
                 asked.failures.append(f"{type(error).__name__}: {error}")
             now_s = time.monotonic()

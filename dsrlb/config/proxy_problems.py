@@ -36,6 +36,7 @@ def proxy_problems(draft: Draft, at: Path, drafts: Sequence[Draft]) -> Iterator[
     yield from _handshake_problems(draft, at)
     yield from _names_taken(draft, at)
     yield from _key_problems(draft, at)
+    yield from _transparent_problems(draft, at, drafts)
     yield from _route_problems(draft, at)
     yield from _group_problems(draft, at)
     yield from limits_problems(draft, at)
@@ -124,6 +125,36 @@ def _key_problems(draft: Draft, at: Path) -> Iterator[Problem]:
             (*at, "redirect"),
             f"{draft.name}: redirect answers every request, so its servers would get none; leave either out",
         )
+
+
+def _transparent_problems(draft: Draft, at: Path, drafts: Sequence[Draft]) -> Iterator[Problem]:
+    """Yield what servers cannot be asked from clients' addresses, or would not be heard."""
+    if draft.vip is None or not (draft.proxy or {}).get("transparent"):
+        return
+    vip, own_port, _ = draft.vip
+    forwarded = {
+        (server.address, server.port or one.vip[1])
+        for one in drafts
+        for server in one.backends
+        if one.mode == "inline" and one.vip is not None and server is not None
+    }
+    for place, server in enumerate(draft.backends):
+        if server is None:
+            continue
+        address, port = server.address, server.port or own_port
+        here, name = (*at, "backend", place, "address"), f"{draft.name}: backend {address}"
+        if address.version != vip.version:
+            yield Problem(
+                here,
+                f"{name} is IPv{address.version}, and clients are IPv{vip.version}, so it cannot be asked "
+                f"from their addresses; give it an IPv{vip.version} address, or leave transparent out",
+            )
+        elif {(address, port), (address, ANY_PORT)} & forwarded:
+            yield Problem(
+                here,
+                f"{name} port {port} is of mode inline too, which takes its answers; give it another port, "
+                "or leave transparent out",
+            )
 
 
 def _route_problems(draft: Draft, at: Path) -> Iterator[Problem]:

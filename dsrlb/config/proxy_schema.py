@@ -59,6 +59,13 @@ PROXY = Table(
             "Servers are told clients' addresses by a PROXY header of that version.",
             NO_PROXY.send_proxy,
         ),
+        Key(
+            "transparent",
+            FLAG,
+            "Servers see clients' own addresses as the source of connections; this host has to be their "
+            "gateway.",
+            "false",
+        ),
         Key("connect_timeout", seconds(0.05, 600, "5"), "Seconds for a connection to a server.", "5"),
         Key("idle_timeout", seconds(1, 86_400, "60"), "Seconds of silence that end a connection.", "60"),
         Key(

@@ -20,7 +20,7 @@ from pathlib import Path
 from dsrlb.control.proxy_counts import Counting, Counts, Key
 from dsrlb.control.proxy_ports import bound, refuse_taken
 from dsrlb.control.proxy_revival import Revival
-from dsrlb.control.proxy_table import as_new, compiled, count_of, keys_of, moved, user
+from dsrlb.control.proxy_table import as_new, compiled, count_of, keys_of, moved, transparent, user
 from dsrlb.control.renewal import Renewal
 from dsrlb.engines.haproxy import refusals, render, runtime
 from dsrlb.engines.haproxy.lock import Lock
@@ -31,6 +31,7 @@ from dsrlb.errors import ConfigError, DsrlbError, HostError
 from dsrlb.flows import BackendCount
 from dsrlb.host import certificates
 from dsrlb.host.addresses import Addresses, added_before
+from dsrlb.host.transparent import TransparentRules, refuse_own
 from dsrlb.model import Address, Service
 from dsrlb.standing import ALL_UP, Effective, Names, named
 from dsrlb.table import CompiledService
@@ -60,6 +61,7 @@ class Proxied:
         self.reloads = 0
         self.lock = Lock(folder)
         self._addresses: Addresses | None = None
+        self._rules: TransparentRules | None = None
         self._said: dict[tuple[str, str], render.ServerState] = {}
         self._gone: frozenset[Names] = frozenset()
         self._counting = Counting(self.places)
@@ -77,6 +79,7 @@ class Proxied:
         self._hold()
         process = self.process or Process(path, self.places)
         refuse_taken(services, bound(self.places.configuration) if process.is_running else ())
+        refuse_own(transparent(services))
         self._written(path, services, self._states(services, ALL_UP)).unlink()
 
     def change_to(self, services: Sequence[Service], interface: str, effective: Effective) -> None:
@@ -117,8 +120,11 @@ class Proxied:
         in_use = self.places.configuration
         before, had = in_use.read_bytes() if in_use.exists() else None, added_before(self.places.addresses)
         self._addresses = self._addresses or Addresses(self.places.addresses)
+        self._rules = self._rules or TransparentRules(self.places.transparent)
+        had_rules = self._rules.ours
         try:
             self._addresses.add({one.vip for one in services}, interface)
+            self._rules.add(transparent(services))
             fresh.replace(in_use)
             if process.is_running and not self.revival.is_at_work:
                 self._reload(process)
@@ -132,9 +138,11 @@ class Proxied:
                 self._have_addresses(self.services, interface)
             elif process.is_running:  # one that was left at work, and stays so
                 self._addresses.only(had)
+                self._rules.only(had_rules)
             else:
                 process.stop()
                 self._addresses.close()
+                self._rules.close()
             raise
 
     def _reload(self, process: Process) -> None:
@@ -156,6 +164,8 @@ class Proxied:
     def _have_addresses(self, services: Sequence[Service], interface: str) -> None:
         if self._addresses is not None:
             self._addresses.change_to({one.vip for one in services}, interface)
+        if self._rules is not None:
+            self._rules.change_to(transparent(services))
 
     def _end(self) -> None:
         """Serve nothing any more; what a process before this one left ends too."""
@@ -172,9 +182,11 @@ class Proxied:
             self._counting.look(is_now=True)
         process.stop()
         (self._addresses or Addresses(self.places.addresses)).close()
+        (self._rules or TransparentRules(self.places.transparent)).close()
         self.places.remove()
         self.lock.give_back()
         self.services, self.table, self._addresses = (), {}, None
+        self._rules = None
         self.revival.forget()
 
     def close(self) -> None:
@@ -187,7 +199,8 @@ class Proxied:
         self.lock.give_back()
 
     def _is_anything_left(self) -> bool:
-        return running(self.places) is not None or bool(added_before(self.places.addresses))
+        is_set = bool(added_before(self.places.addresses)) or self.places.transparent.exists()
+        return is_set or running(self.places) is not None
 
     def _hold(self) -> None:
         """Keep other processes from the folder.  ConfigError: one has it, or there can be none."""
@@ -261,11 +274,21 @@ class Proxied:
         if now_s >= self._addresses_due_s and self._addresses is not None:
             self._addresses_due_s = now_s + KEEP_ADDRESSES_EVERY_S
             self._addresses.keep()
+            self._keep_rules(process)
         if now_s >= self._count_due_s:
             self._count_due_s = now_s + COUNT_EVERY_S
             self._counting.look()
         if process.is_running:
             self._look_at_certificates(process, now_s)
+
+    def _keep_rules(self, process: Process) -> None:
+        """Keep the policy rules, and those of before for as long as connections of before are left."""
+        if self._rules is None:
+            return
+        self._rules.keep()
+        said = process.workers() if self._rules.has_others else None
+        if said is not None and not said.old:
+            self._rules.drop_others()
 
     def _begin_anew(self) -> None:
         """Make ready for a HAProxy that is started again."""

@@ -10,7 +10,9 @@ from dsrlb.control.proxy_counts import Counts, Key
 from dsrlb.engines.haproxy.names import entries
 from dsrlb.engines.haproxy.states import ServerState
 from dsrlb.flows import BackendCount
+from dsrlb.host.transparent import Server
 from dsrlb.model import Hop, Service
+from dsrlb.proxying import NO_PROXY
 from dsrlb.standing import Effective, Names, named
 from dsrlb.table import CompiledService, compile_table
 
@@ -47,6 +49,12 @@ def compiled(services: Sequence[Service], effective: Effective) -> Mapping[bytes
     """Return the services as the packet engines take them, for their shares: all servers can be reached."""
     hops = {backend.address: REACHED for service in services for backend in service.backends}
     return compile_table(services, hops, {}, effective=effective).services
+
+
+def transparent(services: Sequence[Service]) -> frozenset[Server]:
+    """Return the servers that are asked from clients' own addresses."""
+    several = [one for one in services if (one.proxy or NO_PROXY).transparent]
+    return frozenset(Server(to.address, to.port or one.port) for one in several for to in one.backends)
 
 
 def user() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from golden_haproxy import STORIES, certificates, complaints, needs_haproxy, told
+from golden_haproxy import FOLDER, STORIES, certificates, complaints, needs_haproxy, told
 
 each_story = pytest.mark.parametrize("story", STORIES, ids=lambda story: story.stem)
 
@@ -20,6 +20,12 @@ def test_haproxy_is_told_for_a_file_what_stands_beside_it(story: Path) -> None:
 def test_haproxy_takes_it_without_a_warning(story: Path, tmp_path: Path) -> None:
     certificates(tmp_path)
     assert complaints(story.with_suffix(".cfg").read_text(), tmp_path) == ""
+
+
+@pytest.mark.parametrize("story", ["tcp", "transparent"])
+def test_haproxy_stays_root_only_where_it_speaks_from_clients_addresses(story: str) -> None:
+    text = told((FOLDER / f"{story}.toml").read_text(), user="haproxy")
+    assert ("    user haproxy\n" in text) == (story == "tcp")
 
 
 @needs_haproxy

@@ -41,7 +41,7 @@ KEYWORDS = {
     "retry-on", "server", "cookie", "ssl-default-bind-ciphers", "ssl-default-bind-ciphersuites",
     "ssl-default-bind-options", "ssl-default-server-ciphers", "ssl-default-server-ciphersuites",
     "ssl-default-server-options", "ssl-load-extra-del-ext", "tune.ssl.default-dh-param",
-    "close-spread-time", "mworker-max-reloads",
+    "close-spread-time", "mworker-max-reloads", "source",
 }  # fmt: skip
 
 
@@ -73,6 +73,7 @@ OPTIONS = st.builds(
     layer=st.just(7),
     accept_proxy=st.booleans(),
     send_proxy=st.sampled_from(["off", "v1", "v2"]),
+    transparent=st.booleans(),
     server_protocol=st.sampled_from(["http/1.1", "h2"]),
     forwarded=st.sampled_from(["x-forwarded-for", "forwarded", "both", "off"]),
     trust_forwarded=st.booleans(),

@@ -181,7 +181,7 @@ ALIKE |= {"direct": "snat"}
 ALIKE |= {"new_connections": "requests", "connections": "max_connections", "queue": "max_connections"}
 ALIKE |= {"body_timeout": "header_timeout", "queue_timeout": "header_timeout"}
 ALIKE |= {"deny": "allow", "shadow": "snat"}
-ALIKE |= {"server_ca": "client_ca", "trust_forwarded": "accept_proxy"}
+ALIKE |= {"server_ca": "client_ca", "trust_forwarded": "accept_proxy", "transparent": "accept_proxy"}
 
 NEEDED = {"query": '"example.com"', "command": '["true"]'}
 

@@ -11,6 +11,8 @@ HEAD = '[[service]]\nname = "web"\nvip = "198.18.1.100:80"\nmode = "proxy"\n'  #
 LAYER_7 = "[service.proxy]\nlayer = 7\n"  # lines 5 and 6
 BACKEND = '[[service.backend]]\naddress = "198.18.1.{}"\n'
 ONE, TWO = BACKEND.format(11), BACKEND.format(12)
+TRANSPARENT = '[service.proxy]\ntransparent = true\nsend_proxy = "v2"\n'  # lines 5 to 7
+FORWARDED = '[[service]]\nvip = "198.18.1.101:80"\nmode = "inline"\n' + ONE + "port = {}\n"
 API = TWO + 'group = "api"\n'
 
 
@@ -43,6 +45,8 @@ def problems(text: str) -> list[str]:
         HEAD + LAYER_7 + 'server_tls = true\nserver_ca = "/a.pem"\nserver_name = "app"\n' + ONE,
         HEAD + LAYER_7 + 'certificates = "/a.pem"\nclient_ca = "/b.pem"\nsticky = "S"\n' + ONE,
         HEAD + '[service.proxy]\ncertificates = "/a.pem"\n' + ONE,
+        HEAD + TRANSPARENT + ONE,
+        HEAD + TRANSPARENT + ONE + FORWARDED.format(8080),
     ],
 )
 def test_what_can_work_is_taken(text: str) -> None:
@@ -52,6 +56,16 @@ def test_what_can_work_is_taken(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (
+            HEAD + TRANSPARENT + ONE + '[[service.backend]]\naddress = "2001:db8::1"\n',
+            "11: service web: backend 2001:db8::1 is IPv6, and clients are IPv4, so it cannot be asked from "
+            "their addresses; give it an IPv4 address, or leave transparent out",
+        ),
+        (
+            HEAD + TRANSPARENT + ONE + FORWARDED.format(80),
+            "9: service web: backend 198.18.1.11 port 80 is of mode inline too, which takes its answers; "
+            "give it another port, or leave transparent out",
+        ),
         (
             HEAD + LAYER_7 + route('path = "/api"', 'group = "apis"') + ONE + API,
             "9: service web: route 1 leads to group 'apis', which no backend is in; there are api",

@@ -73,6 +73,11 @@ class Places:
         return self.folder / "addresses.json"
 
     @property
+    def transparent(self) -> Path:
+        """Which policy rules the host has for its sake."""
+        return self.folder / "transparent.json"
+
+    @property
     def is_ours(self) -> bool:
         """Whether the folder is there, and nobody but this user can put files into it."""
         try:
@@ -103,7 +108,8 @@ class Places:
 
     def remove(self) -> None:
         """Take all of it away; harmless when repeated.  A folder with other files in it stays, and they."""
-        for one in (self.runtime, self.master, self.pid, self.log, self.addresses, self.configuration):
+        records = (self.addresses, self.transparent)
+        for one in (self.runtime, self.master, self.pid, self.log, *records, self.configuration):
             one.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()

@@ -31,6 +31,8 @@ def configuration(services: Sequence[Service], states: States, runtime: PurePath
 
     runtime: where HAProxy is to listen for commands.  user: whom it is to run as; empty: as who starts it.
     """
+    if any((one.proxy or NO_PROXY).transparent for one in services):
+        user = ""  # speaking from others' addresses takes privileges: HAProxy 2.6 refuses a user then
     lines = [
         "# Written by dsrlb from its own configuration: change that, this is written anew.",
         "",

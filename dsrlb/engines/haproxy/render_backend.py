@@ -20,6 +20,7 @@ BALANCE = {
     "hash": "source",
     "maglev": "source",
 }
+ANY = {4: "0.0.0.0", 6: "[::]"}  # noqa: S104  (nobody listens there: the client's address takes its place)
 SAFE = ("METH_GET", "METH_OPTIONS", "METH_TRACE")  # RFC 9110, section 9.2.1; HAProxy's METH_GET is HEAD too
 
 
@@ -33,6 +34,8 @@ def backend(service: Service, group: str, options: ProxyOptions, states: States)
     yield f"    timeout connect {milliseconds(options.connect_timeout_s)}"
     yield f"    timeout server {milliseconds(options.idle_timeout_s)}"
     yield f"    retries {options.retries}"
+    if options.transparent:
+        yield f"    source {ANY[service.vip.version]} usesrc clientip   # transparent"
     if any(one.max_connections for one in service.backends if group in one.groups):
         yield from render_limits.queue_lines(options)
     if service.on_all_down == "drop":
