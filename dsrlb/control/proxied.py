@@ -64,6 +64,7 @@ class Proxied:
         self._rules: TransparentRules | None = None
         self._said: dict[tuple[str, str], render.ServerState] = {}
         self._gone: frozenset[Names] = frozenset()
+        self._why_untold = ""
         self._counting = Counting(self.places)
         self._renewal = Renewal()
         self._refusals = refusals.Refusals()
@@ -250,10 +251,11 @@ class Proxied:
             runtime.tell(self.places.runtime, commands)
         except HostError as error:
             self._tell_due_s = now_s + SILENT_S
-            if self.process.is_running:
+            if self.process.is_running and str(error) != self._why_untold:
                 log.warning("HAProxy was not told how servers stand, and is told again: %s", error)
+            self._why_untold = str(error)
             return
-        self._said, self._gone = states, effective.gone
+        self._said, self._gone, self._why_untold = states, effective.gone, ""
 
     def _let_go(self, gone: frozenset[Names]) -> Iterator[str]:
         """Yield what ends the connections of servers whose drain is over."""

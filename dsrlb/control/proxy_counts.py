@@ -27,6 +27,7 @@ GROWING = (
 OF_NOW = ("scur", "qcur")
 FRESH_S = 0.02  # several who ask at once cost one look
 SILENT_S = 2.0  # after which one that did not answer is asked again
+HANGS_S = 30.0  # after which an old worker is, that did not
 
 Key = tuple[str, str]  # names of a proxy and of a server in it, or FRONTEND, or BACKEND
 Counts = Mapping[str, int]
@@ -47,11 +48,15 @@ class Totals:
             worker: {(one.proxy, one.server): one.counts for one in of} for worker, of in rows.items()
         }
 
-    def take(self, rows: Mapping[int, Iterable[Row]]) -> None:
-        """Add what each worker has counted since the last look; one that is not named has ended."""
+    def take(self, rows: Mapping[int, Iterable[Row]], silent: Iterable[int] = ()) -> None:
+        """Add what each worker has counted since the last look; one that is not named has ended.
+
+        ``silent``: those that live and did not tell.
+        """
         for known in self.of.values():
             known.update(dict.fromkeys(OF_NOW, 0))
-        last, self._last = self._last, {}
+        last = self._last
+        self._last = {worker: last[worker] for worker in silent if worker in last}
         for worker, of in rows.items():
             before = last.get(worker, {})
             self._last[worker] = {(one.proxy, one.server): one.counts for one in of}
@@ -72,11 +77,12 @@ class Counting:
         self._places, self._totals = places, Totals()
         self._due_s = 0.0
         self.is_silent = False
+        self._asked_again_s: dict[int, float] = {}  # old workers that were silent, and when each is asked
 
     def adopt(self) -> None:
         """Begin with a HAProxy that was at work before; what it counted until now was told by another."""
         try:
-            self._totals.adopt(self._rows())
+            self._totals.adopt(self._rows()[0])
         except HostError:
             self._totals.adopt({})
 
@@ -100,7 +106,7 @@ class Counting:
         if now_s >= self._due_s or (is_now and not self.is_silent):
             self._due_s = now_s + FRESH_S
             try:
-                self._totals.take(self._rows())
+                self._totals.take(*self._rows())
                 self.is_silent = False
             except HostError as error:
                 self._due_s = now_s + SILENT_S
@@ -109,13 +115,24 @@ class Counting:
                 self.is_silent = True
         return self._totals.of
 
-    def _rows(self) -> dict[int, list[Row]]:
-        """Return what each worker has counted."""
+    def _rows(self) -> tuple[dict[int, list[Row]], list[int]]:
+        """Return what each worker has counted, and those that have not told.
+
+        All old workers together have the time of one: the control loop waits.
+        """
         columns, of = (*GROWING, *OF_NOW), runtime.workers(self._places.master)
         rows = {} if of.now is None else {of.now: runtime.statistics(self._places.runtime, columns)}
+        began_s, silent = time.monotonic(), list[int]()
+        self._asked_again_s = {one: at_s for one, at_s in self._asked_again_s.items() if one in of.old}
         for worker in of.old:
+            now_s = time.monotonic()
+            left_s = began_s + runtime.ANSWER_WITHIN_S - now_s
+            if left_s <= 0 or now_s < self._asked_again_s.get(worker, 0.0):
+                silent.append(worker)
+                continue
             try:
-                rows[worker] = runtime.statistics(self._places.master, columns, worker)
-            except HostError:
-                continue  # it has ended just now
-        return rows
+                rows[worker] = runtime.statistics(self._places.master, columns, worker, left_s)
+            except HostError:  # it hangs, or it has ended just now
+                self._asked_again_s[worker] = now_s + HANGS_S
+                silent.append(worker)
+        return rows, silent

@@ -113,6 +113,16 @@ def test_many_commands_are_given_in_pieces_that_fit_and_in_order(haproxy: Callab
     assert all(len(one) < 16_384 for one in there.told) and len(there.told) < 10
 
 
+def test_a_command_that_is_refused_is_told_and_those_after_it_are_given(
+    haproxy: Callable[[Says], Socket],
+) -> None:
+    there = haproxy(lambda line: "No such server.\n\n" if "/rs1 " in line else "\n\n")
+    commands = [f"set server web/rs{number} weight 1" for number in range(1000)]
+    with pytest.raises(HostError, match=r"refuses 1 of the commands: No such server\.$"):
+        runtime.tell(there.at, commands)
+    assert ";".join(there.told).split(";") == commands
+
+
 def test_who_is_silent_keeps_nobody_for_long(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "silent.sock"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -63,20 +63,56 @@ def test_whatever_happens_no_total_gets_less_and_the_sum_is_right(seed: int) -> 
     assert last == counted
 
 
+def test_one_that_is_silent_for_a_while_is_not_counted_twice() -> None:
+    totals = Totals()
+    totals.take({1: [row(10, scur=3)]})
+    totals.take({2: [row(4)]}, [1])
+    assert seen(totals) == (14, 0)
+    totals.take({2: [row(4)], 1: [row(12, scur=1)]})
+    assert seen(totals) == (16, 1)
+
+
 class Runtime:
     """HAProxy as it is asked."""
 
+    ANSWER_WITHIN_S = 0.3
+
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows, self.is_silent, self.asked = list(rows), False, 0
+        self.old: tuple[int, ...] = ()
+        self.hang: Callable[[float], None] = lambda _: None
 
     def workers(self, _: Path) -> Workers:
         self.asked += 1
         if self.is_silent:
             raise HostError("silent")
-        return Workers(0, 0, 1, ())
+        return Workers(0, 0, 1, self.old)
 
-    def statistics(self, *_: object) -> list[Row]:
+    def statistics(self, _: Path, __: object, worker: int | None = None, within_s: float = 0.3) -> list[Row]:
+        if worker is not None:
+            self.hang(within_s)
+            raise HostError("it hangs")
         return self.rows
+
+
+def test_old_workers_that_hang_cost_the_time_of_one_and_are_asked_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, clock, waited = Runtime([row(7)]), [100.0], [0.0]
+
+    def hang(within_s: float) -> None:
+        clock[0] += within_s
+        waited[0] += within_s
+
+    it.old, it.hang = tuple(range(2, 12)), hang
+    monkeypatch.setattr(proxy_counts, "runtime", it)
+    monkeypatch.setattr(proxy_counts.time, "monotonic", lambda: clock[0])
+    counting = Counting(Places(tmp_path))
+    assert counting.look()[KEY]["stot"] == 7 and waited[0] == pytest.approx(0.3)
+    for _ in range(100):
+        clock[0] += 1.0
+        counting.look()
+    assert waited[0] < 10 * 0.3 * 130 / proxy_counts.HANGS_S
 
 
 def test_while_haproxy_is_silent_the_last_counts_hold_and_it_is_asked_seldom(

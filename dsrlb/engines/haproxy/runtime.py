@@ -10,7 +10,7 @@ import csv
 import re
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,15 +59,25 @@ def command(at: Path, *commands: str, within_s: float = ANSWER_WITHIN_S) -> str:
 
 
 def tell(at: Path, commands: Iterable[str]) -> None:
-    """Give commands, as many at once as HAProxy takes.  HostError: nobody answers."""
+    """Give commands, as many at once as HAProxy takes.  HostError: nobody answers, or one is refused.
+
+    What HAProxy does, it does without a word.
+    """
+    said = [command(at, *some) for some in _in_pieces(commands)]
+    refused = [line.strip() for answer in said for line in answer.splitlines() if line.strip()]
+    if refused:
+        raise HostError(f"it refuses {len(refused)} of the commands: {refused[0].rstrip('.')}.")
+
+
+def _in_pieces(commands: Iterable[str]) -> Iterator[list[str]]:
     some: list[str] = []
     for one in commands:
         if some and sum(map(len, some)) + len(some) + len(one) > AT_ONCE_BYTES:
-            command(at, *some)
+            yield some
             some = []
         some.append(one)
     if some:
-        command(at, *some)
+        yield some
 
 
 def workers(master: Path, within_s: float = ANSWER_WITHIN_S) -> Workers:
@@ -95,13 +105,15 @@ def _pids(lines: str) -> Sequence[int]:
     return [int(one) for one in re.findall(r"^(\d+)\s+worker", lines, re.MULTILINE)]
 
 
-def statistics(at: Path, columns: Sequence[str], worker: int | None = None) -> list[Row]:
-    """Return what HAProxy counts, by proxy and server.  HostError: it does not answer.
+def statistics(
+    at: Path, columns: Sequence[str], worker: int | None = None, within_s: float = ANSWER_WITHIN_S
+) -> list[Row]:
+    """Return what HAProxy counts, by proxy and server.  HostError: it does not answer in time.
 
     ``worker``: which one, where the master is asked.
     """
     asked = "show stat" if worker is None else f"@!{worker} show stat"
-    lines = csv.reader(command(at, asked).lstrip("# \n").splitlines())
+    lines = csv.reader(command(at, asked, within_s=within_s).lstrip("# \n").splitlines())
     head = next(lines, None)
     if not head or "pxname" not in head:
         raise HostError(f"HAProxy does not tell what it counts at {at}.")
