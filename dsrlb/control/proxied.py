@@ -20,6 +20,7 @@ from pathlib import Path
 from dsrlb.control.proxy_counts import Counting, Counts, Key
 from dsrlb.control.proxy_ports import bound, refuse_taken
 from dsrlb.control.proxy_revival import Revival
+from dsrlb.control.proxy_silence import Silence
 from dsrlb.control.proxy_table import as_new, compiled, count_of, keys_of, moved, transparent, user
 from dsrlb.control.renewal import Renewal
 from dsrlb.engines.haproxy import refusals, render, runtime
@@ -67,6 +68,7 @@ class Proxied:
         self._why_untold = ""
         self._counting = Counting(self.places)
         self._renewal = Renewal()
+        self._silence = Silence()
         self._refusals = refusals.Refusals()
         self._addresses_due_s = self._tell_due_s = self._count_due_s = 0.0
 
@@ -79,6 +81,8 @@ class Proxied:
         path = program()
         self._hold()
         process = self.process or Process(path, self.places)
+        if not self.revival.is_at_work and process.lost:
+            raise HostError(f"HAProxy cannot be reloaded: {process.lost}")
         refuse_taken(services, bound(self.places.configuration) if process.is_running else ())
         refuse_own(transparent(services))
         self._written(path, services, self._states(services, ALL_UP)).unlink()
@@ -280,7 +284,8 @@ class Proxied:
         if now_s >= self._count_due_s:
             self._count_due_s = now_s + COUNT_EVERY_S
             self._counting.look()
-        if process.is_running:
+        if process.is_running and not self.revival.is_at_work:
+            self._silence.look(process, self._counting.silent_since_s, now_s)
             self._look_at_certificates(process, now_s)
 
     def _keep_rules(self, process: Process) -> None:
@@ -294,12 +299,15 @@ class Proxied:
 
     def _begin_anew(self) -> None:
         """Make ready for a HAProxy that is started again."""
+        self._hold()  # the folder may be gone
+        if self._addresses is not None:
+            self._addresses.note_again()
         self._refusals.begin_anew()
         self._write_states()
 
     def _look_at_certificates(self, process: Process, now_s: float) -> None:
         """Reload HAProxy if files of certificates have changed, and can be used."""
-        if not self._renewal.is_due(now_s) or not self._renewal.has_changed(self.services):
+        if process.lost or not self._renewal.is_due(now_s) or not self._renewal.has_changed(self.services):
             return
         options = [one.proxy for one in self.services if one.proxy is not None]
         faults = [fault for one in options for fault in certificates.faults(one, certificates.now())]
@@ -356,9 +364,11 @@ class Proxied:
         return self._refusals.totals()
 
     def text(self) -> str:
-        """Return the configuration in use; empty: there is none."""
+        """Return the configuration in use; empty: there is none.  HostError: its file is gone."""
         if self.process is None:
             return ""
+        if not self.revival.is_at_work and self.process.lost:
+            raise HostError(f"The configuration of HAProxy cannot be shown: {self.process.lost}")
         self._write_states()
         return self.places.configuration.read_text()
 

@@ -76,7 +76,7 @@ class Counting:
     def __init__(self, places: Places) -> None:
         self._places, self._totals = places, Totals()
         self._due_s = 0.0
-        self.is_silent = False
+        self.silent_since_s: float | None = None
         self._asked_again_s: dict[int, float] = {}  # old workers that were silent, and when each is asked
 
     def adopt(self) -> None:
@@ -98,7 +98,12 @@ class Counting:
 
     def wake(self) -> None:
         """Ask again at the next look, as HAProxy serves again."""
-        self._due_s, self.is_silent = 0.0, False
+        self._due_s, self.silent_since_s = 0.0, None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether HAProxy did not answer when it was asked last."""
+        return self.silent_since_s is not None
 
     def look(self, *, is_now: bool = False) -> Mapping[Key, Counts]:
         """Return the totals; while HAProxy is silent, those of before.  ``is_now``: not those of just now."""
@@ -107,12 +112,12 @@ class Counting:
             self._due_s = now_s + FRESH_S
             try:
                 self._totals.take(*self._rows())
-                self.is_silent = False
+                self.silent_since_s = None
             except HostError as error:
                 self._due_s = now_s + SILENT_S
-                if not self.is_silent:
+                if self.silent_since_s is None:
                     log.debug("HAProxy was not asked what it counts: %s", error)
-                self.is_silent = True
+                    self.silent_since_s = now_s
         return self._totals.of
 
     def _rows(self) -> tuple[dict[int, list[Row]], list[int]]:

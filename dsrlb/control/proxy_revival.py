@@ -35,6 +35,7 @@ class Revival:
             self._launched_s = None
             self._tell("HAProxy does not start again%s; it is tried on", process.why_ended())
         elif process.is_running:
+            process.note()
             return False
         elif self._ended_s is None:
             self._ended_s = now_s

@@ -69,6 +69,10 @@ class Addresses:
         if addresses and _index(interface) is not None:
             self.add(addresses, interface)
 
+    def note_again(self) -> None:
+        """Write down once more what is ours, where the file is gone."""
+        self._note(self._added)
+
     def close(self) -> None:
         """Take all of them back; harmless when repeated."""
         self.change_to((), "")

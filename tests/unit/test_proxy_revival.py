@@ -21,6 +21,9 @@ class Process:
     def why_ended(self) -> str:
         return " (out of memory)"
 
+    def note(self) -> None:
+        """It serves."""
+
     def launch(self) -> None:
         self.launched.append(self.now_s)
         self.is_running = self.is_ready = self.starts

@@ -23,9 +23,11 @@ class Lock:
         return self._descriptor is not None
 
     def take(self) -> None:
-        """Have it; harmless when repeated.  ConfigError: another process does."""
+        """Have it, also if made anew; harmless when repeated.  ConfigError: another process does."""
         if self._descriptor is not None:
-            return
+            if os.path.samestat(os.fstat(self._descriptor), self._folder.stat()):
+                return
+            self.give_back()
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

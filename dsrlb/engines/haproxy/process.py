@@ -14,6 +14,7 @@ import signal
 import stat
 import subprocess  # the only program run is HAProxy itself
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -125,7 +126,9 @@ class Process:
         """
         self._path, self._places = path, places
         self._child: subprocess.Popen[bytes] | None = None
+        self._lengths: deque[int] = deque(maxlen=LOOKS)  # of its log, at the last looks at which it served
         self.pid = running(places)
+        self.note()
         if self.pid is not None and not is_here(self.pid):
             raise ConfigError(
                 f"HAProxy runs in another network namespace by {places.configuration}; give this dsrlb a "
@@ -154,6 +157,7 @@ class Process:
     def launch(self) -> None:
         """Begin to start it; what is left of one before ends at once."""
         self._child, self.pid = None, None
+        self._lengths.clear()
         end_all(self._places)
         for path in (self._places.runtime, self._places.master, self._places.pid, self._places.log):
             path.unlink(missing_ok=True)
@@ -182,12 +186,15 @@ class Process:
 
         HostError: they did not, and those of before go on.
         """
+        if self.lost:
+            raise HostError(f"HAProxy cannot be reloaded: {self.lost}")
         before = self.workers(RELOAD_WITHIN_S)
         if self.pid is None or before is None:
             raise HostError(f"HAProxy cannot be reloaded: it has not answered within {RELOAD_WITHIN_S:g} s.")
         if self._places.log.exists() and self._places.log.stat().st_size > MOST_LOG_BYTES:
             os.truncate(self._places.log, 0)
-        said_before = len(self.said())
+            self._lengths.clear()
+        said_before = self._said_length()
         os.kill(self.pid, signal.SIGUSR2)
         self._await(lambda: self._has_reloaded(before), "does not reload", said_before)
         after = self.workers()
@@ -198,19 +205,37 @@ class Process:
         now = self.workers()
         return now is not None and now.now is not None and now.reloads > before.reloads
 
-    def said(self) -> str:
-        """Return what it said of itself since its start."""
+    def note(self) -> None:
+        """Take it that it serves now: what it has said until now is not why it ends later."""
+        self._lengths.append(self._said_length())
+
+    def _said_length(self) -> int:
         try:
-            return self._places.log.read_text(errors="replace")
+            return self._places.log.stat().st_size
         except OSError:
+            return 0
+
+    @property
+    def lost(self) -> str:
+        """Why it cannot be told anything any more, although it runs; empty: it can."""
+        if not self.is_running or self._places.master.exists():
             return ""
+        return (
+            f"its sockets in {self._places.folder} are gone. HAProxy (process {self.pid}) serves on as it "
+            f"is; end it (kill {self.pid}), and dsrlb starts another one."
+        )
 
     def why_ended(self) -> str:
-        """Return why it ended, as far as it said so: empty, or words that follow a sentence."""
-        return self._why(0)
+        """Return why it ended, as far as it said so just then: empty, or words that follow a sentence."""
+        return self._why(self._lengths[0] if self._lengths else 0)
 
     def _why(self, since: int) -> str:
-        said = alerts(self.said()[since:])
+        try:
+            with self._places.log.open("rb") as log:
+                log.seek(since)
+                said = alerts(log.read().decode(errors="replace"))
+        except OSError:
+            return ""
         return f" ({said[0].rstrip('.')})" if said else ""
 
     def _await(self, is_done: Callable[[], bool], what: str, said_before: int = 0) -> None:
