@@ -15,6 +15,7 @@ import pytest
 from dsrlb.config import config_in
 from dsrlb.control.proxy_table import compiled
 from dsrlb.engines.haproxy import render
+from dsrlb.engines.haproxy.names import AS_WHO_STARTS_IT, RunAs
 from dsrlb.model import Service
 from dsrlb.standing import ALL_UP, Effective
 
@@ -25,15 +26,15 @@ PROGRAM = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 needs_haproxy = pytest.mark.skipif(PROGRAM is None, reason="HAProxy is not installed")
 
 
-def rendered(services: Sequence[Service], said: Effective = ALL_UP, user: str = "") -> str:
+def rendered(services: Sequence[Service], said: Effective = ALL_UP, run_as: RunAs = AS_WHO_STARTS_IT) -> str:
     """Return what HAProxy is told of these services, while servers stand so."""
     states = render.states(services, compiled(services, said))
-    return render.configuration(services, states, PurePath("/run/dsrlb/default-haproxy/runtime.sock"), user)
+    return render.configuration(services, states, PurePath("/run/dsrlb/default-haproxy/runtime.sock"), run_as)
 
 
-def told(toml: str, user: str = "") -> str:
+def told(toml: str, run_as: RunAs = AS_WHO_STARTS_IT) -> str:
     """Return what HAProxy is told for a configuration file."""
-    return rendered(config_in(toml.encode(), "dsrlb.toml").proxied, user=user)
+    return rendered(config_in(toml.encode(), "dsrlb.toml").proxied, run_as=run_as)
 
 
 def certificates(at: Path) -> None:

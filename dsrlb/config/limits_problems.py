@@ -15,7 +15,7 @@ BESIDE = {
     "prefix4": COUNTED,
     "prefix6": COUNTED,
     "answer": (*COUNTED, "max_body", "max_headers", "deny"),
-    "allow": (*COUNTED, "max_body", "max_headers", "deny"),
+    "allow": REFUSING,
     "shadow": REFUSING,
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from dsrlb.control.proxy_counts import Counts, Key
-from dsrlb.engines.haproxy.names import entries
+from dsrlb.engines.haproxy.names import RunAs, entries
 from dsrlb.engines.haproxy.states import ServerState
 from dsrlb.flows import BackendCount
 from dsrlb.host.transparent import Server
@@ -57,10 +59,16 @@ def transparent(services: Sequence[Service]) -> frozenset[Server]:
     return frozenset(Server(to.address, to.port or one.port) for one in several for to in one.backends)
 
 
-def user() -> str:
-    """Return whom HAProxy is to run as: its own user, where there is one and this is root."""
-    try:
-        pwd.getpwnam(USER)
-    except KeyError:
-        return ""
-    return USER if os.geteuid() == 0 else ""
+def user() -> RunAs:
+    """Return whom HAProxy is to run as: its own user and group, where there are such and this is root."""
+    if os.geteuid():
+        return RunAs()
+    user = USER if _is_known(pwd.getpwnam) else ""
+    return RunAs(user, USER if user and _is_known(grp.getgrnam) else "")
+
+
+def _is_known(look: Callable[[str], object]) -> bool:
+    with suppress(KeyError):
+        look(USER)
+        return True
+    return False

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from golden_haproxy import FOLDER, STORIES, certificates, complaints, needs_haproxy, told
 
+from dsrlb.engines.haproxy.names import RunAs
+
 each_story = pytest.mark.parametrize("story", STORIES, ids=lambda story: story.stem)
 
 
@@ -24,8 +26,8 @@ def test_haproxy_takes_it_without_a_warning(story: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("story", ["tcp", "transparent"])
 def test_haproxy_stays_root_only_where_it_speaks_from_clients_addresses(story: str) -> None:
-    text = told((FOLDER / f"{story}.toml").read_text(), user="haproxy")
-    assert ("    user haproxy\n" in text) == (story == "tcp")
+    text = told((FOLDER / f"{story}.toml").read_text(), RunAs("haproxy", "haproxy"))
+    assert ("    user haproxy\n    group haproxy\n" in text) == (story == "tcp")
 
 
 @needs_haproxy

@@ -44,7 +44,8 @@ TEXT = (
     + service(4, "tarpit", 'requests = "2/60"', 'answer = "tarpit"')
     + service(5, "drop", 'requests = "2/60"', 'answer = "drop"')
     + service(6, "slow", "connections = 50", "header_timeout = 1", "body_timeout = 1")
-    + service(7, "queue", "queue = 1", "queue_timeout = 5", server="max_connections = 1\n")
+    + service(7, "queue", "queue = 1", "queue_timeout = 5", 'allow = ["127.0.0.3"]',
+              server="max_connections = 1\n")
     + service(8, "connections", 'new_connections = "20/60"', "connections = 3", 'deny = ["127.0.0.4"]',
               layer="")
     + service(10, "told", 'requests = "3/60"', layer=SEVEN + "trust_forwarded = true\n")
@@ -108,6 +109,12 @@ def test_a_client_can_be_whom_a_trusted_proxy_names_last(proxy: Running) -> None
     assert [ask_for("198.18.0.1") for _ in range(4)] == [200] * 3 + [429]
     assert [ask_for("198.18.0.2") for _ in range(3)] == [200] * 3, "another one, by the same proxy"
     assert [status(proxy, "told", A) for _ in range(4)] == [200] * 3 + [429], "the proxy for itself"
+
+
+def test_who_is_named_by_what_is_no_address_is_the_proxy_itself(proxy: Running) -> None:
+    named = ("unknown", "", "_hidden, ", "198.18.0.3, 198.18.0.1x")
+    answers = [status(proxy, "told", "127.0.0.5", X_Forwarded_For=one) for one in named]
+    assert answers == [200] * 3 + [429]
 
 
 def test_in_shadow_everything_passes_and_is_counted(proxy: Running, at: Path) -> None:
@@ -207,8 +214,8 @@ def test_a_server_gets_as_many_connections_as_it_may_have_and_the_others_wait_or
 ) -> None:
     got: list[int] = []
 
-    def get(path: str) -> threading.Thread:
-        thread = threading.Thread(target=lambda: got.append(status(proxy, "queue", A, path)))
+    def get(path: str, source: str = A) -> threading.Thread:
+        thread = threading.Thread(target=lambda: got.append(status(proxy, "queue", source, path)))
         thread.start()
         return thread
 
@@ -227,7 +234,10 @@ def test_a_server_gets_as_many_connections_as_it_may_have_and_the_others_wait_or
         assert eventually(lambda: waiting() == (1, 1))
         assert status(proxy, "queue", A, "/third") == 503
         assert refused(at, "queue") == {"queue_full": 1}
+        allowed = get("/allowed", B)
+        assert eventually(lambda: waiting() == (2, 1)), "no limit is about who is allowed"
         first.send(b"x")
         assert first.getresponse().status == 200
     second.join(10)
-    assert got == [200]
+    allowed.join(10)
+    assert got == [200, 200]

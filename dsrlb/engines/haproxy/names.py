@@ -1,12 +1,29 @@
 """What things are called in a configuration of HAProxy, and how words of a person's are quoted there.
 
-*Source*: HAProxy 2.6 configuration manual, section 2.2 (quoting), 4 (names of proxies).
+*Source*: HAProxy 2.6 configuration manual, section 2.2 (quoting), 4 (names of proxies), 4.2 (bind: several
+addresses between commas; variables in them).
 """
 
 from __future__ import annotations
 
+from pathlib import PurePath
+from typing import NamedTuple
+
+from dsrlb.errors import ConfigError
 from dsrlb.model import Address, Backend, Service
 from dsrlb.proxying import DEFAULT_GROUP
+
+NOT_IN_SOCKETS = ",$"  # after a comma there is another address, after a dollar sign a variable
+
+
+class RunAs(NamedTuple):
+    """Whom HAProxy is to run as; empty: as who starts it."""
+
+    user: str = ""
+    group: str = ""
+
+
+AS_WHO_STARTS_IT = RunAs()
 
 
 def proxy_name(service: Service, group: str = DEFAULT_GROUP) -> str:
@@ -49,3 +66,14 @@ def quoted(word: str) -> str:
         raise ValueError(f"{word!r} cannot stand in a configuration of HAProxy")
     inside = word.replace("'", "'\\''")  # out of the quotes, a quote, into them again
     return f"'{inside}'"
+
+
+def socket_words(path: PurePath) -> str:
+    """Return where to listen for commands.  ConfigError: HAProxy takes no socket of that name."""
+    name = str(path)
+    if not name.isprintable() or any(one in name for one in NOT_IN_SOCKETS):
+        raise ConfigError(
+            f"{name!r} cannot be a socket of HAProxy's, for it has a comma, a dollar sign, or what is not "
+            "printable; give the admin socket, beside which that is, another name (--admin)."
+        )
+    return quoted(name)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from dsrlb.engines.haproxy import render_limits, render_tls
-from dsrlb.engines.haproxy.names import proxy_name, server_name
+from dsrlb.engines.haproxy.names import AS_WHO_STARTS_IT, RunAs, proxy_name, server_name, socket_words
 from dsrlb.engines.haproxy.render_backend import backend
 from dsrlb.engines.haproxy.render_frontend import frontend
 from dsrlb.engines.haproxy.render_routes import HTTPS_PORT, redirect_backends
@@ -26,17 +26,19 @@ from dsrlb.proxying import NO_PROXY
 __all__ = ["ServerState", "changes", "configuration", "proxy_name", "server_name", "states"]
 
 
-def configuration(services: Sequence[Service], states: States, runtime: PurePath, user: str = "") -> str:
+def configuration(
+    services: Sequence[Service], states: States, runtime: PurePath, run_as: RunAs = AS_WHO_STARTS_IT
+) -> str:
     """Return the text of haproxy.cfg for these services, with servers as they stand.
 
-    runtime: where HAProxy is to listen for commands.  user: whom it is to run as; empty: as who starts it.
+    runtime: where HAProxy is to listen for commands.  ConfigError: it cannot, by a name like that.
     """
     if any((one.proxy or NO_PROXY).transparent for one in services):
-        user = ""  # speaking from others' addresses takes privileges: HAProxy 2.6 refuses a user then
+        run_as = AS_WHO_STARTS_IT  # HAProxy 2.6 refuses a user then: others' addresses take privileges
     lines = [
         "# Written by dsrlb from its own configuration: change that, this is written anew.",
         "",
-        *_global(runtime, user, services),
+        *_global(runtime, run_as, services),
         "",
         *_defaults(),
     ]
@@ -58,15 +60,14 @@ def _https_port(service: Service, services: Sequence[Service]) -> int:
     return ports.pop() if len(ports) == 1 else HTTPS_PORT
 
 
-def _global(runtime: PurePath, user: str, services: Sequence[Service]) -> Iterator[str]:
+def _global(runtime: PurePath, run_as: RunAs, services: Sequence[Service]) -> Iterator[str]:
     yield "global"
-    yield f"    stats socket {runtime} mode 600 level admin expose-fd listeners"
+    yield f"    stats socket {socket_words(runtime)} mode 600 level admin expose-fd listeners"
     yield "    # connections of before a reload go on: to some clients it is a failure to be asked to end"
     yield "    close-spread-time infinite"
     yield "    hard-stop-after 5m"
     yield "    mworker-max-reloads 50"
-    if user:
-        yield f"    user {user}"
+    yield from (f"    {what} {name}" for what, name in run_as._asdict().items() if name)
     asks_clients = any((one.proxy or NO_PROXY).client_ca for one in services)
     yield from render_tls.global_lines(asks_clients=asks_clients)
 

@@ -48,6 +48,11 @@ def frontend_lines(service: Service, options: ProxyOptions) -> Iterator[str]:
         yield f"    http-request wait-for-body time {milliseconds(limits.body_timeout_s)} unless {grpc}"
 
 
+def _unless(limits: Limits) -> str:
+    """Return the end of a condition of every rule: it is not about those that are allowed."""
+    return " !limits_allow" if limits.allow else ""
+
+
 def _networks(name: str, networks: Sequence[Network]) -> Iterator[str]:
     for first in range(0, len(networks), IN_A_LINE):
         yield f"    acl {name} src {' '.join(map(str, networks[first : first + IN_A_LINE]))}"
@@ -60,7 +65,7 @@ class _Rules:
         self._limits, self._layer, self._trusts = limits, options.layer, options.trust_forwarded
         # Only then is the address known that a PROXY header tells.
         self._first = "tcp-request session" if options.accept_proxy else "tcp-request connection"
-        self._unless = " !limits_allow" if limits.allow else ""
+        self._unless = _unless(limits)
 
     def connections(self, service: Service) -> Iterator[str]:
         """Yield the rules for connections."""
@@ -106,10 +111,10 @@ class _Rules:
 
     def _track_told(self, table: str) -> Iterator[str]:
         """Yield what finds the client of a request that a proxy of ours has sent: the last one it names."""
-        mask, is_told = f"ipmask({self._limits.prefix4},{self._limits.prefix6})", "req.hdr(x-forwarded-for)"
-        told = f"http-request track-sc1 req.hdr_ip(x-forwarded-for,-1),{mask}"
-        yield f"    {told} table {table} if {{ {is_told} -m found }}"
-        yield f"    http-request track-sc1 src,{mask} table {table} unless {{ {is_told} -m found }}"
+        mask = f"ipmask({self._limits.prefix4},{self._limits.prefix6})"
+        yield f"    http-request track-sc1 req.hdr_ip(x-forwarded-for,-1),{mask} table {table}"
+        # It names none, or what is no address.
+        yield f"    http-request track-sc1 src,{mask} table {table} unless {{ sc1_tracked }}"
 
     def _rule(self, kind: str, condition: str, reason: str, action: str) -> Iterator[str]:
         condition = f"{condition}{self._unless}"
@@ -141,10 +146,12 @@ def _answer(status: int, text: str) -> str:
 
 def queue_lines(options: ProxyOptions) -> Iterator[str]:
     """Yield what a section of servers says of those who wait."""
-    limits, over = options.limits, f"{{ queue ge {options.limits.queue} }}"
+    limits = options.limits
     yield f"    timeout queue {milliseconds(limits.queue_timeout_s)}"
     if not limits.queue:
         return
+    yield from _networks("limits_allow", limits.allow)
+    over = f"{{ queue ge {limits.queue} }}{_unless(limits)}"
     kind = "http-request" if options.layer == 7 else "tcp-request content"
     yield f"    {kind} sc-inc-gpc({REASONS.index('queue_full')},2) if {over}   # queue_full"
     if not limits.shadow:
