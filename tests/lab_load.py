@@ -39,11 +39,12 @@ class Greeter:
                 if self.socket.fileno() < 0 or self.is_closed:
                     return
                 continue
+            keeps = self.keeps  # asked before who is greeted goes on
+            if keeps:
+                self.kept.append(one)
             with suppress(OSError):
                 one.sendall(self.name.encode())
-            if self.keeps:
-                self.kept.append(one)
-            else:
+            if not keeps:
                 one.close()
 
     def close(self) -> None:
