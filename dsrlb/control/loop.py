@@ -344,7 +344,8 @@ class Loop:
     def prepare(self) -> Reload:
         """Begin to prepare what the file says now."""
         links = tuple(self.front.links.values())
-        running = Running(self.config, links, self.backends.unresolved, self.force, self.front.lent)
+        trial = self.proxied.trial(self.standings.effective(time.monotonic()))
+        running = Running(self.config, links, self.backends.unresolved, self.force, self.front.lent, trial)
         return Reload(running, self.events)
 
     def change_to(self, new: Prepared) -> None:
@@ -355,10 +356,9 @@ class Loop:
         ways = new, self.front, self.backends, self.engine, self.choice.bpf_fs
         with ExitStack() as undo:
             undo.callback(unstage, *ways)
-            self.proxied.prepare(new.config.proxied)
             stage(*ways)
             said = self.standings.effective(time.monotonic())
-            self.proxied.change_to(new.config.proxied, new.ground.links[0].name, said)
+            self.proxied.change_to(new.config.proxied, new.ground.links[0].name, said, new.checked)
             undo.pop_all()
         old, self.config = self.config, new.config
         fresh = [vip for vip in (*new.ground.vips, *new.ground.lent) if vip not in self.front.all_vips]
@@ -376,6 +376,7 @@ class Loop:
         self.front.announce(vips=fresh)
         self.ticks = [tick for tick in self.ticks if not tick.is_over]
         self.ticks.append(Tick(ANNOUNCE_AGAIN_AFTER_S, self.front.announce, once=True))
-        done = ", ".join(changes(old, new.config)) or "nothing changed"
+        renewed = ["certificates"] if self.proxied.is_renewed else []
+        done = ", ".join([*changes(old, new.config), *renewed]) or "nothing changed"
         log.info("reloaded %s: %s", new.config.origin.file if new.config.origin else "", done)
         notify(f"{READY}\nSTATUS=reloaded: {done}")

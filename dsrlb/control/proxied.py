@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from dsrlb.control.proxy_counts import Counting, Counts, Key
-from dsrlb.control.proxy_ports import bound, refuse_taken
+from dsrlb.control.proxy_ports import bound
 from dsrlb.control.proxy_revival import Revival
 from dsrlb.control.proxy_silence import Silence
 from dsrlb.control.proxy_table import as_new, compiled, count_of, keys_of, moved, transparent, user
+from dsrlb.control.proxy_trial import tried
 from dsrlb.control.renewal import Renewal
 from dsrlb.engines.haproxy import refusals, render, runtime
 from dsrlb.engines.haproxy.lock import Lock
@@ -32,7 +33,7 @@ from dsrlb.errors import ConfigError, DsrlbError, HostError
 from dsrlb.flows import BackendCount
 from dsrlb.host import certificates
 from dsrlb.host.addresses import Addresses, added_before
-from dsrlb.host.transparent import TransparentRules, refuse_own
+from dsrlb.host.transparent import TransparentRules
 from dsrlb.model import Address, Service
 from dsrlb.standing import ALL_UP, Effective, Names, named
 from dsrlb.table import CompiledService
@@ -68,6 +69,8 @@ class Proxied:
         self._why_untold = ""
         self._counting = Counting(self.places)
         self._renewal = Renewal()
+        self.is_renewed = False  # whether files of certificates were all that the last change was about
+        self._checked = ""  # what HAProxy takes, as was tried before a start
         self._silence = Silence()
         self._refusals = refusals.Refusals()
         self._addresses_due_s = self._tell_due_s = self._count_due_s = 0.0
@@ -83,13 +86,25 @@ class Proxied:
         process = self.process or Process(path, self.places)
         if not self.revival.is_at_work and process.lost:
             raise HostError(f"HAProxy cannot be reloaded: {process.lost}")
-        refuse_taken(services, bound(self.places.configuration) if process.is_running else ())
-        refuse_own(transparent(services))
-        self._written(path, services, self._states(services, ALL_UP)).unlink()
+        self._checked = tried(services, self.places, ALL_UP, self._ours(process))
 
-    def change_to(self, services: Sequence[Service], interface: str, effective: Effective) -> None:
-        """Serve these from now on.  Raises ConfigError or HostError: all is as it was then."""
-        services = tuple(services)
+    def trial(self, effective: Effective) -> Callable[[Sequence[Service]], str]:
+        """Return what tries services on any thread, as to stand so; what it returns, ``change_to`` takes."""
+        ours = self._ours(self.process)
+        return lambda services: tried(services, self.places, effective, ours)
+
+    def _ours(self, process: Process | None) -> set[str]:
+        return bound(self.places.configuration) if process is not None and process.is_running else set()
+
+    def change_to(
+        self, services: Sequence[Service], interface: str, effective: Effective, checked: str = ""
+    ) -> None:
+        """Serve these from now on.  Raises ConfigError or HostError: all is as it was then.
+
+        ``checked``: a configuration with which HAProxy has just found nothing wrong.
+        """
+        services, self.is_renewed = tuple(services), False
+        checked, self._checked = checked or self._checked, ""
         if not services:
             return self._end()
         path = program()
@@ -97,7 +112,8 @@ class Proxied:
         is_same = self._is_same(services)
         process, table = self.process or self._found(path), compiled(services, effective)
         states = render.states(services, table)
-        fresh = self._written(path, services, states)
+        text = self._text(services, states)
+        fresh = self._written(path, text, is_checked=is_same or text == checked)
         if is_same and process.is_running:  # how servers stand is told without a reload
             fresh.replace(self.places.configuration)
             self.services, self.table = services, table
@@ -163,8 +179,8 @@ class Proxied:
             return False
         if self._text(services, as_new(services)) != self._text(self.services, as_new(self.services)):
             return False
-        is_old = self._renewal.has_changed(services)
-        return not is_old or self._renewal.take_over(services, self.places.runtime)
+        self.is_renewed = self._renewal.has_changed(services)
+        return not self.is_renewed or self._renewal.take_over(services, self.places.runtime)
 
     def _have_addresses(self, services: Sequence[Service], interface: str) -> None:
         if self._addresses is not None:
@@ -214,20 +230,16 @@ class Proxied:
 
     # ------------------------------------------------------------------------- the configuration
 
-    def _states(self, services: Sequence[Service], effective: Effective) -> dict[Key, render.ServerState]:
-        return render.states(services, compiled(services, effective))
-
     def _text(self, services: Sequence[Service], states: Mapping[Key, render.ServerState]) -> str:
         return render.configuration(services, states, self.places.runtime, user())
 
-    def _written(
-        self, path: str, services: Sequence[Service], states: Mapping[Key, render.ServerState]
-    ) -> Path:
-        """Return a file with the configuration, with which HAProxy finds nothing wrong."""
+    def _written(self, path: str, text: str, *, is_checked: bool = False) -> Path:
+        """Return a file with a configuration, with which HAProxy finds nothing wrong."""
         fresh = self.places.folder / "haproxy.cfg.new"
-        fresh.write_text(self._text(services, states))
+        fresh.write_text(text)
         try:
-            check(path, fresh)
+            if not is_checked:
+                check(path, fresh)
         except DsrlbError:
             fresh.unlink()
             raise
@@ -316,7 +328,7 @@ class Proxied:
         if self._renewal.take_over(self.services, self.places.runtime):
             return None
         self._renewal.note(self.services, now_s)
-        self._written(program(), self.services, self._said).replace(self.places.configuration)
+        self._written(program(), self._text(self.services, self._said)).replace(self.places.configuration)
         self._reload(process)
         log.info("certificates have changed: HAProxy has loaded them")
         return None

@@ -2,7 +2,7 @@
 
 All that takes time or can fail happens here, on a thread of its own, while the running configuration
 goes on: reading, looking at the host, claiming new VIPs, asking the network who has them, finding new
-backends.  It only looks and asks; a claim is all it holds.
+backends, having HAProxy try what it is to run by.  It only looks and asks; a claim is all it holds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dsrlb.config import ENGINE_KEYS, Config, Problem, located, read_config, told
@@ -21,7 +21,7 @@ from dsrlb.host import guard
 from dsrlb.host.links import Link
 from dsrlb.host.resolver import NextHop, Resolver
 from dsrlb.host.watch import Event
-from dsrlb.model import Address
+from dsrlb.model import Address, Service
 from dsrlb.preflight import Finding, Ground, guarded_by, hosted_by, look, other_owners
 from dsrlb.preflight_proxy import proxy_warnings
 from dsrlb.table import stand_in
@@ -40,6 +40,7 @@ class Running:
     unresolved: frozenset[Address]  # backends
     force: bool
     lent: tuple[Address, ...] = ()  # addresses that this host has for mode proxy only
+    trial: Callable[[Sequence[Service]], str] = lambda _: ""  # of services of mode proxy; raises DsrlbError
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Prepared:
     ground: Ground
     lost: Mapping[Address, str]  # backends that are out of reach just now, as they were before
     claim: guard.Claim  # of the VIPs that are new
+    checked: str = ""  # what HAProxy takes for it
 
 
 class Reload:
@@ -93,10 +95,11 @@ def prepare(running: Running) -> Prepared:
         _refuse_other_owners(config, running, ground, new)
         lost = {one.subject: one.sentence for one in excused if not isinstance(one.subject, str)}
         _resolve_new(ground, lost, running)
+        checked = running.trial(config.proxied)
     except BaseException:
         claim.release()
         raise
-    return Prepared(config, ground, lost, claim)
+    return Prepared(config, ground, lost, claim, checked)
 
 
 def _refuse_what_lasts(config: Config, running: Config) -> None:

@@ -15,7 +15,7 @@ from check_servers import eventually
 from golden_haproxy import needs_haproxy
 
 from dsrlb.control import proxied as module
-from dsrlb.control import proxy_left
+from dsrlb.control import proxy_left, proxy_trial
 from dsrlb.control.proxied import Proxied
 from dsrlb.control.proxy_left import end_left, lent_before
 from dsrlb.control.proxy_trial import try_proxy
@@ -29,6 +29,7 @@ pytestmark = needs_haproxy
 
 HERE = ip_address("127.0.0.1")
 DEADLINE_S = 30.0
+CERTIFICATE = Path(__file__).parents[1] / "certificate" / "server.pem"
 
 
 def free_port() -> int:
@@ -62,6 +63,7 @@ def bad_words(*, is_checked: bool = False) -> Iterator[None]:
         patch.setattr(render, "configuration", lambda *words: right(*words) + "    bogus\n")
         if not is_checked:
             patch.setattr(module, "check", lambda *_: None)
+            patch.setattr(proxy_trial, "check", lambda *_: None)
         yield
 
 
@@ -182,6 +184,36 @@ def test_what_differs_only_in_how_servers_stand_takes_no_reload(proxied: Proxied
     assert proxied.reloads == 0 and proxied.services == (heavier,)
     proxied.change_to([replace(one, proxy=replace(NO_PROXY, idle_timeout_s=9))], "lo", ALL_UP)
     assert proxied.reloads == 1 and "9000ms" in proxied.text()
+
+
+def test_what_was_tried_is_not_checked_once_more_and_what_differs_is(
+    proxied: Proxied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = service(free_port()), service(free_port())
+    proxied.prepare([one])
+    checks: list[Path] = []
+    monkeypatch.setattr(module, "check", lambda _, file: checks.append(file))
+    proxied.change_to([one], "lo", ALL_UP)
+    tried = proxied.trial(ALL_UP)([one, other])
+    proxied.change_to([one, other], "lo", ALL_UP, tried)
+    assert not checks and connects(other.port)
+    heavier = replace(one, proxy=replace(NO_PROXY, idle_timeout_s=9))
+    proxied.change_to([heavier], "lo", ALL_UP, tried)
+    assert len(checks) == 1 and connects(one.port)
+
+
+def test_a_certificate_that_is_taken_away_is_a_change_by_itself(proxied: Proxied, tmp_path: Path) -> None:
+    sites = tmp_path / "sites"
+    sites.mkdir()
+    for name in ("a.pem", "b.pem"):
+        shutil.copy(CERTIFICATE, sites / name)
+    one = replace(service(free_port()), proxy=replace(NO_PROXY, certificates=(str(sites),)))
+    proxied.change_to([one], "lo", ALL_UP)
+    proxied.change_to([one], "lo", ALL_UP)
+    assert not proxied.is_renewed and proxied.reloads == 0
+    (sites / "b.pem").unlink()
+    proxied.change_to([one], "lo", ALL_UP)
+    assert proxied.is_renewed and proxied.reloads == 1
 
 
 def test_one_that_has_ended_is_started_again_by_the_same_words(proxied: Proxied) -> None:

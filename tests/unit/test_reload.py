@@ -102,6 +102,19 @@ def reread(tmp_path: Path, host: Host) -> Callable[..., Prepared]:
     return run
 
 
+def test_services_of_mode_proxy_are_tried_and_what_is_refused_claims_nothing(
+    reread: Callable[..., Prepared], host: Host
+) -> None:
+    assert reread(TEXT, trial=lambda services: f"tried {len(services)}").checked == "tried 0"
+
+    def refuse(_: object) -> str:
+        raise ConfigError("HAProxy does not take it")
+
+    with pytest.raises(ConfigError, match="does not take it"):
+        reread(TEXT + OTHER_VIP, trial=refuse)
+    assert not held(host.claimed[-1])
+
+
 def held(claim: guard.Claim) -> set[str]:
     return {str(vip) for vip in claim._locks}
 
