@@ -12,6 +12,7 @@ from dsrlb.config.draft import OPTION_NAMES, Draft, service_of
 from dsrlb.config.keys import Key, Kind, Table, WrongType
 from dsrlb.config.places import Config, Origin, Path, Problem, told
 from dsrlb.config.problems import problems
+from dsrlb.config.redirects import redirects_all
 from dsrlb.config.schema import TABLES, TOP
 from dsrlb.config.toml import MOST_BYTES, NotToml, parse
 from dsrlb.engines.choice import EngineChoice
@@ -91,7 +92,7 @@ def _backends(service: Read) -> tuple[Backend | None, ...]:
     """Return the backends as far as they could be read; none where a service needs none."""
     backends = service.get("backend")
     if backends is None:
-        return () if "backend" not in service and "redirect" in (service.get("proxy") or {}) else (None,)
+        return () if "backend" not in service and redirects_all(service) else (None,)
     return tuple(map(_backend, backends))
 
 
@@ -127,11 +128,7 @@ def _table(given: Mapping[str, Any], table: Table, at: Path, found: list[Problem
 
 
 def _is_needed(key: Key, given: Mapping[str, Any]) -> bool:
-    if key.unless is None:
-        return key.is_needed
-    table, name = key.unless
-    beside = given.get(table)
-    return key.is_needed and not (isinstance(beside, dict) and name in beside)
+    return key.is_needed and not (key.unless is not None and key.unless.holds(given))
 
 
 def _value(given: Any, key: Key, at: Path, found: list[Problem]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,14 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class Unless:
+    """When a key is not needed: in words, and whether that holds by what is given beside it."""
+
+    words: str
+    holds: Callable[[Mapping[str, Any]], bool]
+
+
+@dataclass(frozen=True)
 class Key:
     """A key, what it takes, and what holds without it; ``default`` is as the reference spells it."""
 
@@ -33,7 +41,7 @@ class Key:
     text: str
     default: str = ""
     is_needed: bool = False
-    unless: tuple[str, str] | None = None  # it is not needed where this table beside it has that key
+    unless: Unless | None = None  # it is not needed then
 
 
 @dataclass(frozen=True)

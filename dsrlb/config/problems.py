@@ -10,6 +10,7 @@ from dsrlb.config.checks import check_problems
 from dsrlb.config.draft import Draft, service_name
 from dsrlb.config.places import Path, Problem
 from dsrlb.config.proxy_problems import proxy_problems
+from dsrlb.config.redirects import redirects_all
 from dsrlb.config.words import Vip
 from dsrlb.model import ANY_PORT, SAME_PORT, Address, Backend, person_mac
 
@@ -97,7 +98,7 @@ def _counted_problems(draft: Draft, at: Path, listed: int) -> Iterator[Problem]:
             at, f"{draft.name}: {listed} backends are more than the {MAX_BACKENDS} that a service can have"
         )
     weights = [one is None or one.weight for one in draft.backends]  # one that is unreadable may have any
-    if not weights and "redirect" not in (draft.proxy or {}):
+    if not weights and not redirects_all({"proxy": draft.proxy, "route": draft.routes}):
         yield Problem(at, f"{draft.name}: it has no backend; add one")
     elif weights and not any(weights):
         yield Problem(

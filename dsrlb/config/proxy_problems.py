@@ -222,9 +222,17 @@ def _group_problems(draft: Draft, at: Path) -> Iterator[Problem]:
                 f"{draft.name}: no route leads to group {group!r}, so its servers would get nothing by it; "
                 "add a [[service.route]], or leave the group out",
             )
-    if there and DEFAULT_GROUP not in there and not any(covers(one, Route()) for one in routes):
+    if DEFAULT_GROUP in there or any(covers(one, Route()) for one in routes):
+        return
+    if there:
         yield Problem(
             at,
             f"{draft.name}: every backend is in a group, so none takes the requests that fit no route; leave "
             'the group out at some, add group "default", or a last route with path = "/"',
+        )
+    elif routes and all(one.redirect for one in routes) and "redirect" not in (draft.proxy or {}):
+        yield Problem(
+            at,
+            f"{draft.name}: it has no backend, so none takes the requests that fit no route; add one, or a "
+            'last route with path = "/"',
         )

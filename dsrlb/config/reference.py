@@ -25,7 +25,7 @@ def _cells(key: Key) -> Iterator[str]:
 
 def _without(key: Key) -> str:
     if key.unless is not None:
-        return f"**needed**, but for `{key.unless[1]}` under `[service.{key.unless[0]}]`"
+        return f"**needed**, but for {key.unless.words}"
     return "**needed**" if key.is_needed else key.default or "none"
 
 

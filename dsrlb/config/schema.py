@@ -10,6 +10,7 @@ from dsrlb.config.check_schema import CHECK
 from dsrlb.config.keys import FLAG, PORT, Key, Kind, Table, WrongType, number, one_of, text
 from dsrlb.config.limits_schema import LIMITS
 from dsrlb.config.proxy_schema import PROXY, ROUTE, several
+from dsrlb.config.redirects import NO_SERVER
 from dsrlb.config.words import (
     DEFAULT_SCHEDULER,
     MAX_SLOW_START_S,
@@ -204,7 +205,7 @@ SERVICE = Table(
             "`proxy`: what a client may take of it ([limits](modes/proxy.md#limits)).",
         ),
         Key("timeouts", TIMEOUTS, "When a silent flow is forgotten."),
-        Key("backend", BACKEND, "The servers.", is_needed=True, unless=("proxy", "redirect")),
+        Key("backend", BACKEND, "The servers.", is_needed=True, unless=NO_SERVER),
     ),
     is_array=True,
 )

@@ -59,6 +59,9 @@ TEXT = (
     + HEAD.format("both", 84) + '[service.proxy]\nlayer = 7\nforwarded = "both"\n' + SERVER.format("b1", 8)
     + HEAD.format("off", 85) + '[service.proxy]\nlayer = 7\nforwarded = "off"\n' + SERVER.format("o1", 9)
     + HEAD.format("redirect", 86) + '[service.proxy]\nlayer = 7\nredirect = "https"\n'
+    + HEAD.format("moved", 88) + '[service.proxy]\nlayer = 7\n'
+    + '[[service.route]]\npath = "/a"\nredirect = "https://a.example.com/x"\n'
+    + '[[service.route]]\npath = "/"\nredirect = "https://b.example.com"\n'
     + HEAD.format("sticky", 87) + '[service.proxy]\nlayer = 7\nsticky = "SRV"\n'
     + '[[service.route]]\npath = "/x"\ngroup = "x"\n'
     + "".join(SERVER.format(f"s{number}", 10 + number) for number in (1, 2, 3))
@@ -141,6 +144,11 @@ def test_a_service_that_redirects_sends_every_request_to_https_without_a_server(
         connection.putrequest("GET", "/", skip_host=True)
         connection.endheaders()
         assert connection.getresponse().status == 400
+
+
+def test_a_service_of_which_all_routes_redirect_needs_no_server_either(proxy: Running) -> None:
+    for path, location in (("/a/b", "https://a.example.com/x"), ("/b?c", "https://b.example.com/b?c")):
+        assert proxy.ask("moved", path).headers["location"] == location
 
 
 # ----------------------------------------------------------------------------- who asks

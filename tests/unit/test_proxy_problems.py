@@ -20,6 +20,7 @@ def route(*lines: str) -> str:
     return "[[service.route]]\n" + "".join(f"{line}\n" for line in lines)
 
 
+OLD = route('path = "/old"', 'redirect = "https://www.example.com"')
 TO_API = route('path = "/api"', 'group = "api"')
 
 
@@ -41,6 +42,8 @@ def problems(text: str) -> list[str]:
         HEAD + LAYER_7 + TO_API + ONE + 'group = ["default", "api"]\n',
         HEAD + LAYER_7 + route('path = "/api/open"', 'group = "default"') + TO_API + ONE + API,
         HEAD + LAYER_7 + 'redirect = "https"\n',
+        HEAD + LAYER_7 + OLD + route('path = "/"', 'redirect = "https"'),
+        HEAD + LAYER_7 + OLD + route('redirect = "https"'),
         HEAD + LAYER_7 + route('host = "old.example.com"', 'redirect = "https://www.example.com"') + ONE,
         HEAD + LAYER_7 + 'server_tls = true\nserver_ca = "/a.pem"\nserver_name = "app"\n' + ONE,
         HEAD + LAYER_7 + 'certificates = "/a.pem"\nclient_ca = "/b.pem"\nsticky = "S"\n' + ONE,
@@ -127,6 +130,19 @@ def test_what_can_work_is_taken(text: str) -> None:
         (HEAD.replace("proxy", "l2dsr") + route("group = 'a'") + ONE, "5: service web: route is of use with"),
         (HEAD.replace("proxy", "l2dsr") + LAYER_7 + ONE, "5: service web: proxy is of use with mode proxy"),
         (HEAD + LAYER_7, "1: backend is missing in [[service]]"),
+        (HEAD + LAYER_7 + OLD, "1: service web: it has no backend, so none takes the requests that fit no"),
+        (
+            HEAD + LAYER_7 + OLD + route('path = "/"', 'group = "default"'),
+            "1: backend is missing in [[service]]",
+        ),
+        (
+            HEAD + LAYER_7 + OLD + 'group = "api"\n' + route('redirect = "https"') + API,
+            "7: service web: route 1 has both group and redirect",
+        ),
+        (
+            HEAD + LAYER_7 + 'redirect = "https"\n' + OLD,
+            "8: service web: redirect answers every request before",
+        ),
         (HEAD.replace(":80", ":80/udp") + ONE, "3: service web: mode proxy serves one TCP port"),
         (HEAD + "passive = true\n" + ONE, "5: service web: passive looks at clients' handshakes"),
         (HEAD + 'scheduler = "response"\n' + ONE, "5: service web: response goes by the times of checks"),
