@@ -72,6 +72,8 @@ class Proxied:
         self.is_renewed = False  # whether files of certificates were all that the last change was about
         self._checked = ""  # what HAProxy takes, as was tried before a start
         self._silence = Silence()
+        self._is_loading = False  # a reload takes long
+        self._is_taken = True  # what was loaded last
         self._refusals = refusals.Refusals()
         self._addresses_due_s = self._tell_due_s = self._count_due_s = 0.0
 
@@ -170,12 +172,15 @@ class Proxied:
         self._counting.look(is_now=True)  # the workers of now may be gone at the next look
         self.refused()
         process.reload()
+        self._is_loading, self._is_taken = process.is_loading(), True
+        if self._is_loading:
+            log.warning("HAProxy is still loading its configuration, and serves by the one before meanwhile")
         self._refusals.begin_anew()
         self.reloads += 1
 
     def _is_same(self, services: Sequence[Service]) -> bool:
         """Return whether HAProxy serves all of it by now, but for how servers stand."""
-        if self.process is None:
+        if self.process is None or not self._is_taken:
             return False
         if self._text(services, as_new(services)) != self._text(self.services, as_new(self.services)):
             return False
@@ -296,9 +301,23 @@ class Proxied:
         if now_s >= self._count_due_s:
             self._count_due_s = now_s + COUNT_EVERY_S
             self._counting.look()
+            if self._is_loading:
+                self._look_at_reload(process)
         if process.is_running and not self.revival.is_at_work:
             self._silence.look(process, self._counting.silent_since_s, now_s)
             self._look_at_certificates(process, now_s)
+
+    def _look_at_reload(self, process: Process) -> None:
+        """Tell how a reload has ended that took long."""
+        try:
+            self._is_loading = process.is_loading()
+        except HostError as error:
+            self._is_loading = self._is_taken = False
+            return log.error("%s What was loaded last is not served: correct it, and reload again.", error)
+        if not self._is_loading:
+            log.info("HAProxy has loaded its configuration")
+            self._said = {}  # those of before were told meanwhile
+        return None
 
     def _keep_rules(self, process: Process) -> None:
         """Keep the policy rules, and those of before for as long as connections of before are left."""

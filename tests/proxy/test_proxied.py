@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import shutil
 import socket
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ from dsrlb.control import proxy_left, proxy_trial
 from dsrlb.control.proxied import Proxied
 from dsrlb.control.proxy_left import end_left, lent_before
 from dsrlb.control.proxy_trial import try_proxy
+from dsrlb.engines.haproxy import process as process_module
 from dsrlb.engines.haproxy import render
+from dsrlb.engines.haproxy.process import Process
 from dsrlb.errors import ConfigError, HostError
 from dsrlb.model import Backend, Service
 from dsrlb.proxying import NO_PROXY
@@ -214,6 +218,34 @@ def test_a_certificate_that_is_taken_away_is_a_change_by_itself(proxied: Proxied
     (sites / "b.pem").unlink()
     proxied.change_to([one], "lo", ALL_UP)
     assert proxied.is_renewed and proxied.reloads == 1
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_reload_that_takes_long_is_not_waited_for_and_its_end_is_told(
+    proxied: Proxied, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_right: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    first, second = service(free_port()), service(free_port())
+    proxied.change_to([first], "lo", ALL_UP)
+    with monkeypatch.context() as patch, contextlib.nullcontext() if is_right else bad_words():
+        patch.setattr(process_module, "RELOAD_WITHIN_S", 0.3)
+        answers = Process.workers
+        asked = iter([True])  # before the reload; it is silent then
+        patch.setattr(
+            Process, "workers", lambda self, *words: answers(self, *words) if next(asked, False) else None
+        )
+        proxied.change_to([first, second], "lo", ALL_UP)
+        assert "is still loading" in caplog.text and proxied.services == (first, second)
+    end = "HAProxy has loaded" if is_right else "goes on as before (unknown keyword 'bogus'"
+
+    def is_told() -> bool:
+        proxied.tend()
+        return end in caplog.text
+
+    assert eventually(is_told, DEADLINE_S) and connects(first.port)
+    assert connects(second.port) == is_right
+    proxied.change_to([first, second], "lo", ALL_UP)
+    assert connects(second.port) and proxied.reloads == (1 if is_right else 2)
 
 
 def test_one_that_has_ended_is_started_again_by_the_same_words(proxied: Proxied) -> None:

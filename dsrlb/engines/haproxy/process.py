@@ -15,7 +15,7 @@ import stat
 import subprocess  # the only program run is HAProxy itself
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from dsrlb.engines.haproxy.runtime import ANSWER_WITHIN_S, Workers, workers
 from dsrlb.errors import ConfigError, HostError
 
 START_WITHIN_S = 10.0
-RELOAD_WITHIN_S = 3.0  # it is to answer, before it is told to
+RELOAD_WITHIN_S = 3.0  # it is to answer before it is told to, and is waited for then
 END_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.01
 LOOKS = 5
@@ -126,6 +126,7 @@ class Process:
         """
         self._path, self._places = path, places
         self._child: subprocess.Popen[bytes] | None = None
+        self._before: tuple[Workers, int] | None = None  # a reload, and the length of its log
         self._lengths: deque[int] = deque(maxlen=LOOKS)  # of its log, at the last looks at which it served
         self.pid = running(places)
         self.note()
@@ -156,7 +157,7 @@ class Process:
 
     def launch(self) -> None:
         """Begin to start it; what is left of one before ends at once."""
-        self._child, self.pid = None, None
+        self._child, self.pid, self._before = None, None, None
         self._lengths.clear()
         end_all(self._places)
         for path in (self._places.runtime, self._places.master, self._places.pid, self._places.log):
@@ -179,10 +180,14 @@ class Process:
     def start(self) -> None:
         """Start it, and wait until it takes connections.  HostError: it does not."""
         self.launch()
-        self._await(lambda: self.is_ready, "does not start")
+        until_s = time.monotonic() + START_WITHIN_S
+        while not self.is_ready:
+            if not self.is_running or time.monotonic() > until_s:
+                raise HostError(f"HAProxy does not start{self._why(0)}.")
+            time.sleep(LOOK_EVERY_S)
 
     def reload(self) -> None:
-        """Let new workers with the configuration of now take the sockets over.
+        """Let new workers with the configuration of now take the sockets over; wait for it, not for long.
 
         HostError: they did not, and those of before go on.
         """
@@ -196,14 +201,25 @@ class Process:
             self._lengths.clear()
         said_before = self._said_length()
         os.kill(self.pid, signal.SIGUSR2)
-        self._await(lambda: self._has_reloaded(before), "does not reload", said_before)
-        after = self.workers()
-        if after is not None and after.failed > before.failed:
-            raise HostError(f"HAProxy does not reload, and goes on as before{self._why(said_before)}.")
+        self._before = before, said_before
+        until_s = time.monotonic() + RELOAD_WITHIN_S
+        while self.is_loading() and time.monotonic() < until_s:
+            time.sleep(LOOK_EVERY_S)
 
-    def _has_reloaded(self, before: Workers) -> bool:
+    def is_loading(self) -> bool:
+        """Return whether a reload is under way.  HostError, once: it failed, those of before go on."""
+        if self._before is None:
+            return False
+        before, said_before = self._before
         now = self.workers()
-        return now is not None and now.now is not None and now.reloads > before.reloads
+        if self.is_running and (now is None or now.now is None or now.reloads <= before.reloads):
+            return True
+        self._before = None
+        if now is None:
+            raise HostError(f"HAProxy does not reload{self._why(said_before)}.")
+        if now.failed > before.failed:
+            raise HostError(f"HAProxy does not reload, and goes on as before{self._why(said_before)}.")
+        return False
 
     def note(self) -> None:
         """Take it that it serves now: what it has said until now is not why it ends later."""
@@ -237,13 +253,6 @@ class Process:
         except OSError:
             return ""
         return f" ({said[0].rstrip('.')})" if said else ""
-
-    def _await(self, is_done: Callable[[], bool], what: str, said_before: int = 0) -> None:
-        until = time.monotonic() + START_WITHIN_S
-        while not is_done():
-            if not self.is_running or time.monotonic() > until:
-                raise HostError(f"HAProxy {what}{self._why(said_before)}.")
-            time.sleep(LOOK_EVERY_S)
 
     def stop(self) -> None:
         """End it and its workers; harmless when repeated."""
