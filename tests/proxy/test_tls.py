@@ -7,13 +7,16 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from check_servers import eventually
 from golden_haproxy import needs_haproxy
 from proxying import Running, ask, running
 
+from dsrlb.engines.haproxy import refusals, runtime
 from dsrlb.wire.x509 import certificates_in
 
 pytestmark = needs_haproxy
@@ -165,6 +168,46 @@ def test_a_client_s_certificate_of_another_authority_is_refused(proxy: Running, 
             contextlib.closing(proxy.connect(service, client)) as connection,
         ):
             ask(connection)
+
+
+def test_a_handshake_is_ended_after_idle_timeout_in_all_and_counts_as_a_connection(tmp_path: Path) -> None:
+    shutil.copy(FOLDER / "server.pem", tmp_path / "local.pem")
+    text = HEAD.format("web", 443) + "layer = 7\nidle_timeout = 1\ncertificates = '/etc/dsrlb/local.pem'\n"
+    text += "[service.limits]\nconnections = 1\n" + SERVER.format("rs1", 1)
+    commands, asked = tmp_path / "runtime.sock", f"show table {refusals.clients_table('web')}"
+    with running(text, tmp_path) as it:
+        began = time.monotonic()
+        with dial(it) as slow:
+            slow.sendall(b"\x16\x03\x01\x02\x00")  # the head of a record of 512 bytes, which come one by one
+            slow.settimeout(0.1)
+            assert eventually(lambda: "127.0.0.22 use=1" in runtime.command(commands, asked))
+            assert not is_let_in(it), "it counts only when its handshake is over"
+            assert eventually(lambda: has_ended(slow), 10)
+        assert 0.9 < time.monotonic() - began < 8
+        assert eventually(lambda: "127.0.0.22 use=0" in runtime.command(commands, asked))
+        assert is_let_in(it)
+
+
+def dial(proxy: Running) -> socket.socket:
+    """Return a connection from an address that no other test has."""
+    return socket.create_connection(("127.0.0.1", proxy.ports["web"]), 10, ("127.0.0.22", 0))
+
+
+def is_let_in(proxy: Running) -> bool:
+    with contextlib.suppress(OSError), contextlib.closing(context().wrap_socket(dial(proxy))):
+        return True
+    return False
+
+
+def has_ended(slow: socket.socket) -> bool:
+    """Send one more byte; return whether the other end has closed."""
+    try:
+        slow.sendall(b"x")
+        return slow.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
 
 
 @curl
