@@ -42,6 +42,15 @@ def count_of(rows: Sequence[Counts]) -> BackendCount:
     return BackendCount(octets=octets, flows=total, active=now)
 
 
+def counts_of(services: Sequence[Service], found: Mapping[Key, Counts]) -> dict[Names, BackendCount]:
+    """Return what was counted of each server, by what HAProxy counts."""
+    return {
+        names: count_of([found.get(one, {}) for one in entries(service, backend)])
+        for service in services
+        for names, backend in named(service)
+    }
+
+
 def as_new(services: Sequence[Service]) -> dict[Key, ServerState]:
     """Return all servers standing alike, so that texts differ by the rest alone."""
     return {key: ServerState(1, is_in_use=True) for _, key in keys_of(services)}

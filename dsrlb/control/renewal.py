@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dsrlb.engines.haproxy.renewing import renew
 from dsrlb.errors import HostError
+from dsrlb.host import certificates
 from dsrlb.host.certificates import bundles, digests, ends, key_beside, pair
 from dsrlb.model import Service
 from dsrlb.proxying import ProxyOptions
@@ -71,6 +72,13 @@ class Renewal:
             return False
         self._take(services, found)
         return True
+
+
+def faults(services: Sequence[Service]) -> list[str]:
+    """Return what keeps the files of services from being loaded, one sentence each."""
+    now = certificates.now()
+    found = [one for options in _options(services) for one in certificates.faults(options, now)]
+    return [one.sentence for one in found if not one.is_old]
 
 
 def _options(services: Sequence[Service]) -> list[ProxyOptions]:

@@ -108,6 +108,10 @@ class TransparentRules:
             self._note(self._ours - others)
             _drop_tables(ipr)
 
+    def note_again(self) -> None:
+        """Write down once more what is ours, where the file is gone."""
+        self._note(set(self.ours))
+
     def close(self) -> None:
         """Take all of them back; harmless when repeated."""
         self._wanted = frozenset()

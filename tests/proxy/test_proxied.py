@@ -16,8 +16,7 @@ import pytest
 from check_servers import eventually
 from golden_haproxy import needs_haproxy
 
-from dsrlb.control import proxied as module
-from dsrlb.control import proxy_left, proxy_trial
+from dsrlb.control import proxy_left, proxy_trial, proxy_written
 from dsrlb.control.proxied import Proxied
 from dsrlb.control.proxy_left import end_left, lent_before
 from dsrlb.control.proxy_trial import try_proxy
@@ -66,7 +65,7 @@ def bad_words(*, is_checked: bool = False) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(render, "configuration", lambda *words: right(*words) + "    bogus\n")
         if not is_checked:
-            patch.setattr(module, "check", lambda *_: None)
+            patch.setattr(proxy_written, "check", lambda *_: None)
             patch.setattr(proxy_trial, "check", lambda *_: None)
         yield
 
@@ -196,7 +195,7 @@ def test_what_was_tried_is_not_checked_once_more_and_what_differs_is(
     one, other = service(free_port()), service(free_port())
     proxied.prepare([one])
     checks: list[Path] = []
-    monkeypatch.setattr(module, "check", lambda _, file: checks.append(file))
+    monkeypatch.setattr(proxy_written, "check", lambda _, file: checks.append(file))
     proxied.change_to([one], "lo", ALL_UP)
     tried = proxied.trial(ALL_UP)([one, other])
     proxied.change_to([one, other], "lo", ALL_UP, tried)
