@@ -31,7 +31,8 @@ from dsrlb.control.proxy_written import Written
 from dsrlb.control.renewal import Renewal, faults
 from dsrlb.engines.haproxy import refusals, render, runtime
 from dsrlb.engines.haproxy.lock import Lock
-from dsrlb.engines.haproxy.process import Places, Process, running
+from dsrlb.engines.haproxy.places import Places
+from dsrlb.engines.haproxy.process import Process, running
 from dsrlb.engines.haproxy.program import program, version
 from dsrlb.errors import ConfigError, HostError
 from dsrlb.flows import BackendCount
@@ -57,17 +58,15 @@ class Proxied:
         self.process: Process | None = None
         self.table: Mapping[bytes, CompiledService] = {}  # the services, for their shares
         self.revival = Revival()
-        self.version = ""  # of HAProxy
-        self.reloads = 0
+        self.version, self.reloads = "", 0  # of HAProxy
         self.lock = Lock(folder)
         self._host, self._written = HostSide(self.places), Written(self.places)
         self._telling = Telling(self.places)
-        self._counting = Counting(self.places)
+        self._counting, self._count_due_s = Counting(self.places), 0.0
         self._renewal, self._silence, self._loading = Renewal(), Silence(), Loading()
         self.is_renewed = False  # whether files of certificates were all that the last change was about
         self._checked = ""  # what HAProxy takes, as was tried before a start
         self._refused = Refused(self.places)
-        self._count_due_s = 0.0
 
     # ------------------------------------------------------------------------- a start, a reload, the end
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from dsrlb.engines.haproxy import runtime
-from dsrlb.engines.haproxy.process import Places
+from dsrlb.engines.haproxy.places import Places
 from dsrlb.engines.haproxy.runtime import Row
 from dsrlb.errors import HostError
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dsrlb.control.proxy_table import transparent
-from dsrlb.engines.haproxy.process import Places, Process
+from dsrlb.engines.haproxy.places import Places
+from dsrlb.engines.haproxy.process import Process
 from dsrlb.host.addresses import Addresses, added_before
 from dsrlb.host.transparent import Rule, TransparentRules
 from dsrlb.model import Address, Service

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dsrlb.control.proxied import Proxied
-from dsrlb.engines.haproxy.process import Places, is_here, processes, running
+from dsrlb.engines.haproxy.places import Places
+from dsrlb.engines.haproxy.process import is_here, processes, running
 from dsrlb.errors import ConfigError
 from dsrlb.host.addresses import added_before
 from dsrlb.model import Address

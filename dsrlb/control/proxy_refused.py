@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from dsrlb.engines.haproxy import refusals, runtime
-from dsrlb.engines.haproxy.process import Places
+from dsrlb.engines.haproxy.places import Places
 from dsrlb.errors import HostError
 from dsrlb.model import Service
 

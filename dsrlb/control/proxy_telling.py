@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dsrlb.control.proxy_counts import Key
 from dsrlb.engines.haproxy import render, runtime
 from dsrlb.engines.haproxy.names import entries
-from dsrlb.engines.haproxy.process import Places, Process
+from dsrlb.engines.haproxy.places import Places
+from dsrlb.engines.haproxy.process import Process
 from dsrlb.errors import HostError
 from dsrlb.model import Service
 from dsrlb.standing import Names, named

@@ -9,7 +9,7 @@ from pathlib import Path
 from dsrlb.control.proxy_ports import refuse_taken
 from dsrlb.control.proxy_table import compiled, transparent, user
 from dsrlb.engines.haproxy import render
-from dsrlb.engines.haproxy.process import Places
+from dsrlb.engines.haproxy.places import Places
 from dsrlb.engines.haproxy.program import check, program
 from dsrlb.host.transparent import refuse_own
 from dsrlb.model import Service

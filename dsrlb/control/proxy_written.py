@@ -8,7 +8,7 @@ from pathlib import Path
 from dsrlb.control.proxy_counts import Key
 from dsrlb.control.proxy_table import as_new, user
 from dsrlb.engines.haproxy import render
-from dsrlb.engines.haproxy.process import Places
+from dsrlb.engines.haproxy.places import Places
 from dsrlb.engines.haproxy.program import check
 from dsrlb.errors import DsrlbError
 from dsrlb.model import Service

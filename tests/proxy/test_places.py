@@ -13,7 +13,8 @@ from golden_haproxy import PROGRAM, needs_haproxy
 from dsrlb.control import proxy_table
 from dsrlb.engines.haproxy import render
 from dsrlb.engines.haproxy.names import RunAs
-from dsrlb.engines.haproxy.process import Places, Process
+from dsrlb.engines.haproxy.places import Places
+from dsrlb.engines.haproxy.process import Process
 from dsrlb.errors import ConfigError
 
 FRONTEND = "frontend f\n    mode tcp\n    timeout client 1s\n    bind abns@dsrlb-{}\n"  # no port, no file

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dsrlb.engines.haproxy import program
-from dsrlb.engines.haproxy.process import Places, running
+from dsrlb.engines.haproxy.places import Places
+from dsrlb.engines.haproxy.process import running
 from dsrlb.errors import ConfigError
 
 Put = Callable[[str], Path]

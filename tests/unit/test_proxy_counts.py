@@ -10,7 +10,7 @@ import pytest
 
 from dsrlb.control import proxy_counts
 from dsrlb.control.proxy_counts import Counting, Totals
-from dsrlb.engines.haproxy.process import Places
+from dsrlb.engines.haproxy.places import Places
 from dsrlb.engines.haproxy.runtime import Row, Workers
 from dsrlb.errors import HostError
 
