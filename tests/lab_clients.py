@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from lab_wire import eventually, inside
 
@@ -48,6 +48,14 @@ class Clients:
         it = Listener(self.lab, name, PORT, host)
         self.stack.callback(it.socket.close)
         return it
+
+    def server_of(self, client: socket.socket) -> socket.socket:
+        """Return the server's end of a client's connection."""
+        for one in self.served:
+            with suppress(OSError):  # of another client, and broken
+                if one.getpeername() == client.getsockname():
+                    return one
+        raise AssertionError(f"no server has the connection of {client.getsockname()} any more")
 
     def connect(self, port: int = PORT) -> tuple[str, socket.socket]:
         """Open a connection; return who greeted (or ``refused``, ``lost``), and the connection."""

@@ -73,7 +73,7 @@ def test_a_dead_listener_gets_no_new_traffic_and_comes_back(
 
     soon(falls, FALL * INTERVAL_S + SLACK_S)
     for name, sock in held:
-        server = next(one for one in clients.served if one.getpeername() == sock.getsockname())
+        server = clients.server_of(sock)
         server.sendall(b"still " + name.encode())
         assert sock.recv(16) == b"still " + name.encode()
     assert not re.search(r"198\.18\.1\.1[23] of \S+ is down", running.stderr)

@@ -81,7 +81,7 @@ def test_a_server_that_fails_at_the_vip_is_left_in_time_by_name_and_comes_back(
         if engine == PACKET or fault is vip_gone:
             require_left_in_time(clients, running, fault, word)
     for name, sock in held:
-        server = next(one for one in clients.served if one.getpeername() == sock.getsockname())
+        server = clients.server_of(sock)
         server.sendall(b"still " + name.encode())
         assert sock.recv(16) == b"still " + name.encode()
     others = "|".join(map(str, clients.lab.server_addresses(4)[1:]))

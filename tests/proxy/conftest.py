@@ -1,0 +1,16 @@
+"""What tests of HAProxy share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder with a short name, in place of pytest's: a socket's place has no more than 107 bytes."""
+    with TemporaryDirectory(prefix="dsrlb-") as folder:
+        yield Path(folder)
