@@ -22,29 +22,7 @@ RS1, RS2, RS3 = "198.18.1.11", "198.18.1.12", "198.18.1.13"
 RS1_6 = "2001:db8:1::11"
 NEW_MAC = "02:00:c6:12:01:e1"
 ARP_LOCKTIME_S = 1.2  # the kernel lets no MAC change within a second of the last change, and some
-LIVING = r"^ *\d+: \S+ \S+ (?!0A|06|07)"  # proc_net_tcp: neither LISTEN nor TIME_WAIT nor CLOSE
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
-
-
-def forget_connections(lab: Lab) -> None:
-    """End what earlier tests left of connections to VIPs: servers would else speak of them at some time."""
-    ends = " or ".join(f"{end} {vip}" for vip in lab.vips for end in ("src", "dst"))
-    for node in (*lab.server_names, "client"):
-        with inside(lab.namespace(node)):
-            tables = "".join(Path(f"/proc/thread-self/net/{one}").read_text() for one in ("tcp", "tcp6"))
-        if re.search(LIVING, tables, re.MULTILINE):
-            command = [
-                "ip",
-                "netns",
-                "exec",
-                lab.namespace(node),
-                "ss",
-                "-tK",
-                "state",
-                "connected",
-                f"( {ends} )",
-            ]
-            subprocess.run(command, capture_output=True, check=False)  # a kernel may not be able to
 
 
 @contextlib.contextmanager

@@ -156,7 +156,6 @@ class Loop:
             Tick(LOOK_S, self.watch_handshakes),
             Tick(LOOK_EVERY_S, lambda: self.reconcile(self.backends.resolver.step(time.monotonic()))),
             Tick(PROBE_EVERY_S, self.front.probe_for_owners),
-            Tick(PROBE_EVERY_S, self.front.look_at_links),  # should an event be lost
             Tick(ROUTES_EVERY_S, self.look_for_returned),
             Tick(ROUTES_EVERY_S, self.look_at_routes),
             Tick(TEND_EVERY_S, self.engine.tend),

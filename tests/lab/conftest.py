@@ -23,7 +23,6 @@ from typing import Any
 
 import pytest
 from lab_engine import PACKET, Engine, engines_of, is_wanted
-from lab_running import forget_connections
 from lab_wire import GUEST_MAC, TEST_PREFIX, Inject, Tap, eventually, socket_in
 
 from dsrlb.host.steps_state import BASE
@@ -112,8 +111,6 @@ def serve(lab: Lab, engine_flags: list[str]) -> Iterator[Callable[..., Balancer]
     started: list[Balancer] = []
 
     def start(*more: str, flags: list[str] | None = None, ready: bool = True, **shape: Any) -> Balancer:
-        if not started:
-            forget_connections(lab)
         line = balancer.serve_flags(lab, *more, **shape) if flags is None else [*flags, *more]
         started.append(balancer.serve(lab, [*engine_flags, *line], ready=ready))
         return started[-1]
