@@ -42,8 +42,10 @@ def process_killed(clients: Clients) -> Iterator[None]:
         assert eventually(lambda: _is_open(clients.lab), LONG_S)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    yield
-    clients.listeners["rs1"] = clients.listen("rs1")
+    try:
+        yield
+    finally:
+        clients.listeners["rs1"] = clients.listen("rs1")
 
 
 def _is_open(lab: Lab) -> bool:
@@ -55,25 +57,31 @@ def _is_open(lab: Lab) -> bool:
 def own_address_only(clients: Clients) -> Iterator[None]:
     clients.listeners.pop("rs1").socket.close()
     own = clients.listen("rs1", str(clients.lab.server_addresses(4)[0]))
-    yield
-    own.socket.close()
-    clients.listeners["rs1"] = clients.listen("rs1")
+    try:
+        yield
+    finally:
+        own.socket.close()
+        clients.listeners["rs1"] = clients.listen("rs1")
 
 
 @contextmanager
 def network_gone(clients: Clients) -> Iterator[None]:
     port = ["ip", "-n", clients.lab.namespace("switch"), "link", "set", "p-rs1"]
     run([*port, "down"])
-    yield
-    run([*port, "up"])
+    try:
+        yield
+    finally:
+        run([*port, "up"])
 
 
 @contextmanager
 def vip_gone(clients: Clients) -> Iterator[None]:
     address = ["ip", "-n", clients.lab.namespace("rs1"), "addr"]
     run([*address, "del", f"{clients.lab.vips[0]}/32", "dev", "lo"])
-    yield
-    run([*address, "add", f"{clients.lab.vips[0]}/32", "dev", "lo"])
+    try:
+        yield
+    finally:
+        run([*address, "add", f"{clients.lab.vips[0]}/32", "dev", "lo"])
 
 
 @contextmanager
@@ -81,19 +89,23 @@ def vip_gone_and_forwarding(clients: Clients) -> Iterator[None]:
     """What is for the VIP goes back to the balancer, which would give it to another server."""
     sysctl = ["ip", "netns", "exec", clients.lab.namespace("rs1"), "sysctl", "-qw"]
     run([*sysctl, "net.ipv4.ip_forward=1"])
-    with vip_gone(clients):
-        yield
-    run([*sysctl, "net.ipv4.ip_forward=0"])
+    try:
+        with vip_gone(clients):
+            yield
+    finally:
+        run([*sysctl, "net.ipv4.ip_forward=0"])
 
 
 @contextmanager
 def decapsulation_gone(clients: Clients) -> Iterator[None]:
     there = ["ip", "netns", "exec", clients.lab.namespace("rs1")]
     run([*there, "tc", "qdisc", "del", "dev", "e0", "clsact"])
-    yield
-    vips = [word for vip in clients.lab.vips for word in ("--vip", str(vip))]
-    setup = ["backend", "setup", "--mode", "l3dsr", "--decap", "bpf", "--device", "e0", *vips]
-    run([*there, sys.executable, "-m", "dsrlb", *setup])
+    try:
+        yield
+    finally:
+        vips = [word for vip in clients.lab.vips for word in ("--vip", str(vip))]
+        setup = ["backend", "setup", "--mode", "l3dsr", "--decap", "bpf", "--device", "e0", *vips]
+        run([*there, sys.executable, "-m", "dsrlb", *setup])
 
 
 def require_left_in_time(clients: Clients, running: Balancer, fault: Fault, word: str) -> None:

@@ -141,7 +141,9 @@ class ByPath:
                 if self._path is None:
                     await asyncio.to_thread(self._open, asyncio.get_running_loop())
         if self._path is None:
-            raise NotSo(None, "dsrlb stops")
+            if self._is_over:
+                raise NotSo(None, "dsrlb stops")
+            raise NotSo(None, "its device is gone again", SOON_S)
         return self._path
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -149,10 +151,15 @@ class ByPath:
         with self._gate:
             if self._path is None and not self._is_over:
                 try:
-                    self._path = ProbePath()
+                    path = self._path = ProbePath()
                 except HostError as error:
                     raise NotSo(None, str(error)) from error
-                loop.call_soon_threadsafe(loop.add_reader, self._path.fileno(), self.hand_on)
+                loop.call_soon_threadsafe(self._listen, path)
+
+    def _listen(self, path: ProbePath) -> None:
+        """Hear of what comes, unless the path has been closed since."""
+        if path is self._path:
+            asyncio.get_running_loop().add_reader(path.fileno(), self.hand_on)
 
     def hand_on(self) -> None:
         """Send on what has come; without the device begin anew."""
