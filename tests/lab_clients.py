@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import socket
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from lab_wire import eventually, inside
 
@@ -75,3 +76,15 @@ class Clients:
         """Greet whoever has come by now: a client is connected a moment before its server knows."""
         for one in self.listeners.values():
             self.served += one.greet()
+
+
+@contextmanager
+def clients_of(lab: Lab) -> Iterator[Clients]:
+    """Have them until the end of the block."""
+    with ExitStack() as stack:
+        it = Clients(lab, stack)
+        try:
+            yield it
+        finally:
+            for one in it.served:
+                one.close()

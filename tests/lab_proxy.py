@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,11 +93,26 @@ def ask_once(lab: Lab, host: Address, port: int = 80) -> str:
 
 
 @contextmanager
+def at_work(count: int, work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Have so many threads work until the end of the block, of which the event tells them."""
+    is_over = threading.Event()
+    threads = [threading.Thread(target=work, args=(is_over,)) for _ in range(count)]
+    for one in threads:
+        one.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for one in threads:
+            one.join()
+
+
+@contextmanager
 def asking(lab: Lab, host: Address, clients: int = 2, port: int = 80) -> Iterator[Asked]:
     """Let clients ask again and again, each time by another connection, until the end of the block."""
-    asked, is_over = Asked(), threading.Event()
+    asked = Asked()
 
-    def ask() -> None:
+    def ask(is_over: threading.Event) -> None:
         last_s = time.monotonic()
         while not is_over.is_set():
             try:
@@ -107,15 +122,8 @@ def asking(lab: Lab, host: Address, clients: int = 2, port: int = 80) -> Iterato
             now_s = time.monotonic()
             asked.longest_s, last_s = max(asked.longest_s, now_s - last_s), now_s
 
-    threads = [threading.Thread(target=ask) for _ in range(clients)]
-    for one in threads:
-        one.start()
-    try:
+    with at_work(clients, ask):
         yield asked
-    finally:
-        is_over.set()
-        for one in threads:
-            one.join()
 
 
 @contextmanager

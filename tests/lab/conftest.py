@@ -4,6 +4,9 @@
 ``serve``    ``serve()`` starts ``dsrlb serve`` for the lab's VIP and all servers and waits until it is
              ready; ``serve("--scheduler", "rr")`` adds flags; ``serve(flags=[…])`` gives them all.
              Whatever a test leaves running is stopped at its end.
+``write``    ``write(service(…), …)`` writes a configuration file
+``start``    starts a balancer with it
+``kept``     starts one with it that is always the same one, started again
 ``client``   what a client does: requests, upload, download, echo; each in one process in the namespace
 ``dsrlb``    ``dsrlb("serve", "--mode", …)`` runs a command in the balancer's node to its end
 ``engine``   the engine that ``serve`` and ``dsrlb`` choose, see tests/lab_engine.py; the lab is ready for it
@@ -17,12 +20,15 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from lab_engine import PACKET, Engine, engines_of, is_wanted
+from lab_reload import Start, Write
+from lab_running import Serve
 from lab_wire import GUEST_MAC, TEST_PREFIX, Inject, Tap, eventually, socket_in
 
 from dsrlb.host.steps_state import BASE
@@ -118,6 +124,39 @@ def serve(lab: Lab, engine_flags: list[str]) -> Iterator[Callable[..., Balancer]
     yield start
     for it in started:
         it.stop()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write the file, which a test may write again."""
+
+    def to_file(*services: str, interfaces: Sequence[str] = ("e0",)) -> None:
+        names = ", ".join(f'"{name}"' for name in interfaces)
+        (tmp_path / "dsrlb.toml").write_text(f"interfaces = [{names}]\n" + "".join(services))
+
+    return to_file
+
+
+@pytest.fixture
+def start(serve: Serve, tmp_path: Path) -> Start:
+    """Start a balancer with that file."""
+    return lambda *more: serve(*more, flags=["--config", str(tmp_path / "dsrlb.toml")])
+
+
+@pytest.fixture
+def kept(lab: Lab, tmp_path: Path) -> Iterator[Start]:
+    """As ``start``; each one is the same balancer, started again, and what it leaves is taken away."""
+    started: list[Balancer] = []
+    admin = lab.run_directory / "kept.sock"
+
+    def begin(*more: str) -> Balancer:
+        started.append(balancer.serve(lab, ["--config", str(tmp_path / "dsrlb.toml"), *more], admin=admin))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.stop()
+    balancer.run_dsrlb(lab, "lb", "detach", "--admin", str(admin))
 
 
 @pytest.fixture

@@ -23,21 +23,6 @@ SERVERS = {"rs1": RS1, "rs2": RS2, "rs3": RS3}
 both_engines = pytest.mark.both_engines(xdp_mode=["native"])
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """``write(service(…), …)`` writes the configuration file."""
-
-    def to_file(*services: str) -> None:
-        (tmp_path / "dsrlb.toml").write_text('interfaces = ["e0"]\n' + "".join(services))
-
-    return to_file
-
-
-@pytest.fixture
-def start(serve: Serve, tmp_path: Path) -> Start:
-    return lambda *more: serve(*more, flags=["--config", str(tmp_path / "dsrlb.toml")])
-
-
 def command(lab: Lab, running: Balancer, *words: str) -> Any:
     """Run a command against a balancer; returns its answer."""
     done = run_dsrlb(lab, "lb", *words, "--json", "--admin", str(running.admin))

@@ -6,11 +6,10 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from lab_clients import LONG_S, PORT, Clients
+from lab_clients import LONG_S, PORT, Clients, clients_of
 from lab_reload import service
 from lab_running import RS1, RS2, RS3, Serve
 from lab_wire import eventually, inside, soon
@@ -26,11 +25,8 @@ NOBODY = 9
 
 @pytest.fixture
 def clients(lab: Lab) -> Iterator[Clients]:
-    with ExitStack() as stack:
-        it = Clients(lab, stack)
+    with clients_of(lab) as it:
         yield it
-        for one in it.served:
-            one.close()
 
 
 @pytest.fixture

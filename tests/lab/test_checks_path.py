@@ -6,11 +6,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from lab_clients import LONG_S, PORT, Clients
+from lab_clients import LONG_S, PORT, Clients, clients_of
 from lab_engine import PACKET, Engine
 from lab_faults import (
     TCP,
@@ -46,11 +45,8 @@ FAULTS: dict[Fault, str] = {
 
 @pytest.fixture
 def clients(lab: Lab) -> Iterator[Clients]:
-    with ExitStack() as stack:
-        it = Clients(lab, stack)
+    with clients_of(lab) as it:
         yield it
-        for one in it.served:
-            one.close()
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from lab_clients import Clients
+from lab_clients import clients_of
 from lab_engine import PACKET, Engine
 from lab_faults import Fault, config, decapsulation_gone, require_left_in_time, vip_gone
 from lab_running import Serve
@@ -25,8 +24,7 @@ def lab(l3_lab: Lab) -> Lab:
 def test_a_server_that_fails_behind_the_tunnel_is_left_in_time_by_name(
     lab: Lab, serve: Serve, engine: Engine, tmp_path: Path
 ) -> None:
-    with ExitStack() as stack:
-        clients = Clients(lab, stack)
+    with clients_of(lab) as clients:
         running = serve(flags=config(lab, tmp_path))
         for fault, word in FAULTS.items():
             if engine == PACKET or fault is decapsulation_gone:

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,9 @@ both_engines = pytest.mark.both_engines(xdp_mode=["native"])
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """``write(service(…), …)`` writes the configuration file, with state beside it."""
-
-    def to_file(*services: str) -> None:
-        head = f'interfaces = ["e0"]\nstate_dir = "{tmp_path}/state"\n'
-        (tmp_path / "dsrlb.toml").write_text(head + "".join(services))
-
-    return to_file
-
-
-@pytest.fixture
-def start(serve: Serve, tmp_path: Path) -> Start:
-    return lambda *more: serve(*more, flags=["--config", str(tmp_path / "dsrlb.toml")])
+def write(write: Write, tmp_path: Path) -> Write:
+    """As ever, with state beside the file."""
+    return partial(write, f'state_dir = "{tmp_path}/state"\n')
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,6 @@ from lab_wire import eventually, inside
 
 from dsrlb.admin.asking import ask
 from dsrlb.lab.balancer import Balancer, run_dsrlb
-from dsrlb.lab.balancer import serve as serve_in
 from dsrlb.lab.topology import Lab, run
 
 V2_MARK = b"\r\n\r\n\0\r\nQUIT\n"  # HAProxy, doc/proxy-protocol.txt, section 2.2
@@ -43,35 +42,9 @@ def lab(inline_lab: Lab) -> Lab:
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """``write(service(…), …)`` writes the configuration file, with state beside it."""
-
-    def to_file(*services: str) -> None:
-        head = f'interfaces = ["e0"]\nstate_dir = "{tmp_path}/state"\n'
-        (tmp_path / "dsrlb.toml").write_text(head + "".join(services))
-
-    return to_file
-
-
-@pytest.fixture
-def start(serve: Serve, tmp_path: Path) -> Start:
-    return lambda *more: serve(*more, flags=["--config", str(tmp_path / "dsrlb.toml")])
-
-
-@pytest.fixture
-def kept(lab: Lab, tmp_path: Path) -> Iterator[Start]:
-    """As ``start``; each one is the same balancer, started again, and what it leaves is taken away."""
-    started: list[Balancer] = []
-    admin = lab.run_directory / "kept.sock"
-
-    def begin(*more: str) -> Balancer:
-        started.append(serve_in(lab, ["--config", str(tmp_path / "dsrlb.toml"), *more], admin=admin))
-        return started[-1]
-
-    yield begin
-    for one in started:
-        one.stop()
-    run_dsrlb(lab, "lb", "detach", "--admin", str(admin))
+def write(write: Write, tmp_path: Path) -> Write:
+    """As ever, with state beside the file."""
+    return partial(write, f'state_dir = "{tmp_path}/state"\n')
 
 
 def flows_of(running: Balancer) -> int:

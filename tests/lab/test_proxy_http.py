@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from golden_haproxy import needs_haproxy
+from lab_proxy import at_work
 from lab_reload import DEADLINE_S, Start, reload
 from lab_running import RS1, RS2, RS3, Serve
 from lab_wire import TEST_PREFIX, eventually, inside
@@ -128,9 +129,9 @@ class Client:
 @contextlib.contextmanager
 def asking(lab: Lab, count: int) -> Iterator[Counter[str]]:
     """Have so many clients ask, one request after the other; yield what came of it."""
-    seen, is_over = Counter[str](), threading.Event()
+    seen = Counter[str]()
 
-    def go() -> None:
+    def go(is_over: threading.Event) -> None:
         client = Client(lab)
         while not is_over.is_set():
             try:
@@ -139,15 +140,8 @@ def asking(lab: Lab, count: int) -> Iterator[Counter[str]]:
                 seen[f"failed: {error!r}"] += 1
                 client.connection = None
 
-    threads = [threading.Thread(target=go) for _ in range(count)]
-    for one in threads:
-        one.start()
-    try:
+    with at_work(count, go):
         yield seen
-    finally:
-        is_over.set()
-        for one in threads:
-            one.join(DEADLINE_S)
 
 
 def failures(seen: Counter[str]) -> list[str]:

@@ -6,18 +6,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 from golden_haproxy import needs_haproxy
 from lab_proxy import CHECK, ask_once, asking, connection, folder, listener, server_of, vip
 from lab_reload import DEADLINE_S, Start, Write, reload, service
-from lab_running import Serve
 from lab_wire import eventually, inside
 
 from dsrlb.host.transparent import PREFERENCE, TABLE
-from dsrlb.lab.balancer import Balancer, run_dsrlb
-from dsrlb.lab.balancer import serve as serve_in
 from dsrlb.lab.topology import Lab, run
 
 pytestmark = needs_haproxy
@@ -58,35 +56,9 @@ def _answer(there: socket.socket, peer: str) -> None:
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """``write(service(…), …)`` writes the configuration file, with state beside it."""
-
-    def to_file(*services: str) -> None:
-        head = f'interfaces = ["e0"]\nstate_dir = "{tmp_path}/state"\n'
-        (tmp_path / "dsrlb.toml").write_text(head + "".join(services))
-
-    return to_file
-
-
-@pytest.fixture
-def start(serve: Serve, tmp_path: Path) -> Start:
-    return lambda *more: serve(*more, flags=["--config", str(tmp_path / "dsrlb.toml")])
-
-
-@pytest.fixture
-def kept(lab: Lab, tmp_path: Path) -> Iterator[Start]:
-    """As ``start``; each one is the same balancer, started again, and what it leaves is taken away."""
-    started: list[Balancer] = []
-    admin = lab.run_directory / "transparent.sock"
-
-    def begin(*more: str) -> Balancer:
-        started.append(serve_in(lab, ["--config", str(tmp_path / "dsrlb.toml"), *more], admin=admin))
-        return started[-1]
-
-    yield begin
-    for one in started:
-        one.stop()
-    run_dsrlb(lab, "lb", "detach", "--admin", str(admin))
+def write(write: Write, tmp_path: Path) -> Write:
+    """As ever, with state beside the file."""
+    return partial(write, f'state_dir = "{tmp_path}/state"\n')
 
 
 def served(lab: Lab, words: str, version: int = 4, port: int = PORT) -> str:

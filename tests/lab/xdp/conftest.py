@@ -1,8 +1,7 @@
 """A lab whose balancer can have native XDP; whatever a test leaves at work there is taken away.
 
 ``lab``    the module's own
-``write``  ``write(service(…), …)`` writes the configuration file
-``start``  starts a balancer with it, on the XDP engine
+``start``  starts a balancer with the file of ``write``, on the XDP engine
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_reload import Start, Write
+from lab_reload import Start
 from lab_running import Serve, ours
 from lab_wire import TEST_PREFIX
 from lab_xdp import detach, instances, is_bare, xdp
@@ -33,16 +32,6 @@ def bare(lab: Lab) -> Iterator[None]:
     for instance in instances(lab):
         detach(lab, instance)
     assert is_bare(lab) and not ours(lab)
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """``write(service(…), …)`` writes the configuration file."""
-
-    def to_file(*services: str) -> None:
-        (tmp_path / "dsrlb.toml").write_text('interfaces = ["e0"]\n' + "".join(services))
-
-    return to_file
 
 
 @pytest.fixture
