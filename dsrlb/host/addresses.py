@@ -7,7 +7,6 @@ was there before is used, and stays.
 from __future__ import annotations
 
 import errno
-import json
 import socket
 from collections.abc import Container, Iterable, Iterator
 from ipaddress import ip_address
@@ -18,6 +17,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import HostError
+from dsrlb.host.records import read_record, write_record
 from dsrlb.model import Address
 
 IFA_F_NODAD = 0x02  # linux/if_addr.h: usable at once
@@ -80,12 +80,7 @@ class Addresses:
     def _note(self, added: set[Added]) -> None:
         """Write down what is ours, before it is there: a crash in between leaves nothing behind."""
         self._added = added
-        if not added:
-            self._record.unlink(missing_ok=True)
-            return
-        fresh = self._record.with_suffix(".new")
-        fresh.write_text(json.dumps(sorted((str(address), name) for address, name in added)))
-        fresh.replace(self._record)
+        write_record(self._record, ((str(address), name) for address, name in added))
 
 
 def added_before(record: Path) -> frozenset[Address]:
@@ -94,10 +89,7 @@ def added_before(record: Path) -> frozenset[Address]:
 
 
 def _read(record: Path) -> set[Added]:
-    try:
-        return {(ip_address(address), str(name)) for address, name in json.loads(record.read_text())}
-    except (OSError, ValueError, TypeError):
-        return set()
+    return read_record(record, lambda address, name: (ip_address(address), str(name)))
 
 
 def _present(ipr: IPRoute) -> Iterator[Added]:

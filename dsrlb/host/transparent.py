@@ -16,7 +16,6 @@ there before is another dsrlb's: it is used, and stays.
 from __future__ import annotations
 
 import errno
-import json
 import socket
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -32,6 +31,7 @@ from dsrlb.errors import ConfigError, HostError
 from dsrlb.host.guard import PROTOCOL
 from dsrlb.host.neighbours import routes_to
 from dsrlb.host.probe_rules import families
+from dsrlb.host.records import read_record, write_record
 from dsrlb.model import PROTOCOL_NUMBERS, Address
 
 PREFERENCE = 12  # before the main table (32766)
@@ -146,12 +146,7 @@ class TransparentRules:
     def _note(self, ours: set[Rule]) -> None:
         """Write down what is ours, before it is there: a crash in between leaves nothing behind."""
         self._ours = ours
-        if not ours:
-            self._record.unlink(missing_ok=True)
-            return
-        fresh = self._record.with_suffix(".new")
-        fresh.write_text(json.dumps(sorted((str(to.address), to.port, name) for to, name in ours)))
-        fresh.replace(self._record)
+        write_record(self._record, ((str(to.address), to.port, name) for to, name in ours))
 
 
 def refuse_own(servers: Iterable[Server]) -> None:
@@ -169,11 +164,7 @@ def refuse_own(servers: Iterable[Server]) -> None:
 
 
 def _read(record: Path) -> set[Rule]:
-    try:
-        found = json.loads(record.read_text())
-        return {Rule(Server(ip_address(one), int(port)), str(name)) for one, port, name in found}
-    except (OSError, ValueError, TypeError):
-        return set()
+    return read_record(record, lambda one, port, name: Rule(Server(ip_address(one), int(port)), str(name)))
 
 
 @contextmanager
