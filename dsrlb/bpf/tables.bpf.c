@@ -4,6 +4,7 @@
  * key of a plain IPv4 frame's flow, looks it up or records it, counts what it found, and sends the frame back
  * as the floor of bench.bpf.c does.
  */
+#include "floor.h"
 #include "helpers.h"
 #include "xdp/plain_packet.h"
 #include "xdp/records.h"
@@ -48,18 +49,6 @@ static ALWAYS_INLINE __u32 read_key(struct xdp_md *ctx, struct flow_key *key)
     *(__be32 *)&key->sport = BYTES(word[4], 2, 4);
     *(__u32 *)&key->protocol = bpf_htonl((__u32)IPPROTO_TCP << 24); /* and zeros */
     return 1;
-}
-
-static ALWAYS_INLINE int send_back(struct xdp_md *ctx)
-{
-    __u16 *mac = (void *)(long)ctx->data, old[3];
-
-    if ((void *)(mac + 7) > (void *)(long)ctx->data_end)
-        return XDP_ABORTED;
-    __builtin_memcpy(old, mac, 6);
-    __builtin_memcpy(mac, mac + 3, 6);
-    __builtin_memcpy(mac + 3, old, 6);
-    return XDP_TX;
 }
 
 SEC("xdp") int own_find(struct xdp_md *ctx)
