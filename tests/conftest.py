@@ -6,14 +6,14 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from dsrlb.bpf.compile import CompileError, compile_all
-from dsrlb.engines.choice import XDP_MODES
+from dsrlb.engines.choice import BPF_FS, STATE_DIR, XDP_MODES
 
 # The same examples on every run; how long one takes is no law, on a machine that others load.
 settings.register_profile(
@@ -45,6 +45,23 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # once, before the workers of pytest-xdist begin
         with contextlib.suppress(CompileError):
             list(compile_all())
+
+
+def _of_the_machine() -> list[Path]:
+    """Return what is in the machine's own places: of a balancer that was started there, and of iproute2.
+
+    A start makes its locks first, for good. ``tc`` and ``ip`` make the folder when they load a program, but
+    where they have mounts of their own (``ip netns exec``, ``ip -n``).
+    """
+    return sorted([*Path(STATE_DIR).glob("*.lock"), *Path(BPF_FS).glob("tc")])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_machine_is_left_alone() -> Iterator[None]:
+    """Whatever the tests of a file make is in places of their own, and the machine's are as they were."""
+    before = _of_the_machine()
+    yield
+    assert _of_the_machine() == before
 
 
 def _needs_root(path: Path) -> bool:

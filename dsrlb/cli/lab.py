@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from dsrlb.lab import xdp
-from dsrlb.lab.balancer import serve_flags
+from dsrlb.lab.balancer import own_places, serve_flags
 from dsrlb.lab.commands import require_root
 from dsrlb.lab.demo import demo as run_demo
 from dsrlb.lab.lifecycle import down as take_down
@@ -159,7 +159,7 @@ def _of_proxies(lab: Lab, client: str, me: str) -> Iterator[str]:
 
 def _serving(lab: Lab, role: str, version: int) -> str:
     """Return the line that starts a balancer; several must pick alike, so they go by hash."""
-    more = ["--scheduler", "rr" if lab.balancers == 1 else "maglev", *_admin(lab, role)]
+    more = ["--scheduler", "rr" if lab.balancers == 1 else "maglev", *own_places(_socket(lab, role))]
     if lab.proxy_names:  # one of them may be killed
         more += ["--check", "tcp"]
     if lab.xdp:
@@ -169,8 +169,11 @@ def _serving(lab: Lab, role: str, version: int) -> str:
 
 
 def _admin(lab: Lab, role: str) -> list[str]:
-    name = "admin" if role == "lb" else f"admin-{role}"
-    return ["--admin", str(lab.run_directory / f"{name}.sock")]
+    return ["--admin", str(_socket(lab, role))]
+
+
+def _socket(lab: Lab, role: str) -> Path:
+    return lab.run_directory / ("admin.sock" if role == "lb" else f"admin-{role}.sock")
 
 
 def watching(lab: Lab) -> str:

@@ -90,6 +90,11 @@ def dsrlb(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dsrlb", *arguments]
 
 
+def own_places(admin: Path) -> list[str]:
+    """Return a balancer's flags for its admin socket, and for a folder beside it that holds over restarts."""
+    return ["--admin", str(admin), "--state-dir", str(admin.with_suffix(".state"))]
+
+
 def serve(
     lab: Lab,
     flags: Sequence[str],
@@ -106,9 +111,7 @@ def serve(
     name = f"serve-{next(_numbers)}"
     out, err = (lab.run_directory / f"{name}.{kind}" for kind in ("out", "err"))
     admin = admin or lab.run_directory / f"{name}.sock"
-    own = ["--admin", str(admin)]
-    if not _names_state(flags):
-        own += ["--state-dir", str(admin.with_suffix(".state"))]
+    own = ["--admin", str(admin)] if _names_state(flags) else own_places(admin)
     process = start(lab, role, [*(program or dsrlb()), "serve", *own, *flags], name)
     balancer = Balancer(process, out, err, admin)
     if ready:
@@ -130,6 +133,12 @@ def _names_state(flags: Sequence[str]) -> bool:
 def run_dsrlb(
     lab: Lab, role: str, *arguments: str, deadline_s: float = 30
 ) -> subprocess.CompletedProcess[str]:
-    """Run a dsrlb command in a node to its end, whatever its exit code."""
-    command = inside(lab.namespace(role), *dsrlb(*arguments))
+    """Run a dsrlb command in a node to its end, whatever its exit code.
+
+    What ``serve`` keeps over restarts is in the lab's own folder.
+    """
+    verb, *words = arguments
+    if verb == "serve" and not _names_state(words):
+        words = ["--state-dir", str(lab.run_directory / "state"), *words]
+    command = inside(lab.namespace(role), *dsrlb(verb, *words))
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=deadline_s)

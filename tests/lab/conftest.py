@@ -162,11 +162,7 @@ def kept(lab: Lab, tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def dsrlb(lab: Lab, engine_flags: list[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
     def call(command: str, *words: str, role: str = "lb", **more: Any) -> subprocess.CompletedProcess[str]:
-        chosen = (
-            ["--admin", "off", "--state-dir", str(lab.run_directory / "state"), *engine_flags]
-            if command == "serve"
-            else []
-        )
+        chosen = ["--admin", "off", *engine_flags] if command == "serve" else []
         return balancer.run_dsrlb(lab, role, command, *chosen, *words, **more)
 
     return call

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from lab_wire import eventually
 
 from dsrlb.host.probe_path import TUN
 from dsrlb.host.probe_rules import MARK, PREFERENCE
-from dsrlb.lab.balancer import Balancer
+from dsrlb.lab.balancer import Balancer, dsrlb
 from dsrlb.lab.servers import ECHO_PORT
 from dsrlb.lab.topology import Lab, run
 
@@ -172,7 +171,9 @@ def test_rules_that_are_flushed_and_a_device_that_is_taken_away_take_no_server_o
 def test_without_the_device_servers_are_asked_at_their_own_addresses_which_is_told_once(
     lab: Lab, clients: Clients, tmp_path: Path
 ) -> None:
-    serving = " ".join([sys.executable, "-m dsrlb serve --admin off", *config(lab, tmp_path)])
+    serving = " ".join(
+        [*dsrlb("serve", "--admin", "off", "--state-dir", f"{tmp_path}/state"), *config(lab, tmp_path)]
+    )
     words = f"mount --bind /dev/null {TUN} && exec {serving}"
     command = ["ip", "netns", "exec", lab.namespace("lb"), "unshare", "-m", "sh", "-c", words]
     log, told = tmp_path / "log", "servers are checked at their own addresses, not at the VIP"

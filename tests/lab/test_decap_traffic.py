@@ -318,8 +318,10 @@ def test_another_program_in_its_place_is_named_and_left_alone(link: None) -> Non
         decap.detach("x0")
         assert decap.vips("x0") == frozenset() and decap.counters("x0") == {}
         place = f"dev x0 ingress pref {decap.PRIORITY} handle {decap.HANDLE}"
-        run(f"tc filter add {place} bpf da obj {object_path('decap')} sec tc".split())
-        assert decap.is_attached("x0")  # what a person pastes is ours as well
+        # What a person pastes is ours as well.  By netns exec tc has mounts of its own: what it makes in
+        # /sys/fs/bpf when it loads a program ends with it.
+        run(f"ip netns exec {SERVER} tc filter add {place} bpf da obj {object_path('decap')} sec tc".split())
+        assert decap.is_attached("x0")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(decap, "PROGRAM", "someone_elses")
             with pytest.raises(HostError, match="taken by another BPF program, dsrlb_decap"):
