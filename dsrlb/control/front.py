@@ -108,10 +108,10 @@ class Front:
     def look_at_links(self) -> None:
         """Read the interfaces again: MACs and names may have changed; one that came up is announced on."""
         for ifindex, before in list(self.links.items()):
-            now = link_at(ifindex) or replace(before, up=False)
-            if now.up != before.up:
-                lasting = "" if now.up or link_at(ifindex) else " (gone)"
-                log.warning("interface %s is %s%s", now.name, "up" if now.up else "down", lasting)
+            now = link_at(ifindex) or replace(before, up=False, is_gone=True)
+            if (now.up, now.is_gone) != (before.up, before.is_gone):  # one that goes may be seen down before
+                state = "up" if now.up else "down (gone)" if now.is_gone else "down"
+                log.warning("interface %s is %s", now.name, state)
             self.links[ifindex] = now
             if now.up and (not before.up or now.mac != before.mac):
                 self.announce([now])

@@ -11,6 +11,7 @@ from typing import Any
 
 import netifaces
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import ConfigError
 from dsrlb.model import Address
@@ -33,6 +34,7 @@ class Link:
     ipv6: tuple[IPv6Interface, ...]  # without those that are still tentative
     vlan_of: int | None = None  # ifindex of the interface whose tagged frames these are
     kind: str = ""  # veth, vlan, bridge …; empty: hardware
+    is_gone: bool = False  # it has been deleted since
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,15 @@ def link(name: str) -> Link:
                 f"Interface {name} is not an Ethernet interface, so no frame can be sent to a "
                 f"server's MAC there; choose one of {_listed(_ethernet(known))}."
             )
-        addresses = _addresses(ipr, message["index"])
+        return _link(ipr, message)
+
+
+def _link(ipr: Any, message: Any) -> Link:
+    """Return what a message about an Ethernet interface says, and its addresses."""
+    addresses = _addresses(ipr, message["index"])
     return Link(
         ifindex=message["index"],
-        name=name,
+        name=str(message.get_attr("IFLA_IFNAME")),
         mac=bytes.fromhex(message.get_attr("IFLA_ADDRESS").replace(":", "")),
         mtu_bytes=message.get_attr("IFLA_MTU"),
         up=is_up(message["flags"]),
@@ -95,9 +102,10 @@ def _kind(message: Any) -> str:
 
 
 def link_at(ifindex: int) -> Link | None:
-    """Return the link that has an index, whatever its name is now; None when it is gone."""
-    with contextlib.suppress(OSError, ConfigError):
-        return link(socket.if_indextoname(ifindex))
+    """Return the link that has an index, whatever its name is now; None when it is gone, or not Ethernet."""
+    with contextlib.suppress(OSError, NetlinkError), IPRoute() as ipr:
+        (message,) = ipr.link("get", index=ifindex)
+        return _link(ipr, message) if message["ifi_type"] == ARPHRD_ETHER else None
     return None
 
 

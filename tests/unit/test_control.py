@@ -13,6 +13,7 @@ from typing import Any
 import balancer
 import pytest
 
+from dsrlb.control import front as control_front
 from dsrlb.control import loop as control_loop
 from dsrlb.control.front import Front
 from dsrlb.control.loop import Loop
@@ -20,6 +21,7 @@ from dsrlb.control.reloading import Reloads
 from dsrlb.control.standings import Standings, standing_event
 from dsrlb.errors import ConfigError
 from dsrlb.host import frames, guard
+from dsrlb.host.links import Link
 from dsrlb.model import Check, person_mac
 from dsrlb.standing import Health, named
 
@@ -55,6 +57,18 @@ def test_each_vip_s_first_claim_is_told_and_the_balancer_s_own_is_not() -> None:
         hear(heard, mac, vip)
     told = [events.get() for _ in range(2)]
     assert told == [("claim", str(vip), person_mac(mac), "e0") for vip in (VIP, OTHER)]
+
+
+def test_an_interface_that_is_seen_down_on_its_way_out_is_told_to_be_gone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here, _), x0 = front(), Link(2, "x0", OWN, 1500, True, (), ())
+    here.links = {2: x0}
+    monkeypatch.setattr(here, "keep_guard", lambda: None)
+    for now in (replace(x0, up=False), None, None):
+        monkeypatch.setattr(control_front, "link_at", lambda _, now=now: now)
+        here.look_at_links()
+    assert caplog.messages == ["interface x0 is down", "interface x0 is down (gone)"]
 
 
 def test_a_failure_that_goes_on_is_told_once_and_one_that_comes_back_is_told_again(
