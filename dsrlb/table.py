@@ -149,8 +149,8 @@ def compile_table(
 
 
 def _without(service: Service, gone: Set[Names]) -> Service:
-    """Return a service without the backends that are gone."""
-    if not gone:
+    """Return a service without the backends that are gone; one that has none of them, as it is."""
+    if not gone or gone.isdisjoint(names for names, _ in named(service)):
         return service
     return replace(service, backends=tuple(one for names, one in named(service) if names not in gone))
 

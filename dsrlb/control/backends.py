@@ -93,8 +93,9 @@ class Backends:
 
     def refresh(self, links: Mapping[int, Link]) -> None:
         """Read the interfaces of the ways again: names, MACs and addresses may have changed."""
+        now = {ifindex: links.get(ifindex) or link_at(ifindex) for ifindex in self.ways_out}
         self.ways = {
-            address: replace(way, link=links.get(way.link.ifindex) or link_at(way.link.ifindex) or way.link)
+            address: replace(way, link=now[way.link.ifindex] or way.link)
             for address, way in self.ways.items()
         }
         self.resolver.refresh()
