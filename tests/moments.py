@@ -37,7 +37,7 @@ def moment(scheduler: str = "wrr", clients: int = 0, **standing: Any) -> Moment:
         totals=SimpleNamespace(look=lambda: counters_of(state), when_kept=lambda do: do()),
         config=Config((service,)),
         standings=SimpleNamespace(of=standings),
-        responses=SimpleNamespace(of={names: Memory(response_us=2500.0)}),
+        observed=SimpleNamespace(responses=SimpleNamespace(of={names: Memory(response_us=2500.0)})),
         checks=SimpleNamespace(records=dict),
         table=lambda: table,
         proxied=Proxied(Path("/dev/null/nowhere"), keeps=False),

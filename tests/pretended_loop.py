@@ -43,8 +43,9 @@ class Loop:
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.told: list[Callable[[Sequence[str]], None]] = []
         self.wishes = Wishes(self.standings, Durable(folder / "default.json"))
-        self.checks, self.responses = SimpleNamespace(records=dict), Responses()
-        self.backends = SimpleNamespace(resolver=SimpleNamespace(known=lambda now: None), ways={})
+        self.checks = SimpleNamespace(records=dict)
+        self.observed = SimpleNamespace(responses=Responses())
+        self.backends = SimpleNamespace(ways={})
         self.front = SimpleNamespace(
             links={balancer.IFINDEX: SimpleNamespace(name="e0", ifindex=balancer.IFINDEX)}
         )
@@ -59,9 +60,9 @@ class Loop:
             counters=lambda: counters_of(self.state),
             flows=lambda: PacketEngine.flows(self.engine),  # type: ignore[arg-type]  # a stand-in
         )
-        self.reconcile(None)
+        self.look_again()
 
-    def reconcile(self, _: object) -> None:
+    def look_again(self) -> None:
         services = self.config.services
         behind = [backend for service in services for backend in service.backends]
         said = self.standings.effective(time.monotonic())

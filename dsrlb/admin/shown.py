@@ -68,7 +68,7 @@ def seen_of(loop: Loop) -> Seen:
         drains=wishes.drains,
         kept=wishes.durable.of,
         records=loop.checks.records(),
-        responses=loop.responses.of,
+        responses=loop.observed.responses.of,
         now_s=time.monotonic(),
         now=time.time(),
     )

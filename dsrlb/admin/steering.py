@@ -84,7 +84,7 @@ def _weight(value: object) -> int:
 def _follow(loop: Loop) -> str:
     """Have the engine go by what holds now; return why it does not."""
     try:
-        loop.reconcile(loop.backends.resolver.known(time.monotonic()))
+        loop.look_again()
     except (DsrlbError, OSError) as error:
         return f"noted, but the engine could not follow yet ({error}); it goes on trying"
     return ""

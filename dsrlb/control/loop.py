@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -23,12 +23,11 @@ from dsrlb.control.engine import keeps, open_engine
 from dsrlb.control.front import Front
 from dsrlb.control.kept_totals import KeptTotals, totals_path
 from dsrlb.control.left import needed, take_back_stale
-from dsrlb.control.passive import Passive
+from dsrlb.control.observed import Observed
 from dsrlb.control.proxied import Proxied
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
 from dsrlb.control.reloading import Heard, Reloads
-from dsrlb.control.responses import Responses, by_response
-from dsrlb.control.standings import Standings, standing_event
+from dsrlb.control.standings import Standings
 from dsrlb.control.takeover import finish, stage, unstage
 from dsrlb.control.ticks import Tick
 from dsrlb.control.wishes import Wishes
@@ -43,7 +42,7 @@ from dsrlb.host.resolver import NextHop
 from dsrlb.host.watch import Event, Watch
 from dsrlb.outliers import LOOK_S
 from dsrlb.preflight import Ground, links_of_answers, other_owners
-from dsrlb.standing import Ejection, Health, Names, Wish
+from dsrlb.standing import Ejection, Health, Wish
 from dsrlb.transition import carry
 
 LOOK_EVERY_S = 0.28  # three looks fit into the second within which a server's new MAC is followed
@@ -82,8 +81,7 @@ class Loop:
         self.totals = KeptTotals(totals_path(choice.state_dir, choice.instance))
         self.known: tables.Known = {}
         self.checks = Checks(events, self.backends.refused_at)
-        self.responses = Responses()
-        self.passive = Passive(config.services)
+        self.observed = Observed(config.services, self.standings, self.checks, events)
         self.proxied = Proxied(choice.haproxy_at, keeps=keeps(choice, config))
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reloads = Reloads(self.prepare, self.change_to)
@@ -153,7 +151,7 @@ class Loop:
         log.info("ready: %s on %s", names, ", ".join(self.front.names))
         notify(READY)
         self.ticks = [
-            Tick(LOOK_S, self.watch_handshakes),
+            Tick(LOOK_S, lambda: self.observed.watch(self.engine)),
             Tick(LOOK_EVERY_S, lambda: self.reconcile(self.backends.resolver.step(time.monotonic()))),
             Tick(PROBE_EVERY_S, self.front.probe_for_owners),
             Tick(ROUTES_EVERY_S, self.look_for_returned),
@@ -215,10 +213,10 @@ class Loop:
                     backend,
                 )
             case ("neighbour",):
-                self.reconcile(self.backends.resolver.known(time.monotonic()))
+                self.look_again()
             case ("standing", bytes(service), bytes(backend), Health() | Ejection() | Wish() as change):
                 self.standings.hear((service, backend), change, time.monotonic())
-                self.relent()
+                self.observed.relent(self.engine.table)
                 self.is_heard = True
             case ("rule",):
                 self.front.keep_guard()
@@ -229,27 +227,12 @@ class Loop:
                 self.backends.routes_changed = True
                 self.front.look_at_links()
                 self.backends.refresh(self.front.links)
-                self.reconcile(self.backends.resolver.known(time.monotonic()))
+                self.look_again()
         if self.is_heard and self.events.empty():  # many may come at once: one look serves them all
             self.is_heard = False
-            self.reconcile(self.backends.resolver.known(time.monotonic()))
+            self.look_again()
 
     # ------------------------------------------------------------------------- looking
-
-    def watch_handshakes(self) -> None:
-        """Leave servers whose clients' handshakes fail, where services want that, and take them back."""
-        if self.passive.watches:
-            seen, now_s = self.engine.handshakes(), time.monotonic()
-            self.hear_passive(self.passive.look(seen, self.standings.of, self.engine.table, now_s))
-
-    def relent(self) -> None:
-        """Take back servers that were left, where too few others are left."""
-        self.hear_passive(self.passive.relent(self.standings.of, self.engine.table, time.monotonic()))
-
-    def hear_passive(self, said: Iterable[tuple[Names, Ejection]]) -> None:
-        """Take what handshakes say of servers for events like others."""
-        for names, change in said:
-            self.events.put(standing_event(names, change))
 
     def look_at_routes(self) -> None:
         """Find the way to each backend anew, if routes or addresses changed since the last time."""
@@ -266,7 +249,7 @@ class Loop:
             self.front.take_returned(back)
             self.engine.narrow(list(self.front.links.values()), self.front.wire_vips, self.backends.ways_out)
             self.backends.routes_changed = True
-            self.reconcile(self.backends.resolver.known(time.monotonic()))
+            self.look_again()
 
     def follow_answers(self) -> None:
         """Hear inline servers on the interfaces behind which they are now."""
@@ -274,6 +257,10 @@ class Loop:
         if links:
             self.engine.widen(links, self.front.wire_vips)
             self.front.also(links)
+
+    def look_again(self) -> None:
+        """Have the table as it is to be by what is known now, without asking anybody."""
+        self.reconcile(self.backends.resolver.known(time.monotonic()))
 
     def reconcile(self, resolved: Mapping[NextHop, bytes | None]) -> None:
         """Compile the table from what is known now, and install it if it differs."""
@@ -292,18 +279,14 @@ class Loop:
         self.backends.tell_changes(macs)
 
     def weigh(self) -> None:
-        """Give servers the weights that their response times leave them, where a service goes by those."""
-        services, now_s = by_response(self.config.services), time.monotonic()
-        seen = self.engine.handshakes() if any(one.samples for one in services) else {}
-        records = self.checks.records() if services else {}
-        if self.standings.weigh(self.responses.look(services, self.standings.of, records, seen, now_s)):
-            self.reconcile(self.backends.resolver.known(now_s))
+        """Let servers have the weights that their response times leave them."""
+        if self.observed.weigh(self.config.services, self.engine):
+            self.look_again()
 
     def look_at_drains(self) -> None:
         """Let go of what drained backends still have whose time is over."""
-        now_s = time.monotonic()
-        if self.wishes.look(self.counters, self.table(), now_s):
-            self.reconcile(self.backends.resolver.known(now_s))
+        if self.wishes.look(self.counters, self.table(), time.monotonic()):
+            self.look_again()
 
     def show_ways(self) -> None:
         """Tell the checks of the way to each backend."""
@@ -364,14 +347,12 @@ class Loop:
         fresh = [vip for vip in (*new.ground.vips, *new.ground.lent) if vip not in self.front.all_vips]
         self.backends.change_to(new.config, new.ground, new.lost)
         self.standings.change_to(new.config.services, time.monotonic())
-        self.responses.keep(new.config.services)
         self.wishes.change_to(time.monotonic())
         self.attempt(self.show_ways)  # before anybody new is asked
         self.checks.change_to(new.config.services, self.standings.of)
-        self.passive.change_to(new.config.services)
-        self.relent()
+        self.observed.change_to(new.config.services, self.engine.table)
         gone = self.front.change_to(new.ground, new.claim)
-        self.attempt(lambda: self.reconcile(self.backends.resolver.known(time.monotonic())))
+        self.attempt(self.look_again)
         finish(gone, self.front, self.backends, self.engine)
         self.front.announce(vips=fresh)
         self.ticks = [tick for tick in self.ticks if not tick.is_over]

@@ -64,7 +64,7 @@ def moment_of(loop: Loop) -> Moment:
         instance=loop.choice.instance,
         max_flows=loop.engine.max_flows,
         expiries=loop.proxied.expiries,
-        times_us=times_us(loop.responses.of, loop.checks.records()),
+        times_us=times_us(loop.observed.responses.of, loop.checks.records()),
         haproxy=haproxy_seen(loop.proxied),
         kept=kept,
     )

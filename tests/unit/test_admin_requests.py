@@ -164,10 +164,10 @@ def test_who_gives_a_weight_that_its_scheduler_does_not_heed_is_told_so() -> Non
 
 
 def test_a_wish_that_the_engine_cannot_follow_yet_is_told_so(loop: Loop) -> None:
-    def fail(_: object) -> None:
+    def fail() -> None:
         raise OSError("no memory")
 
-    loop.reconcile = fail  # type: ignore[method-assign]
+    loop.look_again = fail  # type: ignore[method-assign]
     assert "could not follow yet (no memory)" in loop.error(do="drain", backend=A)
 
 

@@ -25,7 +25,7 @@ def test_a_drain_with_a_deadline_shows_the_time_that_is_left_and_then_that_it_is
     drain = rows(loop)[A]["drain"]
     assert (drain["state"], drain["let_go"]) == ("draining", None) and 59 < drain["left_s"] <= 60
     assert loop.wishes.look(loop.engine.counters, loop.table(), time.monotonic() + 61)
-    loop.reconcile(None)
+    loop.look_again()
     row = rows(loop)[A]
     assert row["standing"] == ["drained", "gone"] and row["drain"]["state"] == "over"
     assert loop.ask(do="show", what="table")[0]["targets"][0]["backend"] == B

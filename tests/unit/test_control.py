@@ -100,9 +100,9 @@ def test_standings_that_come_at_once_cost_one_look() -> None:
     loop = SimpleNamespace(
         standings=Standings([web]),
         events=queue.SimpleQueue(),
-        backends=SimpleNamespace(resolver=SimpleNamespace(known=lambda _: "known")),
-        relent=lambda: None,
-        reconcile=looks.append,
+        engine=SimpleNamespace(table=None),
+        observed=SimpleNamespace(relent=lambda _: None),
+        look_again=lambda: looks.append("known"),
     )
     for names, _ in named(web):
         loop.events.put(standing_event(names, Health(False, "no answer")))

@@ -35,9 +35,9 @@ def loop() -> Loop:
         two: Heard(10_000, True, handshakes(100, 8)),
         three: Heard(),
     }
-    it.responses.of = after({}, heard, time.monotonic() - 5)
-    it.standings.weigh({names: known.percent for names, known in it.responses.of.items()})
-    it.reconcile(None)
+    it.observed.responses.of = after({}, heard, time.monotonic() - 5)
+    it.standings.weigh({names: known.percent for names, known in it.observed.responses.of.items()})
+    it.look_again()
     return it
 
 
@@ -86,9 +86,9 @@ def test_with_other_schedulers_a_time_is_that_of_checks_and_explains_no_weight()
 
 
 def test_a_history_is_told_by_how_long_ago(loop: Loop) -> None:
-    names = next(iter(loop.responses.of))
+    names = next(iter(loop.observed.responses.of))
     now_s = time.monotonic()
-    loop.responses.of[names] = Memory(history=(Weighed(now_s - 60, 100), Weighed(now_s - 3, 35)))
+    loop.observed.responses.of[names] = Memory(history=(Weighed(now_s - 60, 100), Weighed(now_s - 3, 35)))
     history = rows(loop)[A]["response"]["history"]
     assert [one["percent"] for one in history] == [100, 35]
     assert 60 <= history[0]["ago_s"] < 70 and 3 <= history[1]["ago_s"] < 13
