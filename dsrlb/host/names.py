@@ -23,15 +23,14 @@ from contextlib import suppress
 from secrets import token_hex
 
 from dsrlb.errors import HostError
+from dsrlb.host import netlink
 
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 UDIAG_SHOW_NAME, UDIAG_SHOW_UID = 0x01, 0x40
 UNIX_DIAG_NAME, UNIX_DIAG_UID = 0, 7
 ALL = 0xFFFFFFFF
-_HEADER, _REQUEST, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBHIIIII"), struct.Struct("=HH")
-_MESSAGE_BYTES, _PIECE_BYTES, _WITHIN_S = 32, 1 << 16, 5.0
+_REQUEST = struct.Struct("=BBHIIIII")
+_MESSAGE_BYTES, _PIECE_BYTES, _WITHIN_S = 16, 1 << 16, 5.0
 
 
 def hold(name: str) -> socket.socket | None:
@@ -87,38 +86,22 @@ def is_foreign(uid: int) -> bool:
 
 def owners() -> dict[str, int]:
     """Return the names in this network namespace, each with its user; none where the kernel cannot tell."""
-    with suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as netlink:
-        netlink.settimeout(_WITHIN_S)
+    with suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as kernel:
+        kernel.settimeout(_WITHIN_S)
         show = _REQUEST.pack(socket.AF_UNIX, 0, 0, ALL, 0, UDIAG_SHOW_NAME | UDIAG_SHOW_UID, ALL, ALL)
-        flags = NLM_F_REQUEST | NLM_F_DUMP
-        netlink.sendto(
-            _HEADER.pack(_HEADER.size + len(show), SOCK_DIAG_BY_FAMILY, flags, 1, 0) + show, (0, 0)
-        )
-        return dict(_named(netlink))
+        flags = netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP
+        kernel.sendto(netlink.message(SOCK_DIAG_BY_FAMILY, flags, show), (0, 0))
+        return dict(_named(kernel))
     return {}
 
 
-def _named(netlink: socket.socket) -> Iterator[tuple[str, int]]:
+def _named(kernel: socket.socket) -> Iterator[tuple[str, int]]:
     """Yield abstract names and their users out of the messages of a dump, up to its end."""
     while True:
-        piece = netlink.recv(_PIECE_BYTES)
-        while piece:
-            length, kind, *_ = _HEADER.unpack_from(piece)
-            if kind in (NLMSG_ERROR, NLMSG_DONE):
+        for kind, _flags, body in netlink.messages(kernel.recv(_PIECE_BYTES)):
+            if kind in (netlink.NLMSG_ERROR, netlink.NLMSG_DONE):
                 return
-            about = dict(_attributes(piece[_MESSAGE_BYTES:length]))
+            about = dict(netlink.attributes(body, _MESSAGE_BYTES))
             name, uid = about.get(UNIX_DIAG_NAME, b""), about.get(UNIX_DIAG_UID)
             if name[:1] == b"\0" and uid is not None:
                 yield name[1:].decode("latin-1"), int.from_bytes(uid, sys.byteorder)
-            piece = piece[_aligned(length) :]
-
-
-def _attributes(piece: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(piece) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(piece)
-        yield kind, piece[_ATTRIBUTE.size : length]
-        piece = piece[max(_ATTRIBUTE.size, _aligned(length)) :]
-
-
-def _aligned(length: int) -> int:
-    return length + 3 & ~3

@@ -15,6 +15,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import DsrlbError
+from dsrlb.host import netlink
 from dsrlb.model import V4_MAPPED, Address
 
 # Neighbour states and flags, linux/neighbour.h
@@ -23,8 +24,8 @@ NUD_DELAY, NUD_PROBE, NUD_FAILED, NUD_NOARP, NUD_PERMANENT = 0x08, 0x10, 0x20, 0
 NUD_USABLE = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP
 
 RTN_UNICAST, RTN_LOCAL, RTN_BROADCAST = 1, 2, 3  # linux/rtnetlink.h
-NLM_F_REQUEST, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x10, 0x300  # linux/netlink.h
-NLMSG_ERROR, NLMSG_DONE, RTM_NEWNEIGH, RTM_GETNEIGH = 2, 3, 28, 30
+RTM_GETNEIGH = 30
+NDMSG_BYTES = 12
 NDA_DST, NDA_LLADDR, NDA_CACHEINFO, NDA_IFINDEX = 1, 2, 3, 8
 CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")  # USER_HZ, in which the kernel counts for user space
 
@@ -108,7 +109,7 @@ def neighbours(ifindex: int) -> dict[NeighbourKey, Neighbour]:
         found: dict[NeighbourKey, Neighbour] = {}
         interrupted = False
         for flags, message in _dump(ifindex):
-            interrupted |= bool(flags & NLM_F_DUMP_INTR)
+            interrupted |= bool(flags & netlink.NLM_F_DUMP_INTR)
             found.update(parse_neighbour(message))
         if not interrupted:
             break
@@ -120,51 +121,33 @@ def _dump(ifindex: int) -> Iterator[tuple[int, bytes]]:
 
     ::
 
-        nlmsghdr   length (4) | type (2) | flags (2) | sequence (4) | port (4)
         ndmsg      family (1) | pad (3) | ifindex (4) | state (2) | flags (1) | type (1)
         attribute  length (2) | NDA_IFINDEX (2) | ifindex (4)
     """
-    ask = struct.pack("=IHHII", 36, RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
-    ask += bytes(12) + struct.pack("=HHI", 8, NDA_IFINDEX, ifindex)
+    ask = bytes(NDMSG_BYTES) + netlink.attribute(NDA_IFINDEX, struct.pack("=I", ifindex))
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
         kernel.settimeout(1.0)
-        kernel.send(ask)
+        kernel.send(netlink.message(RTM_GETNEIGH, netlink.NLM_F_REQUEST | netlink.NLM_F_DUMP, ask))
         while True:
-            for kind, flags, body in netlink_messages(kernel.recv(1 << 16)):
-                if kind == NLMSG_DONE:
+            for kind, flags, body in netlink.messages(kernel.recv(1 << 16)):
+                if kind == netlink.NLMSG_DONE:
                     return
-                if kind == NLMSG_ERROR:
+                if kind == netlink.NLMSG_ERROR:
                     raise OSError(-struct.unpack_from("=i", body)[0], "the neighbours could not be read")
                 yield flags, body
-
-
-def netlink_messages(datagram: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (type, flags, body) of every netlink message in a datagram; ends at a malformed one."""
-    at = 0
-    while at + 16 <= len(datagram):
-        length, kind, flags = struct.unpack_from("=IHH", datagram, at)
-        if length < 16 or at + length > len(datagram):
-            return
-        yield kind, flags, datagram[at + 16 : at + length]
-        at += (length + 3) & ~3
 
 
 def parse_neighbour(body: bytes) -> dict[NeighbourKey, Neighbour]:
     """Return the neighbour in an RTM_NEWNEIGH body (ndmsg and attributes); empty when it is not IP."""
     family, ifindex, state = struct.unpack_from("=B3xiH", body)
     address, mac, confirmed = b"", None, 0
-    at = 12
-    while at + 4 <= len(body):
-        length, kind = struct.unpack_from("=HH", body, at)
-        if length < 4:
-            break
+    for kind, value in netlink.attributes(body, NDMSG_BYTES):
         if kind == NDA_DST:
-            address = body[at + 4 : at + length]
-        elif kind == NDA_LLADDR and length == 10:
-            mac = body[at + 4 : at + length]
+            address = value
+        elif kind == NDA_LLADDR and len(value) == 6:
+            mac = value
         elif kind == NDA_CACHEINFO:  # struct nda_cacheinfo: confirmed, used, updated, refcnt
-            (confirmed,) = struct.unpack_from("=I", body, at + 4)
-        at += (length + 3) & ~3
+            (confirmed,) = struct.unpack_from("=I", value)
     if family == socket.AF_INET and len(address) == 4:
         address = V4_MAPPED + address
     if len(address) != 16:

@@ -14,8 +14,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from dsrlb.host import netlink
 from dsrlb.host.descriptors import readable
-from dsrlb.host.neighbours import netlink_messages
 
 # ("neighbour",) | ("link",) | ("route",): routes or addresses | ("rule",): policy rules |
 # ("resync",): look at everything
@@ -115,7 +115,7 @@ def _received(kernel: socket.socket) -> Iterator[Event]:
             raise
         yield ("resync",)
         return
-    for kind, _flags, _body in netlink_messages(datagram):
+    for kind, _flags, _body in netlink.messages(datagram):
         yield from events_of(kind)
 
 

@@ -12,7 +12,7 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, I
 from scapy.layers.l2 import ARP, Ether
 
 from dsrlb.errors import DsrlbError
-from dsrlb.host import frames, links, neighbours, notify, ownership, resolver, watch
+from dsrlb.host import frames, links, neighbours, netlink, notify, ownership, resolver, watch
 from dsrlb.host.neighbours import NUD_FAILED, NUD_PERMANENT, NUD_PROBE, NUD_REACHABLE, NUD_STALE, Neighbour
 from dsrlb.host.resolver import Ask
 from dsrlb.model import V4_MAPPED
@@ -47,7 +47,7 @@ def test_a_bridge_entry_is_no_neighbour():
 def test_a_cut_netlink_message_ends_the_reading_without_an_error(cut):
     body = neighbour_body(socket.AF_INET, VIP4.packed, MAC, NUD_STALE, 0)
     message = struct.pack("=IHHII", 16 + len(body), 28, 2, 1, 0) + body
-    assert list(neighbours.netlink_messages(message + message[:-cut])) == [(28, 2, body)]
+    assert list(netlink.messages(message + message[:-cut])) == [(28, 2, body)]
 
 
 @pytest.mark.parametrize(
