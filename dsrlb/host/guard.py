@@ -27,12 +27,11 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import ConfigError, HostError
 from dsrlb.host.names import hold, is_foreign, owners
+from dsrlb.host.policy_rules import PROTOCOL, change_rule, every_rule
 from dsrlb.model import ANY_PORT, PROTOCOL_NUMBERS, Address
 
 PREFERENCE = 10  # behind the local table (0), so a VIP configured on this host cannot be guarded
-PROTOCOL = 0xD5  # of no routing daemon (linux/rtnetlink.h, RTPROT_*): the mark of our rules
 FR_ACT_BLACKHOLE = 6  # linux/fib_rules.h
-FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 class Answers(NamedTuple):
@@ -181,14 +180,7 @@ def _rules() -> Iterator[Any]:
 
 
 def _present(ipr: Any) -> Iterator[Rule]:
-    for family in FAMILIES:
-        try:
-            messages = list(ipr.get_rules(family=family))
-        except NetlinkError as error:
-            if error.code not in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
-                raise
-            continue  # this family is off: it holds no rule; adding one will say so
-        yield from (rule for rule in map(_ours, messages) if rule)
+    yield from (rule for rule in map(_ours, every_rule(ipr)) if rule)
 
 
 def _ours(message: Any) -> Rule | None:
@@ -231,18 +223,13 @@ def _selector(guarded: Guarded) -> dict[str, Any]:
 
 
 def _change(ipr: Any, verb: str, rule: Rule) -> None:
-    """Add or delete one rule; that it is already there (or gone) is what was wanted."""
     address = rule.guarded.server if isinstance(rule.guarded, Answers) else rule.guarded
-    try:
-        ipr.rule(
-            verb,
-            family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-            iifname=rule.ifname,
-            action=FR_ACT_BLACKHOLE,
-            priority=PREFERENCE,
-            protocol=PROTOCOL,
-            **_selector(rule.guarded),
-        )
-    except NetlinkError as error:
-        if error.code not in (errno.EEXIST, errno.ENOENT):
-            raise
+    change_rule(
+        ipr,
+        verb,
+        socket.AF_INET if address.version == 4 else socket.AF_INET6,
+        iifname=rule.ifname,
+        action=FR_ACT_BLACKHOLE,
+        priority=PREFERENCE,
+        **_selector(rule.guarded),
+    )

@@ -33,9 +33,9 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import HostError
-from dsrlb.host.guard import PROTOCOL
 from dsrlb.host.links import IFF_UP
-from dsrlb.host.probe_rules import MARK, change, claim_number, families, remove_stale_or_fail, take_back
+from dsrlb.host.policy_rules import PROTOCOL, families
+from dsrlb.host.probe_rules import MARK, change, claim_number, remove_stale_or_fail, take_back
 from dsrlb.wire import icmp, ipv6
 
 MTU_BYTES = 1280  # the least that IPv6 has: with any tunnel's header it fits into any link

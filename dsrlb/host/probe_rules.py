@@ -5,7 +5,6 @@ A number is held by an abstract socket's name; by it go the mark of a process's 
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,8 +14,8 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import HostError
-from dsrlb.host.guard import FAMILIES, PROTOCOL
 from dsrlb.host.names import hold_beside, hold_first
+from dsrlb.host.policy_rules import FAMILIES, change_rule, every_rule
 
 PREFERENCE = 11  # before the main table (32766)
 MARK = 0x551B_0000  # and the number of the process: its mark, and its table
@@ -65,33 +64,15 @@ def _name(number: int) -> str:
     return f"dsrlb/probes/{number}"
 
 
-def families(ipr: Any) -> Iterator[int]:
-    """Yield the address families that this host has switched on, with policy rules."""
-    for family in FAMILIES:
-        try:
-            list(ipr.get_rules(family=family))
-        except NetlinkError as error:
-            if error.code not in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
-                raise
-            continue
-        yield family
-
-
 def _present(ipr: Any) -> Iterator[int]:
     """Yield the marks of the rules that are of our make."""
-    for family in families(ipr):
-        for message in ipr.get_rules(family=family):
-            mark = message.get_attr("FRA_FWMARK") or 0
-            is_ours = message.get_attr("FRA_PRIORITY") == PREFERENCE and 0 <= mark - MARK < NUMBERS
-            if is_ours and message.get_attr("FRA_TABLE") == mark:
-                yield mark
+    for message in every_rule(ipr):
+        mark = message.get_attr("FRA_FWMARK") or 0
+        is_ours = message.get_attr("FRA_PRIORITY") == PREFERENCE and 0 <= mark - MARK < NUMBERS
+        if is_ours and message.get_attr("FRA_TABLE") == mark:
+            yield mark
 
 
 def change(ipr: Any, verb: str, family: int, mark: int) -> None:
-    """Add or delete the rule; that it is already there (or gone) is what was wanted."""
-    about = {"fwmark": mark, "fwmask": 0xFFFFFFFF, "table": mark, "protocol": PROTOCOL}
-    try:
-        ipr.rule(verb, family=family, priority=PREFERENCE, **about)
-    except NetlinkError as error:
-        if error.code not in (errno.EEXIST, errno.ENOENT):
-            raise
+    """Add or delete the rule of a mark; that it is already there (or gone) is what was wanted."""
+    change_rule(ipr, verb, family, priority=PREFERENCE, fwmark=mark, fwmask=0xFFFFFFFF, table=mark)

@@ -28,9 +28,8 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import ConfigError, HostError
-from dsrlb.host.guard import PROTOCOL
 from dsrlb.host.neighbours import routes_to
-from dsrlb.host.probe_rules import families
+from dsrlb.host.policy_rules import PROTOCOL, change_rule, every_rule, families
 from dsrlb.host.records import read_record, write_record
 from dsrlb.model import PROTOCOL_NUMBERS, Address
 
@@ -110,7 +109,7 @@ class TransparentRules:
 
     def note_again(self) -> None:
         """Write down once more what is ours, where the file is gone."""
-        self._note(set(self.ours))
+        self._note(self._ours)
 
     def close(self) -> None:
         """Take all of them back; harmless when repeated."""
@@ -186,11 +185,7 @@ def _family(version: int) -> int:
 
 def _present(ipr: Any) -> Iterator[Rule]:
     """Yield the rules that are of our make, whichever dsrlb's they are."""
-    for family in families(ipr):
-        for message in ipr.get_rules(family=family):
-            rule = _ours(message)
-            if rule is not None:
-                yield rule
+    yield from (rule for rule in map(_ours, every_rule(ipr)) if rule is not None)
 
 
 def _ours(message: Any) -> Rule | None:
@@ -202,15 +197,10 @@ def _ours(message: Any) -> Rule | None:
 
 
 def _change(ipr: Any, verb: str, rule: Rule) -> None:
-    """Add or delete one rule; that it is already there (or gone) is what was wanted."""
     (address, port), interface = rule
     about = {"src": str(address), "src_len": address.max_prefixlen, "iifname": interface, "ip_proto": TCP}
-    about |= {"sport_range": f"{port}:{port}", "action": FR_ACT_TO_TBL, "table": TABLE, "protocol": PROTOCOL}
-    try:
-        ipr.rule(verb, family=_family(address.version), priority=PREFERENCE, **about)
-    except NetlinkError as error:
-        if error.code not in (errno.EEXIST, errno.ENOENT):
-            raise
+    about |= {"sport_range": f"{port}:{port}", "action": FR_ACT_TO_TBL, "table": TABLE}
+    change_rule(ipr, verb, _family(address.version), priority=PREFERENCE, **about)
 
 
 def _have_table(ipr: Any, family: int) -> None:
