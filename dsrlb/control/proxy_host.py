@@ -8,9 +8,9 @@ from typing import NamedTuple
 from dsrlb.control.proxy_table import transparent
 from dsrlb.engines.haproxy.places import Places
 from dsrlb.engines.haproxy.process import Process
-from dsrlb.host.addresses import Addresses, added_before
+from dsrlb.host.addresses import Added, Addresses
 from dsrlb.host.transparent import Rule, TransparentRules
-from dsrlb.model import Address, Service
+from dsrlb.model import Service
 
 KEEP_EVERY_S = 1.0
 
@@ -18,7 +18,7 @@ KEEP_EVERY_S = 1.0
 class Had(NamedTuple):
     """What was ours at a moment."""
 
-    addresses: frozenset[Address]
+    addresses: frozenset[Added]
     rules: frozenset[Rule]
 
 
@@ -35,7 +35,7 @@ class HostSide:
     @property
     def is_anything_left(self) -> bool:
         """Whether something is set by now."""
-        return bool(added_before(self._places.addresses)) or self._places.transparent.exists()
+        return any(self.had())
 
     def _open(self) -> tuple[Addresses, TransparentRules]:
         self._addresses = self._addresses or Addresses(self._places.addresses)
@@ -44,7 +44,8 @@ class HostSide:
 
     def had(self) -> Had:
         """Return what is ours now."""
-        return Had(added_before(self._places.addresses), self._open()[1].ours)
+        addresses, rules = self._open()
+        return Had(addresses.ours, rules.ours)
 
     def add(self, services: Sequence[Service], interface: str) -> None:
         """Have what these need as well.  HostError: some of it cannot be had."""

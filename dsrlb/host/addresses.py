@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.errors import HostError
+from dsrlb.host.links import own_addresses
 from dsrlb.host.records import read_record, write_record
 from dsrlb.model import Address
 
@@ -37,13 +38,16 @@ class Addresses:
 
     def add(self, wanted: Iterable[Address], interface: str) -> None:
         """Have these as well.  HostError: one cannot be added; those before it are ours."""
+        wanted = frozenset(wanted)
+        there = {(one.address, one.interface) for one in own_addresses(wanted)}
+        others = {address for address, _ in there - self._added}
+        missing = [one for one in wanted - others if (one, interface) not in there]
+        if not missing:
+            return
         with IPRoute() as ipr:
-            there = set(_present(ipr))
-            others = {address for address, _ in there - self._added}
-            for address in wanted:
-                if address not in others and (address, interface) not in there:
-                    self._note({*self._added, (address, interface)})
-                    _add(ipr, address, interface)
+            for address in missing:
+                self._note({*self._added, (address, interface)})
+                _add(ipr, address, interface)
 
     def change_to(self, wanted: Iterable[Address], interface: str) -> None:
         """Have these addresses, and no others of ours.  HostError: as ``add``."""
@@ -52,9 +56,14 @@ class Addresses:
         self._wanted = addresses, interface
         self._take_back({one for one in self._added if one[0] not in addresses or one[1] != interface})
 
-    def only(self, some: Container[Address]) -> None:
+    @property
+    def ours(self) -> frozenset[Added]:
+        """The addresses that this process, or the one before it, added."""
+        return frozenset(self._added)
+
+    def only(self, some: Container[Added]) -> None:
         """Take back all of ours but for some."""
-        self._take_back({one for one in self._added if one[0] not in some})
+        self._take_back({one for one in self._added if one not in some})
 
     def _take_back(self, over: set[Added]) -> None:
         if over:
@@ -90,14 +99,6 @@ def added_before(record: Path) -> frozenset[Address]:
 
 def _read(record: Path) -> set[Added]:
     return read_record(record, lambda address, name: (ip_address(address), str(name)))
-
-
-def _present(ipr: IPRoute) -> Iterator[Added]:
-    """Yield every address of this host, with its interface."""
-    names = {one["index"]: str(one.get_attr("IFLA_IFNAME")) for one in ipr.get_links()}
-    for message in ipr.get_addr():
-        local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-        yield ip_address(str(local)), names.get(message["index"], "")
 
 
 def _index(interface: str) -> int | None:
