@@ -10,8 +10,6 @@ from dsrlb.engines.haproxy.places import Places
 from dsrlb.errors import HostError
 from dsrlb.model import Service
 
-ASKED_AT_ONCE = 64  # tables: HAProxy takes a line of 16 KiB
-
 
 class Refused:
     """Totals since this process began."""
@@ -21,10 +19,8 @@ class Refused:
 
     def look(self, services: Sequence[Service]) -> None:
         """Ask HAProxy; if it is silent, what it said last holds."""
-        asked = refusals.commands(services)
         with suppress(HostError):
-            for first in range(0, len(asked), ASKED_AT_ONCE):
-                said = runtime.command(self._places.runtime, *asked[first : first + ASKED_AT_ONCE])
+            for said in runtime.answers(self._places.runtime, refusals.commands(services)):
                 self._refusals.note(services, said)
 
     def begin_anew(self) -> None:

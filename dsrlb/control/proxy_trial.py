@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dsrlb.control.proxy_ports import refuse_taken
-from dsrlb.control.proxy_table import compiled, transparent, user
+from dsrlb.control.proxy_table import compiled, transparent
+from dsrlb.control.proxy_written import Written
 from dsrlb.engines.haproxy import render
 from dsrlb.engines.haproxy.places import Places
 from dsrlb.engines.haproxy.program import check, program
@@ -18,8 +19,7 @@ from dsrlb.standing import ALL_UP, Effective
 
 def written(services: Sequence[Service], places: Places, effective: Effective) -> str:
     """Return what is to be written for services that stand so."""
-    states = render.states(services, compiled(services, effective))
-    return render.configuration(services, states, places.runtime, user())
+    return Written(places).text(services, render.states(services, compiled(services, effective)))
 
 
 def tried(services: Sequence[Service], places: Places, effective: Effective, ours: Iterable[str]) -> str:

@@ -210,8 +210,9 @@ def _content(file: Path) -> bytes:
 
 
 def _why(error: OSError) -> str:
-    what = "there is no such file" if isinstance(error, FileNotFoundError) else "it cannot be read"
-    return f"{what} ({error.strerror})" if what != "there is no such file" else what
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    return f"it cannot be read ({error.strerror})"
 
 
 def _person(at: datetime) -> str:

@@ -58,12 +58,18 @@ def command(at: Path, *commands: str, within_s: float = ANSWER_WITHIN_S) -> str:
     return answer.decode(errors="replace")
 
 
+def answers(at: Path, commands: Iterable[str]) -> Iterator[str]:
+    """Yield the answers to commands, as many at once as HAProxy takes.  HostError: nobody answers in time."""
+    for some in _in_pieces(commands):
+        yield command(at, *some)
+
+
 def tell(at: Path, commands: Iterable[str]) -> None:
-    """Give commands, as many at once as HAProxy takes.  HostError: nobody answers, or one is refused.
+    """Give commands.  HostError: nobody answers, or one is refused.
 
     What HAProxy does, it does without a word.
     """
-    said = [command(at, *some) for some in _in_pieces(commands)]
+    said = list(answers(at, commands))
     refused = [line.strip() for answer in said for line in answer.splitlines() if line.strip()]
     if refused:
         raise HostError(f"it refuses {len(refused)} of the commands: {refused[0].rstrip('.')}.")
