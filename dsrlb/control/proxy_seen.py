@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsrlb.control.proxied import Proxied
-from dsrlb.control.proxy_counts import Counts, Key
-from dsrlb.control.proxy_table import keys_of
+from dsrlb.control.proxy_counts import Counts
+from dsrlb.control.proxy_table import of_servers
 from dsrlb.engines.haproxy.names import proxy_name
 from dsrlb.standing import Names, key_of
-
-_NOTHING: Counts = {}
 
 
 @dataclass(frozen=True)
@@ -44,19 +41,10 @@ def haproxy_seen(proxied: Proxied) -> HaproxySeen | None:
         reloads=proxied.reloads,
         restarts=proxied.revival.count,
         services={
-            key_of(one): dict(counted.get((proxy_name(one), "FRONTEND"), _NOTHING))
-            for one in proxied.services
+            key_of(one): dict(counted.get((proxy_name(one), "FRONTEND"), {})) for one in proxied.services
         },
-        backends=_of_backends(proxied, counted),
+        backends=of_servers(proxied.services, counted),
     )
-
-
-def _of_backends(proxied: Proxied, counted: Mapping[Key, Counts]) -> dict[Names, Counts]:
-    """Return what was counted of each server, in all groups that it is in."""
-    found: dict[Names, Counter[str]] = {}
-    for names, key in keys_of(proxied.services):
-        found.setdefault(names, Counter()).update(counted.get(key, _NOTHING))
-    return dict(found)
 
 
 def _began_s(pid: int | None) -> float | None:

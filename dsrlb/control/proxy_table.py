@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
@@ -36,18 +37,19 @@ def moved(before: Sequence[Service], now: Sequence[Service]) -> set[Key]:
     return {key for key, names in old.items() if new.get(key) != names}
 
 
-def count_of(rows: Sequence[Counts]) -> BackendCount:
-    """Return what was counted of a server, in all groups that it is in."""
-    total, now, octets = (sum(row.get(name, 0) for row in rows) for name in ("stot", "scur", "bin"))
-    return BackendCount(octets=octets, flows=total, active=now)
+def of_servers(services: Sequence[Service], found: Mapping[Key, Counts]) -> dict[Names, Counter[str]]:
+    """Return what HAProxy has counted of each server, in all groups that it is in."""
+    total: dict[Names, Counter[str]] = {}
+    for names, key in keys_of(services):
+        total.setdefault(names, Counter()).update(found.get(key, {}))
+    return total
 
 
 def counts_of(services: Sequence[Service], found: Mapping[Key, Counts]) -> dict[Names, BackendCount]:
-    """Return what was counted of each server, by what HAProxy counts."""
+    """Return the same as the other modes count it."""
     return {
-        names: count_of([found.get(one, {}) for one in entries(service, backend)])
-        for service in services
-        for names, backend in named(service)
+        names: BackendCount(octets=total["bin"], flows=total["stot"], active=total["scur"])
+        for names, total in of_servers(services, found).items()
     }
 
 
