@@ -15,7 +15,7 @@ import pytest
 from dsrlb.config import config_in
 from dsrlb.control.proxy_table import compiled
 from dsrlb.engines.haproxy import render
-from dsrlb.engines.haproxy.names import AS_WHO_STARTS_IT, RunAs
+from dsrlb.engines.haproxy.run_as import AS_WHO_STARTS_IT, RunAs
 from dsrlb.model import Service
 from dsrlb.standing import ALL_UP, Effective
 

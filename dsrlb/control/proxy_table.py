@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import grp
-import os
-import pwd
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 
 from dsrlb.control.proxy_counts import Counts, Key
-from dsrlb.engines.haproxy.names import RunAs, entries
+from dsrlb.engines.haproxy.names import entries
 from dsrlb.engines.haproxy.states import ServerState
 from dsrlb.flows import BackendCount
 from dsrlb.host.transparent import Server
@@ -19,7 +15,6 @@ from dsrlb.proxying import NO_PROXY
 from dsrlb.standing import Effective, Names, named
 from dsrlb.table import CompiledService, compile_table
 
-USER = "haproxy"
 REACHED = Hop(0, b"", b"")  # how, is the host's own affair
 
 
@@ -68,18 +63,3 @@ def transparent(services: Sequence[Service]) -> frozenset[Server]:
     """Return the servers that are asked from clients' own addresses."""
     several = [one for one in services if (one.proxy or NO_PROXY).transparent]
     return frozenset(Server(to.address, to.port or one.port) for one in several for to in one.backends)
-
-
-def user() -> RunAs:
-    """Return whom HAProxy is to run as: its own user and group, where there are such and this is root."""
-    if os.geteuid():
-        return RunAs()
-    user = USER if _is_known(pwd.getpwnam) else ""
-    return RunAs(user, USER if user and _is_known(grp.getgrnam) else "")
-
-
-def _is_known(look: Callable[[str], object]) -> bool:
-    with suppress(KeyError):
-        look(USER)
-        return True
-    return False

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dsrlb.control.proxy_counts import Key
-from dsrlb.control.proxy_table import as_new, user
+from dsrlb.control.proxy_table import as_new
 from dsrlb.engines.haproxy import render
 from dsrlb.engines.haproxy.places import Places
 from dsrlb.engines.haproxy.program import check
+from dsrlb.engines.haproxy.run_as import own_user
 from dsrlb.errors import DsrlbError
 from dsrlb.model import Service
 
@@ -22,7 +23,7 @@ class Written:
 
     def text(self, services: Sequence[Service], states: Mapping[Key, render.ServerState]) -> str:
         """Return what is to be written for services, and servers that stand so."""
-        return render.configuration(services, states, self._places.runtime, user())
+        return render.configuration(services, states, self._places.runtime, own_user())
 
     def plan(self, services: Sequence[Service]) -> str:
         """Return the same but for how servers stand."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from golden_haproxy import FOLDER, STORIES, certificates, complaints, needs_haproxy, told
 
-from dsrlb.engines.haproxy.names import RunAs
+from dsrlb.engines.haproxy.run_as import RunAs
 
 each_story = pytest.mark.parametrize("story", STORIES, ids=lambda story: story.stem)
 

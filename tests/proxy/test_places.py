@@ -10,11 +10,10 @@ from types import SimpleNamespace
 import pytest
 from golden_haproxy import PROGRAM, needs_haproxy
 
-from dsrlb.control import proxy_table
-from dsrlb.engines.haproxy import render
-from dsrlb.engines.haproxy.names import RunAs
+from dsrlb.engines.haproxy import render, run_as
 from dsrlb.engines.haproxy.places import Places
 from dsrlb.engines.haproxy.process import Process
+from dsrlb.engines.haproxy.run_as import RunAs, own_user
 from dsrlb.errors import ConfigError
 
 FRONTEND = "frontend f\n    mode tcp\n    timeout client 1s\n    bind abns@dsrlb-{}\n"  # no port, no file
@@ -29,7 +28,7 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
 
 @pytest.fixture
 def process(places: Places) -> Iterator[Process]:
-    text = render.configuration((), {}, places.runtime, proxy_table.user())
+    text = render.configuration((), {}, places.runtime, own_user())
     places.configuration.write_text(text + FRONTEND.format(os.getpid()))
     it = Process(str(PROGRAM), places)
     yield it
@@ -47,7 +46,7 @@ def test_haproxy_takes_commands_at_any_place_and_works_as_its_own_user_and_group
     process.start()
     said = process.workers()
     assert said is not None and said.now is not None
-    if proxy_table.user() == RunAs("haproxy", "haproxy"):
+    if own_user() == RunAs("haproxy", "haproxy"):
         assert "0" not in identity(said.now, "Uid") | identity(said.now, "Gid") | identity(said.now, "Groups")
 
 
@@ -75,6 +74,6 @@ def test_haproxy_s_own_user_and_group_are_taken_where_they_are(
     uid: int, users: object, groups: object, expected: RunAs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    monkeypatch.setattr(proxy_table, "pwd", SimpleNamespace(getpwnam=users))
-    monkeypatch.setattr(proxy_table, "grp", SimpleNamespace(getgrnam=groups))
-    assert proxy_table.user() == expected
+    monkeypatch.setattr(run_as, "pwd", SimpleNamespace(getpwnam=users))
+    monkeypatch.setattr(run_as, "grp", SimpleNamespace(getgrnam=groups))
+    assert own_user() == expected

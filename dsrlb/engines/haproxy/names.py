@@ -7,23 +7,12 @@ addresses between commas; variables in them).
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import NamedTuple
 
 from dsrlb.errors import ConfigError
 from dsrlb.model import Address, Backend, Service
 from dsrlb.proxying import DEFAULT_GROUP
 
 NOT_IN_SOCKETS = ",$"  # after a comma there is another address, after a dollar sign a variable
-
-
-class RunAs(NamedTuple):
-    """Whom HAProxy is to run as; empty: as who starts it."""
-
-    user: str = ""
-    group: str = ""
-
-
-AS_WHO_STARTS_IT = RunAs()
 
 
 def proxy_name(service: Service, group: str = DEFAULT_GROUP) -> str:

@@ -15,15 +15,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from dsrlb.engines.haproxy import render_limits, render_tls
-from dsrlb.engines.haproxy.names import AS_WHO_STARTS_IT, RunAs, proxy_name, server_name, socket_words
+from dsrlb.engines.haproxy.names import socket_words
 from dsrlb.engines.haproxy.render_backend import backend
 from dsrlb.engines.haproxy.render_frontend import frontend
 from dsrlb.engines.haproxy.render_routes import HTTPS_PORT, redirect_backends
+from dsrlb.engines.haproxy.run_as import AS_WHO_STARTS_IT, RunAs
 from dsrlb.engines.haproxy.states import ServerState, States, changes, states
 from dsrlb.model import Service
 from dsrlb.proxying import NO_PROXY
 
-__all__ = ["ServerState", "changes", "configuration", "proxy_name", "server_name", "states"]
+__all__ = ["ServerState", "changes", "configuration", "states"]
 
 
 def configuration(
