@@ -33,7 +33,7 @@ from dsrlb.engines.haproxy import refusals, render, runtime
 from dsrlb.engines.haproxy.lock import Lock
 from dsrlb.engines.haproxy.places import Places
 from dsrlb.engines.haproxy.process import Process, running
-from dsrlb.engines.haproxy.program import program, version
+from dsrlb.engines.haproxy.program import program, program_and_version
 from dsrlb.errors import ConfigError, HostError
 from dsrlb.flows import BackendCount
 from dsrlb.model import Service
@@ -100,7 +100,7 @@ class Proxied:
         checked, self._checked = checked or self._checked, ""
         if not services:
             return self._end()
-        path = program()
+        path, version = program_and_version()
         self._hold()
         is_same = self._is_same(services)
         process, table = self.process or self._found(path), compiled(services, effective)
@@ -112,7 +112,7 @@ class Proxied:
             self.services, self.table = services, table
             return self.reconcile(effective)
         self._put_in_use(process, fresh, services, interface)
-        self.version = version(path)
+        self.version = version
         self._counting.forget(moved(self.services, services))
         self.process, self.services, self.table = process, services, table
         self._telling.is_told(states, effective.gone)

@@ -18,13 +18,18 @@ SEARCHED = "/usr/sbin:/usr/local/sbin"  # beside PATH, where they may not be
 
 def program() -> str:
     """Return the path of HAProxy.  ConfigError: there is none, or it is too old."""
+    return program_and_version()[0]
+
+
+def program_and_version() -> tuple[str, str]:
+    """Return its path and its version, for which it is run once.  ConfigError: as ``program``."""
     path = shutil.which(PROGRAM, path=f"{os.environ.get('PATH', '')}:{SEARCHED}")
     if path is None:
         raise ConfigError("mode proxy needs HAProxy, which is not on this host: apt install haproxy.")
     found, oldest = version(path), ".".join(map(str, OLDEST))
     if tuple(map(int, found.split(".")[:2])) < OLDEST:
         raise ConfigError(f"{path} is HAProxy {found}; mode proxy needs {oldest} or newer.")
-    return path
+    return path, found
 
 
 def version(path: str) -> str:
