@@ -94,6 +94,6 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
 def eventually(true: Callable[[], object], within_s: float = 10.0) -> bool:
     """Wait for a condition with a deadline."""
     until = time.monotonic() + within_s
-    while not true() and time.monotonic() < until:
+    while not (seen := true()) and time.monotonic() < until:
         time.sleep(0.01)
-    return bool(true())
+    return bool(seen)

@@ -182,6 +182,7 @@ def running(
         undo.callback(_end, process)
         ports = {one.label: one.port for one in moved}
         assert eventually(lambda: process.poll() is not None or all(map(_listens, ports.values())), 20)
+        assert eventually(lambda: process.poll() is not None or (at / "runtime.sock").is_socket(), 20)
         assert process.poll() is None, process.communicate()[1]
         yield Running(ports, servers)
 
