@@ -17,6 +17,10 @@ _PIECE_BYTES = 1 << 18
 _ERRORS = {one.exit_code: one for one in (UsageError, ConfigError, HostError)}
 
 
+class NotRunning(DsrlbError):
+    """Nobody listens there."""
+
+
 def ask(path: Path, request: dict[str, Any], within_s: float = ANSWER_WITHIN_S) -> Any:
     """Return the answer of the dsrlb that listens at a path.
 
@@ -25,7 +29,7 @@ def ask(path: Path, request: dict[str, Any], within_s: float = ANSWER_WITHIN_S) 
     try:
         answer = json.loads(_exchange(path, json.dumps(request).encode() + b"\n", within_s))
     except (FileNotFoundError, ConnectionRefusedError):
-        raise DsrlbError(
+        raise NotRunning(
             f"No dsrlb runs with the admin socket {path}; start it, or say which one (--instance, --admin)."
         ) from None
     except PermissionError:

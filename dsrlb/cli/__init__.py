@@ -42,6 +42,7 @@ COMMANDS = OnDemand(
     weight="dsrlb.cli.steer",
     reload="dsrlb.cli.steer",
     top="dsrlb.cli.top",
+    doctor="dsrlb.cli.doctor",
     replay="dsrlb.cli.replay",
     backend="dsrlb.cli.backend",
     lab="dsrlb.cli.lab",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from types import MappingProxyType
 from typing import Any
@@ -101,16 +101,18 @@ OPTIONS = (
 )
 
 
-def configured(function: Callable[..., None]) -> Callable[..., None]:
+def configured(function: Callable[..., None], *, if_given: bool = False) -> Callable[..., None]:
     """Give a command's function the options of a configuration.
 
     It is called with the ``config`` that they make, and with whatever other parameters it has.
+    ``if_given``: where none of the options is given, the configuration is None.
     """
     names: list[str] = []
 
     @wraps(function)
     def command(**given: Any) -> None:
-        function(config=_config({name: given.pop(name) for name in names}), **given)
+        words = {name: given.pop(name) for name in names}
+        function(config=None if if_given and not _given(words) else _config(words), **given)
 
     others = len(_parameters(command))
     for option in reversed(OPTIONS):
@@ -127,8 +129,7 @@ def _parameters(command: Callable[..., None]) -> list[click.Parameter]:
 
 def _config(words: Mapping[str, Any]) -> Config:
     """Return the configuration of a command line, or fail with all that is wrong with it."""
-    ctx = click.get_current_context()
-    given = [name for name in words if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    ctx, given = click.get_current_context(), _given(words)
     if words["file"] is not None:
         _refuse_beside_file(ctx, [name for name in given if name != "file"])
         return configuration.read_config(words["file"])
@@ -138,6 +139,12 @@ def _config(words: Mapping[str, Any]) -> Config:
     flags = {name: words[name] for name in words if name not in ("file", *configuration.OPTION_NAMES)}
     options = {name: words[name] for name in configuration.OPTION_NAMES if name in given}
     return config_of(**flags, options=options)
+
+
+def _given(words: Iterable[str]) -> list[str]:
+    """Return those of the options that are on the command line."""
+    source = click.get_current_context().get_parameter_source
+    return [name for name in words if source(name) is not ParameterSource.DEFAULT]
 
 
 def _refuse_beside_file(ctx: click.Context, names: Sequence[str]) -> None:

@@ -25,13 +25,26 @@ def require_bpf(doing: str) -> None:
     _require(doing, CAPABILITIES if has_all else CAPABILITIES | BPF_CAPABILITIES)
 
 
+def missing(process: int | None = None, *, bpf: bool = False) -> list[str]:
+    """Return what a process (None: this one) may not do of what serving takes; ``bpf``: by engine xdp.
+
+    Raises OSError where there is no such process.
+    """
+    effective = _effective(process)
+    needs_more = bpf and not effective >> _CAP_SYS_ADMIN & 1
+    return _lacking(effective, CAPABILITIES | BPF_CAPABILITIES if needs_more else CAPABILITIES)
+
+
 def _require(doing: str, capabilities: Mapping[str, int]) -> None:
-    effective = _effective()
-    missing = [name for name, bit in capabilities.items() if not effective >> bit & 1]
-    if missing:
-        raise HostError(f"{doing} needs root (missing here: {' and '.join(missing)}); run it with sudo")
+    lacking = _lacking(_effective(), capabilities)
+    if lacking:
+        raise HostError(f"{doing} needs root (missing here: {' and '.join(lacking)}); run it with sudo")
 
 
-def _effective() -> int:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
+def _lacking(effective: int, capabilities: Mapping[str, int]) -> list[str]:
+    return [name for name, bit in capabilities.items() if not effective >> bit & 1]
+
+
+def _effective(process: int | None = None) -> int:
+    status = Path("/proc", str(process or "self"), "status").read_text(encoding="ascii")
     return int(next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0"), 16)

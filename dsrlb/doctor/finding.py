@@ -1,0 +1,37 @@
+"""What the doctor found: what was looked at, how it is, and what mends it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import Enum
+
+BALANCER, CLIENT = "balancer", "client"
+
+
+class Verdict(str, Enum):
+    """How something is; it is printed as it is written here."""
+
+    OK = "ok"
+    WRONG = "wrong"
+    UNKNOWN = "cannot tell"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str  # what was looked at: a word of the table in docs/doctor.md
+    verdict: Verdict
+    where: str  # "balancer", "client", or the backend's label
+    says: str  # one sentence
+    evidence: str = ""  # what was seen, as the kernel or the wire says it
+    mend: str = ""  # the command that mends it
+
+    def row(self) -> dict[str, str]:
+        """Return it as plain values, for programs."""
+        return {**asdict(self), "verdict": self.verdict.value}
+
+
+def is_fault(finding: Finding) -> bool:
+    """Return whether something is wrong; what cannot be told is no fault."""
+    return finding.verdict is Verdict.WRONG

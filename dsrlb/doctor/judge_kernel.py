@@ -1,0 +1,57 @@
+"""Whether the kernel has what dsrlb serves by.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dsrlb.doctor.facts_kernel import KernelFacts
+from dsrlb.doctor.finding import BALANCER, Finding, Verdict
+
+RULES = {4: "CONFIG_IP_MULTIPLE_TABLES", 6: "CONFIG_IPV6_MULTIPLE_TABLES"}
+
+
+def judge_kernel(facts: KernelFacts, versions: frozenset[int]) -> Iterator[Finding]:
+    """Yield what is to be said of a kernel; ``versions``: IP versions of the VIPs."""
+    yield _features(facts, versions)
+    yield _jit(facts)
+    yield _capabilities(facts)
+
+
+def _features(facts: KernelFacts, versions: frozenset[int]) -> Finding:
+    seen = f"Linux {facts.release}"
+    lacking = [RULES[one] for one in sorted(versions - facts.rule_families)]
+    if lacking:
+        says = "the kernel has no policy rules, by which its own stack is kept off the VIPs"
+        return _wrong("kernel", says, seen, f"use a kernel with {' and '.join(lacking)}")
+    if facts.wants_xdp and facts.why_no_bpf:
+        return _wrong("kernel", "engine xdp cannot be here", seen, facts.why_no_bpf)
+    if facts.checks and not facts.has_tun:
+        says = "there is no /dev/net/tun, so servers are checked at their own addresses, not at the VIP"
+        return _wrong("kernel", says, seen, "modprobe tun; for a container: --device /dev/net/tun")
+    return Finding("kernel", Verdict.OK, BALANCER, "the kernel has what this configuration takes", seen)
+
+
+def _jit(facts: KernelFacts) -> Finding:
+    seen = f"net.core.bpf_jit_enable = {facts.jit}"
+    if facts.jit is None:
+        says = "this kernel does not tell whether it compiles BPF programs"
+        return Finding("jit", Verdict.UNKNOWN, BALANCER, says)
+    if facts.jit:
+        return Finding("jit", Verdict.OK, BALANCER, "the kernel compiles BPF programs", seen)
+    if not facts.wants_xdp:
+        says = "the kernel interprets BPF programs; of engine packet that is a filter only"
+        return Finding("jit", Verdict.OK, BALANCER, says, seen)
+    says = "the kernel interprets the program that forwards, several times slower than compiled"
+    return _wrong("jit", says, seen, "sysctl -w net.core.bpf_jit_enable=1")
+
+
+def _capabilities(facts: KernelFacts) -> Finding:
+    if facts.lacking:
+        seen = f"missing: {', '.join(facts.lacking)}"
+        mend = "run it as root, or give its unit or container these capabilities"
+        return _wrong("capabilities", f"{facts.whose} may not do all that it has to", seen, mend)
+    return Finding("capabilities", Verdict.OK, BALANCER, f"{facts.whose} may do what it has to")
+
+
+def _wrong(name: str, says: str, evidence: str, mend: str) -> Finding:
+    return Finding(name, Verdict.WRONG, BALANCER, says, evidence, mend)

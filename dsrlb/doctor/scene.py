@@ -1,0 +1,79 @@
+"""What the doctor looks at: the configuration, this host's interfaces and ways, and the dsrlb that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dsrlb import preflight
+from dsrlb.admin.asking import NotRunning, ask
+from dsrlb.config import Config
+from dsrlb.doctor.finding import CLIENT, Finding
+from dsrlb.host.via import Via
+from dsrlb.host.via_choice import vias_for
+from dsrlb.model import Backend
+from dsrlb.preflight import Ground
+
+Row = dict[str, Any]
+ANSWER_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A dsrlb that runs on this host, as it answers ``dsrlb show``."""
+
+    engine: Row
+    health: tuple[Row, ...]
+    table: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that looks begin with."""
+
+    config: Config
+    ground: Ground  # this host's interfaces, and the way to each backend that has one
+    not_ready: tuple[preflight.Finding, ...] = ()  # what would keep dsrlb from serving here
+    running: Running | None = None
+    vias: Mapping[str, Via] = field(default_factory=dict)  # by a backend's label, or "client"
+
+    @property
+    def wants_xdp(self) -> bool:
+        """Whether the engine in the kernel is at work, or is to be."""
+        if self.running is not None:
+            return bool(self.running.engine["engine"] == "xdp")
+        return self.config.engine.engine == "xdp"
+
+
+Look = Callable[[Scene], Iterable[Finding]]
+
+
+def scene_of(config: Config, running: Running | None, vias: Sequence[str] = ()) -> Scene:
+    """Return the scene of a configuration on this host; UsageError for a way that is none."""
+    addresses = {label_of(one): str(one.address) for service in config.services for one in service.backends}
+    ways = vias_for(vias, {**addresses, CLIENT: ""}, by_name_only=(CLIENT,))
+    lent = [service.vip for service in config.proxied] if running is not None else []
+    ground, found = preflight.look(config, force=False, ours=lent)
+    return Scene(config, ground, found, running, ways)
+
+
+def running_at(admin: Path) -> Running | None:
+    """Return the dsrlb whose admin socket is at a path; None if there is none.
+
+    Raises DsrlbError if it gives no answer.
+    """
+    try:
+        (engine,) = ask(admin, {"do": "show", "what": "engines"}, ANSWER_WITHIN_S)
+    except NotRunning:
+        return None
+    health, table = (
+        ask(admin, {"do": "show", "what": what}, ANSWER_WITHIN_S) for what in ("health", "table")
+    )
+    return Running(engine, tuple(health), tuple(table))
+
+
+def label_of(backend: Backend) -> str:
+    """Return what findings call a backend."""
+    return backend.label or str(backend.address)
