@@ -40,6 +40,8 @@ openssl     openssl
 # What only tests need, and not every distribution has.
 TEST_TOOLS='
 shellcheck  shellcheck
+h2load      nghttp2-client
+wrk         wrk
 vagrant     vagrant vagrant-libvirt
 '
 

@@ -155,21 +155,27 @@ def running(
     tls: ssl.SSLContext | None = None,
     server_bind: str | None = None,
     all_down: bool = False,
+    elsewhere: Mapping[str, int] | None = None,
 ) -> Iterator[Running]:
     """Run HAProxy for the services of a file, each of its backends a server here.
 
     server_bind: the servers are HAProxy's own, with these words behind ``bind``; they tell HTTP's version.
+    elsewhere: ports of loopback where servers are already, by their names.
     """
+    at_work = elsewhere or {}
     services = config_in(toml.encode(), "dsrlb.toml").proxied
     with contextlib.ExitStack() as undo:
         servers: dict[str, Server] = {}
         for one in (backend for service in services for backend in service.backends):
+            if one.label in at_work:
+                continue
             servers[one.label] = server = Server(one.label, tls)
             undo.callback(server.server_close)
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
             undo.callback(server.shutdown)
         free = _free_ports(len(services))
-        moved = [_moved(service, port, servers) for service, port in zip(services, free, strict=True)]
+        ports = {name: server.server_address[1] for name, server in servers.items()} | at_work
+        moved = [_moved(service, port, ports) for service, port in zip(services, free, strict=True)]
         file = at / "haproxy.cfg"
         down = (
             frozenset(names for service in moved for names, _ in named(service)) if all_down else frozenset()
@@ -180,11 +186,11 @@ def running(
         file.write_text(text.replace("/etc/dsrlb/", f"{at}/").replace("/run/dsrlb/default-haproxy", str(at)))
         process = subprocess.Popen([str(PROGRAM), "-f", str(file)], stderr=subprocess.PIPE, text=True)
         undo.callback(_end, process)
-        ports = {one.label: one.port for one in moved}
-        assert eventually(lambda: process.poll() is not None or all(map(_listens, ports.values())), 20)
+        listening = {one.label: one.port for one in moved}
+        assert eventually(lambda: process.poll() is not None or all(map(_listens, listening.values())), 20)
         assert eventually(lambda: process.poll() is not None or (at / "runtime.sock").is_socket(), 20)
         assert process.poll() is None, process.communicate()[1]
-        yield Running(ports, servers)
+        yield Running(listening, servers)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -196,11 +202,9 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in several]
 
 
-def _moved(service: Service, port: int, servers: Mapping[str, Server]) -> Service:
-    """Return a service on loopback, at this port, with the servers that stand in for its own."""
-    here = tuple(
-        replace(one, address=LOOPBACK, port=servers[one.label].server_address[1]) for one in service.backends
-    )
+def _moved(service: Service, port: int, ports: Mapping[str, int]) -> Service:
+    """Return a service on loopback, at this port, with the servers at these that stand in for its own."""
+    here = tuple(replace(one, address=LOOPBACK, port=ports[one.label]) for one in service.backends)
     return replace(service, vip=LOOPBACK, port=port, backends=here)
 
 
