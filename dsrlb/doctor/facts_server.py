@@ -1,0 +1,257 @@
+"""What a real server says of itself, by ``server.sh`` there.
+
+::
+
+    link 2: e0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 … link/ether 02:00:c6:12:01:11 …   ip -o link
+    address 1: lo    inet 198.18.1.100/32 scope global lo …                                  ip -o address
+    route default4 default via 198.18.1.1 dev e0 advmss 1440           default4, default6 or an address
+    by 198.18.1.10 198.18.0.0/24 dev e0                                what goes by that gateway
+    sysctl ipv4/conf/all/arp_ignore 1
+    listen tcp 00000000:0050                                           as in /proc/net/tcp
+    filter e0 filter protocol all pref 49 bpf … dsrlb_decap …          tc filter show
+    count TcpExt: SyncookiesSent …                                     names, and then their numbers
+    end                                                                else it was cut short
+
+A server without ``ip`` says ``device``, ``fib_trie`` and ``if_inet6`` in place of the first two, and ``rt``,
+the lines of /proc/net/route, which there are always.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
+from pathlib import Path
+
+from dsrlb.errors import HostError
+from dsrlb.host.via import Via, ran
+from dsrlb.model import Address
+
+SCRIPT = Path(__file__).with_name("server.sh")
+DEFAULT4, DEFAULT6 = "default4", "default6"
+_KINDS = {"1": "ether", "768": "ipip", "769": "tunnel6", "772": "loopback", "776": "sit"}  # linux/if_arp.h
+_IFF = {0x1: "UP", 0x80: "NOARP"}  # linux/if.h
+_TABLES = {"tcp": ("tcp", 4), "tcp6": ("tcp", 6), "udp": ("udp", 4), "udp6": ("udp", 6)}
+Lines = Mapping[str, Sequence[str]]
+Interface = IPv4Interface | IPv6Interface
+
+
+@dataclass(frozen=True)
+class Device:
+    """A network device."""
+
+    name: str
+    flags: frozenset[str]
+    mtu_bytes: int
+    kind: str  # as ip says it: ether, loopback, ipip, sit …
+    mac: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """An address of the server."""
+
+    device: str  # empty: it was not to be told
+    address: Interface
+
+
+@dataclass(frozen=True)
+class Road:
+    """A route of the server."""
+
+    gateway: Address | None
+    device: str
+    advmss: int | None  # None: it says nothing of it
+    mtu_bytes: int | None
+    words: str  # as ip route takes it
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that takes what comes."""
+
+    protocol: str
+    address: Address
+    port: int
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """A real server as it is."""
+
+    devices: Mapping[str, Device]
+    addresses: tuple[Held, ...]
+    roads: Mapping[str, Road]  # by ``DEFAULT4``, ``DEFAULT6``, or the address asked for
+    by_gateway: Mapping[str, tuple[str, ...]]  # networks that go by a gateway asked for
+    sysctls: Mapping[str, int]
+    listeners: tuple[Listener, ...]
+    programs: Mapping[str, str] | None  # what tc says of the programs on a device's way in; None: no tc
+    counters: Mapping[str, int]  # TcpExt.ListenDrops
+
+    def setting(self, name: str, device: str) -> int:
+        """Return the setting of IPv4 that holds for a device: the greater of its own and that of all."""
+        return max(self.sysctls.get(f"ipv4/conf/{one}/{name}", 0) for one in ("all", device))
+
+    def device_of(self, address: Address) -> str:
+        """Return the device that has an address; empty if there is none, or it is not known."""
+        return next((one.device for one in self.addresses if one.address.ip == address), "")
+
+    def road_to(self, client: Address | None, version: int) -> Road | None:
+        """Return the way to a client, or where none is named the default route."""
+        default = self.roads.get(DEFAULT4 if version == 4 else DEFAULT6)
+        return default if client is None else self.roads.get(str(client), default)
+
+
+async def facts_at(via: Via, clients: Sequence[Address], gateways: Sequence[Address]) -> ServerFacts:
+    """Return the facts of the server there.  Raises HostError."""
+    words = [*(f"from={one}" for one in clients), *(f"by={one}" for one in gateways)]
+    said = await ran(via, SCRIPT.read_text(encoding="utf-8"), words)
+    if said.code or not said.out.endswith("end\n"):
+        last = next(reversed([line for line in (said.err + said.out).splitlines() if line]), "nothing")
+        raise HostError(f"{via} did not say what the server is like; it ended with: {last[:120]}")
+    return facts_in(said.out)
+
+
+def facts_in(text: str) -> ServerFacts:
+    """Return the facts in what the script said.  Lines that nobody could read are left out."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        lines[word].append(rest)
+    order = "little" if lines["order"] in ([], ["0001"], [""]) else "big"
+    return ServerFacts(
+        devices={one.name: one for one in _devices(lines)},
+        addresses=tuple(dict.fromkeys(_addresses(lines, order))),
+        roads=_roads(lines, order),
+        by_gateway=_by_gateway(lines["by"]),
+        sysctls=dict(_numbers(lines["sysctl"])),
+        listeners=tuple(_listeners(lines["listen"], order)),
+        programs=_programs(lines["filter"]) if lines["tc"] else None,
+        counters=dict(_counters(lines["count"])),
+    )
+
+
+def _devices(lines: Lines) -> Iterator[Device]:
+    pattern = r"\d+: ([^:@\s]+)[^:]*: <([^>]*)> mtu (\d+).*?link/(\S+)(?: ([0-9a-f:]+))?"
+    for line in lines["link"]:
+        if match := re.match(pattern, line):
+            name, flags, mtu, kind, mac = match.groups()
+            yield Device(name, frozenset(flags.split(",")), int(mtu), kind, mac or "")
+    for line in lines["device"]:
+        with suppress(ValueError):
+            name, flags, mtu, kind, *rest = line.split()
+            named = frozenset(word for bit, word in _IFF.items() if int(flags, 16) & bit)
+            yield Device(name, named, int(mtu), _KINDS.get(kind, ""), "".join(rest))
+
+
+def _addresses(lines: Lines, order: str) -> Iterator[Held]:
+    for line in lines["address"]:
+        if match := re.match(r"\d+: (\S+)\s+inet6? (\S+)(?: peer (\S+))?", line):
+            device, address, peer = match.groups()
+            length = "/" + peer.partition("/")[2] if peer else ""
+            with suppress(ValueError):
+                yield Held(device, ip_interface(address + length))
+    for line in lines["if_inet6"]:  # address, index, prefix length, scope, flags, name
+        with suppress(ValueError):
+            digits, _, length, _, _, device = line.split()
+            yield Held(device, IPv6Interface((int(digits, 16), int(length, 16))))
+    for line, behind in zip(lines["fib_trie"], lines["fib_trie"][1:], strict=False):
+        if "host LOCAL" in behind and (match := re.search(r"\|-- (\S+)", line)):
+            with suppress(ValueError):
+                yield Held("lo" if match[1].startswith("127.") else "", IPv4Interface(match[1]))
+
+
+def _roads(lines: Lines, order: str) -> dict[str, Road]:
+    """Return the roads; of several default routes the first one that ip names, which has the least metric."""
+    found: dict[str, Road] = {}
+    for number, line in enumerate(_from_table(lines["rt"], order)):
+        if number == 0:
+            found[DEFAULT4] = road_in(line)
+    by_ip: dict[str, Road] = {}
+    for line in sorted(lines["route"], key=_metric):
+        word, _, route = line.partition(" ")
+        if route.strip():
+            by_ip.setdefault(word, road_in(route))
+    if DEFAULT4 in by_ip and DEFAULT4 in found and found[DEFAULT4].advmss is not None:
+        del by_ip[DEFAULT4]  # busybox's ip does not say the MSS
+    return {**found, **by_ip}
+
+
+def _metric(line: str) -> int:
+    match = re.search(r" metric (\d+)", line)
+    return int(match[1]) if match else 0
+
+
+def road_in(route: str) -> Road:
+    """Return the road in a line of ``ip route``."""
+    words = " ".join(word for word in route.replace("\\", " ").split() if word not in ("linkdown", "onlink"))
+    found = dict(re.findall(r"\b(via|dev|advmss|mtu) (?:inet6 )?(\S+)", words))
+    gateway = None
+    with suppress(ValueError):
+        gateway = ip_address(found.get("via", ""))
+    advmss, mtu = (int(found[key]) if found.get(key, "").isdigit() else None for key in ("advmss", "mtu"))
+    return Road(gateway, found.get("dev", ""), advmss, mtu, words)
+
+
+def _from_table(rows: Sequence[str], order: str) -> Iterator[str]:
+    """Yield the IPv4 default routes of /proc/net/route as ip writes them; its column MTU is MSS and 40."""
+    fields = [row.split() for row in rows]
+    defaults = [one for one in fields if len(one) >= 11 and (one[1], one[7]) == ("00000000", "00000000")]
+    for one in sorted(defaults, key=lambda one: int(one[6])):
+        gateway = IPv4Address(_word(one[2], order))
+        way = f" via {gateway}" if int(gateway) else ""
+        metric = f" metric {one[6]}" if one[6] != "0" else ""
+        advmss = f" advmss {int(one[8]) - 40}" if int(one[8]) else ""
+        yield f"default{way} dev {one[0]}{metric}{advmss}"
+
+
+def _word(digits: str, order: str) -> bytes:
+    number = bytes.fromhex(digits)
+    return number[::-1] if order == "little" else number
+
+
+def _by_gateway(rows: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        gateway, network, *_ = [*row.split(), "", ""]
+        found[gateway] = (*found.get(gateway, ()), network)
+    return found
+
+
+def _numbers(rows: Sequence[str]) -> Iterator[tuple[str, int]]:
+    for row in rows:
+        name, _, value = row.rpartition(" ")
+        with suppress(ValueError):
+            yield name, int(value)
+
+
+def _listeners(rows: Sequence[str], order: str) -> Iterator[Listener]:
+    """Yield the sockets; the kernel writes an address as numbers of 32 bits in its own order of bytes."""
+    for row in rows:
+        with suppress(ValueError, KeyError):
+            table, place = row.split()
+            digits, _, port = place.partition(":")
+            protocol, version = _TABLES[table]
+            packed = b"".join(_word(digits[at : at + 8], order) for at in range(0, len(digits), 8))
+            address: Address = IPv4Address(packed) if version == 4 else IPv6Address(packed)
+            yield Listener(protocol, address, int(port, 16))
+
+
+def _programs(rows: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for row in rows:
+        device, _, rest = row.partition(" ")
+        found[device] = f"{found.get(device, '')}{rest}\n"
+    return found
+
+
+def _counters(rows: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield the numbers of /proc/net/snmp and netstat: a line of names, and a line of their numbers."""
+    for names, numbers in zip(rows[::2], rows[1::2], strict=False):
+        group, *words = names.split()
+        for word, number in zip(words, numbers.split()[1:], strict=False):
+            with suppress(ValueError):
+                yield f"{group}{word}".replace(":", "."), int(number)

@@ -1,0 +1,112 @@
+"""What a real server is to be, by the configuration and by how this host reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dsrlb import modes
+from dsrlb.config import Config
+from dsrlb.host.neighbours import NUD_PERMANENT, neighbours
+from dsrlb.model import ANY_PORT, Address, Backend, Service, wire_address
+from dsrlb.modes.base import wraps
+from dsrlb.preflight import Ground, Way
+from dsrlb.table import stand_in
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One real server."""
+
+    label: str
+    address: Address
+    serves: tuple[tuple[Service, Backend], ...]
+    way: Way | None = None  # None: this host has none to it
+    balancer: tuple[Address, ...] = ()  # this host's addresses on the link to it
+    mac: bytes | None = None  # given by hand, whoever answers
+    clients: Mapping[int, Address] = field(default_factory=dict)  # one of each IP version, where it is known
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services that it is in."""
+        return tuple(service for service, _ in self.serves)
+
+    @property
+    def at_vip(self) -> tuple[Service, ...]:
+        """Those of them whose packets it takes at the VIP."""
+        return tuple(one for one in self.services if not modes.BY_NAME[one.mode].sees_replies)
+
+    @property
+    def vips(self) -> tuple[Address, ...]:
+        """The VIPs that it is to have."""
+        return tuple(dict.fromkeys(one.vip for one in self.at_vip))
+
+    @property
+    def wrapped(self) -> tuple[Service, ...]:
+        """The services whose packets come wrapped."""
+        return tuple(one for one in self.services if wraps(modes.BY_NAME[one.mode], one.options))
+
+    @property
+    def answered_by_us(self) -> tuple[Service, ...]:
+        """The services whose answers are to come to the balancer though they are addressed to clients."""
+        return tuple(
+            one for one in self.services if modes.BY_NAME[one.mode].sees_replies and stand_in(one) is None
+        )
+
+    @property
+    def is_neighbour(self) -> bool:
+        """Whether it is on a link of this host's."""
+        return self.way is not None and self.way.next_hop == self.address
+
+    def ports(self) -> Iterator[tuple[Service, Address, int]]:
+        """Yield where it is to listen: for which service, at which address and port."""
+        for service, backend in self.serves:
+            if service.port == ANY_PORT:
+                continue
+            if modes.BY_NAME[service.mode].sees_replies:
+                yield service, self.address, backend.port or service.port
+            else:
+                yield service, service.vip, service.port
+
+
+def setup_command(service: Service, gateway: Address | None = None) -> str:
+    """Return the line that makes a machine a real server of a service, to be run there."""
+    line = f"dsrlb backend setup --mode {service.mode} --vip {service.vip}"
+    if gateway is not None:
+        line += f" --gateway {gateway}"
+    if wraps(modes.BY_NAME[service.mode], service.options) and service.options.encap != "ipip":
+        line += f" --encap {service.options.encap} --encap-port {service.options.encap_port}"
+    return line
+
+
+def wanted_servers(config: Config, ground: Ground, clients: Mapping[int, Address]) -> list[Wanted]:
+    """Return the real servers of a configuration, each once, in its order."""
+    serves: dict[Address, list[tuple[Service, Backend]]] = {}
+    for service in config.forwarded:
+        for backend in service.backends:
+            serves.setdefault(backend.address, []).append((service, backend))
+    return [_wanted(address, tuple(pairs), ground, clients) for address, pairs in serves.items()]
+
+
+def _wanted(
+    address: Address,
+    serves: tuple[tuple[Service, Backend], ...],
+    ground: Ground,
+    clients: Mapping[int, Address],
+) -> Wanted:
+    way = ground.ways.get(address)
+    label = next((one.label for _, one in serves if one.label), str(address))
+    mac = ground.fixed_macs.get(address)
+    if way is None:
+        return Wanted(label, address, serves, mac=mac, clients=clients)
+    own: list[Address] = [one.ip for one in way.link.ipv4]
+    own += [one.ip for one in way.link.ipv6]
+    return Wanted(label, address, serves, way, tuple(own), mac or _permanent(way, address), clients)
+
+
+def _permanent(way: Way, address: Address) -> bytes | None:
+    """Return the MAC that somebody gave the kernel by hand, which it asks nobody about."""
+    if way.next_hop != address:
+        return None
+    entry = neighbours(way.link.ifindex).get((way.link.ifindex, wire_address(address)))
+    return entry.mac if entry is not None and entry.state & NUD_PERMANENT else None
