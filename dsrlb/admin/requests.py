@@ -12,11 +12,13 @@ from dsrlb import __version__
 from dsrlb.admin import shown, shown_health, shown_table
 from dsrlb.admin.asking import DEFAULT_LIMIT, MAX_LIMIT
 from dsrlb.admin.flows import GO_ON_FOR_S, Look, unrecorded, wanted_by
+from dsrlb.admin.planning import begin_plan, tell_history
 from dsrlb.admin.server import Reply, Request, failed
 from dsrlb.admin.shown import seen_of
 from dsrlb.admin.steering import VERBS, steer
 from dsrlb.admin.words import Words, take, told
 from dsrlb.control import Loop
+from dsrlb.control.planning import digest
 from dsrlb.control.proxy_seen import haproxy_seen
 from dsrlb.errors import ConfigError, UsageError
 from dsrlb.host.bpf_attach import on_xdp
@@ -30,6 +32,13 @@ def handle(loop: Loop, request: Request, reply: Reply) -> None:
         if verb == "reload":
             take(words, {})
             loop.begin_reload(lambda problems: reply(_of_reload(problems)))
+        elif verb == "apply":
+            take(words, {})
+            loop.begin_reload(lambda problems: reply(_of_reload(problems, loop)))
+        elif verb == "plan":
+            begin_plan(loop, words, reply)
+        elif verb == "history":
+            tell_history(loop, words, reply)
         elif (verb, words.get("what")) == ("show", "flows"):
             _go_on(loop, _look_for_flows(loop, words), reply)
         elif (verb, words.get("what")) == ("show", "table"):
@@ -41,10 +50,13 @@ def handle(loop: Loop, request: Request, reply: Reply) -> None:
             loop.totals.when_kept(lambda: reply({"ok": True, "answer": answer}))
 
 
-def _of_reload(problems: Sequence[str]) -> dict[str, Any]:
+def _of_reload(problems: Sequence[str], loop: Loop | None = None) -> dict[str, Any]:
+    """Return the answer to a reload; with a loop, to an apply, which tells what has moved."""
     if problems:
         return failed("\n".join(problems), ConfigError.exit_code)
-    return {"ok": True, "answer": None}
+    if loop is None:
+        return {"ok": True, "answer": None}
+    return {"ok": True, "answer": {"digest": digest(loop.config), "services": loop.moved}}
 
 
 def _answer(loop: Loop, verb: object, words: Words) -> Any:
@@ -55,7 +67,7 @@ def _answer(loop: Loop, verb: object, words: Words) -> Any:
                 f"nothing is shown as {what!r}; there are {', '.join((*SHOWN, 'flows', 'table'))}"
             )
         return SHOWN[what](loop, words)
-    verbs = ", ".join(("show", *VERBS, "reload"))
+    verbs = ", ".join(("show", *VERBS, "reload", "plan", "apply", "history"))
     raise UsageError(f"a request cannot be to do {verb!r}; there are {verbs}")
 
 

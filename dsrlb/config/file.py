@@ -55,7 +55,7 @@ def config_in(content: bytes, name: str) -> Config:
         document, lines = parse(content)
     except NotToml as error:
         raise ConfigError(f"{name}:{error.line}: {error.sentence}") from None
-    origin = Origin(name, lines)
+    origin = Origin(name, lines, content)
     found: list[Problem] = []
     top = _table(document, TOP, (), found)
     drafts = [_draft(service) for service in top.get("service") or ()]

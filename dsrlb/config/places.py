@@ -16,10 +16,11 @@ Path = tuple[str | int, ...]  # of a key, as in ("service", 0, "backend", 2, "we
 
 @dataclass(frozen=True)
 class Origin:
-    """The file that a configuration was read from, and the line of each key in it."""
+    """The file that a configuration was read from, what was in it, and the line of each key."""
 
     file: str
     lines: Mapping[Path, int]
+    content: bytes = field(default=b"", repr=False)
 
     def line(self, at: Path) -> int:
         """Return the line of a key, or of the nearest table around it; 1 when there is none."""

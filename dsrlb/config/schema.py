@@ -261,7 +261,8 @@ TOP = Table(
         Key(
             "state_dir",
             text("a text", _DEFAULT_CHOICE.state_dir, parse_folder),
-            "What is to hold over restarts: [durable changes](admin.md), [counters](metrics.md).",
+            "What is to hold over restarts: [durable changes](admin.md), [counters](metrics.md), "
+            "[configurations](plan.md).",
             _DEFAULT_CHOICE.state_dir,
         ),
         Key(

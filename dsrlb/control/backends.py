@@ -89,7 +89,7 @@ class Backends:
 
     def hops(self, macs: Mapping[Address, bytes | None]) -> dict[Address, Hop | None]:
         """Return the next hop of each backend, as the table takes it."""
-        return {address: _hop(self.ways[address], mac) for address, mac in macs.items()}
+        return {address: hop_by(self.ways[address], mac) for address, mac in macs.items()}
 
     def refresh(self, links: Mapping[int, Link]) -> None:
         """Read the interfaces of the ways again: names, MACs and addresses may have changed."""
@@ -172,7 +172,8 @@ def refuse_if_none_answers(macs: Mapping[Address, bytes | None], within_s: float
         )
 
 
-def _hop(way: Way, mac: bytes | None) -> Hop | None:
+def hop_by(way: Way, mac: bytes | None) -> Hop | None:
+    """Return the next hop by a way, as the table takes it; None: its MAC is not known."""
     source = wire_address(way.source) if way.source is not None else None
     return Hop(way.link.ifindex, way.link.mac, mac, way.mtu_bytes, source) if mac else None
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from dsrlb import table as tables
 from dsrlb.config import Config, located
@@ -21,9 +23,11 @@ from dsrlb.control.checks import Checks
 from dsrlb.control.durable import Durable, state_path
 from dsrlb.control.engine import keeps, open_engine
 from dsrlb.control.front import Front
+from dsrlb.control.history import History
 from dsrlb.control.kept_totals import KeptTotals, totals_path
 from dsrlb.control.left import needed, take_back_stale
 from dsrlb.control.observed import Observed
+from dsrlb.control.planned_slots import moved_rows
 from dsrlb.control.proxied import Proxied
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
 from dsrlb.control.reloading import Heard, Reloads
@@ -85,6 +89,8 @@ class Loop:
         self.proxied = Proxied(choice.haproxy_at, keeps=keeps(choice, config))
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
         self.reloads = Reloads(self.prepare, self.change_to)
+        self.history = History(Path(choice.state_dir) / f"{choice.instance}.configs")
+        self.moved: list[dict[str, Any]] = []  # slots that changed hands by the last reload, by service
         self.is_heard = False  # something of a standing, since the last look
         self.ticks: list[Tick] = []
 
@@ -140,6 +146,7 @@ class Loop:
     def close(self) -> None:
         """Stop the checks; give back what was opened before the engine."""
         self.wishes.durable.close()
+        self.history.close()
         self.checks.close()
         self.backends.resolver.close()
 
@@ -150,6 +157,7 @@ class Loop:
         names = ", ".join(service.name for service in self.config.services)
         log.info("ready: %s on %s", names, ", ".join(self.front.names))
         notify(READY)
+        self.keep_config()
         self.ticks = [
             Tick(LOOK_S, lambda: self.observed.watch(self.engine)),
             Tick(LOOK_EVERY_S, lambda: self.reconcile(self.backends.resolver.step(time.monotonic()))),
@@ -326,10 +334,18 @@ class Loop:
 
     def prepare(self) -> Reload:
         """Begin to prepare what the file says now."""
+        return Reload(self.running(), self.events)
+
+    def running(self) -> Running:
+        """Return what is there before a reload."""
         links = tuple(self.front.links.values())
         trial = self.proxied.trial(self.standings.effective(time.monotonic()))
-        running = Running(self.config, links, self.backends.unresolved, self.force, self.front.lent, trial)
-        return Reload(running, self.events)
+        return Running(self.config, links, self.backends.unresolved, self.force, self.front.lent, trial)
+
+    def keep_config(self) -> None:
+        """Keep what is in force now, for a rollback."""
+        if self.config.origin is not None:
+            self.history.keep(self.config.origin.content)
 
     def change_to(self, new: Prepared) -> None:
         """Go over to another configuration.
@@ -343,7 +359,7 @@ class Loop:
             said = self.standings.effective(time.monotonic())
             self.proxied.change_to(new.config.proxied, new.ground.links[0].name, said, new.checked)
             undo.pop_all()
-        old, self.config = self.config, new.config
+        old, self.config, before = self.config, new.config, self.engine.table.services
         fresh = [vip for vip in (*new.ground.vips, *new.ground.lent) if vip not in self.front.all_vips]
         self.backends.change_to(new.config, new.ground, new.lost)
         self.standings.change_to(new.config.services, time.monotonic())
@@ -353,10 +369,12 @@ class Loop:
         self.observed.change_to(new.config.services, self.engine.table)
         gone = self.front.change_to(new.ground, new.claim)
         self.attempt(self.look_again)
+        self.moved = moved_rows(before, self.engine.table.services)
         finish(gone, self.front, self.backends, self.engine)
         self.front.announce(vips=fresh)
         self.ticks = [tick for tick in self.ticks if not tick.is_over]
         self.ticks.append(Tick(ANNOUNCE_AGAIN_AFTER_S, self.front.announce, once=True))
+        self.keep_config()
         renewed = ["certificates"] if self.proxied.is_renewed else []
         done = ", ".join([*changes(old, new.config), *renewed]) or "nothing changed"
         log.info("reloaded %s: %s", new.config.origin.file if new.config.origin else "", done)

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dsrlb.config import ENGINE_KEYS, Config, Problem, located, read_config, told
 from dsrlb.control.backends import refuse_if_none_answers, targets
@@ -52,6 +52,7 @@ class Prepared:
     lost: Mapping[Address, str]  # backends that are out of reach just now, as they were before
     claim: guard.Claim  # of the VIPs that are new
     checked: str = ""  # what HAProxy takes for it
+    found: Mapping[Address, bytes | None] = field(default_factory=dict)  # MACs of backends that are new
 
 
 class Reload:
@@ -74,6 +75,10 @@ class Reload:
         self._events.put(("prepared",))
 
 
+def _warn(sentence: str) -> None:
+    log.warning("%s", sentence)
+
+
 def prepare(running: Running) -> Prepared:
     """Read the file of the running configuration again, and make what it says ready to take over.
 
@@ -81,25 +86,32 @@ def prepare(running: Running) -> Prepared:
     """
     if running.config.origin is None:
         raise ConfigError("there is no file to read again: dsrlb was started by options (see --config)")
-    config = read_config(running.config.origin.file)
+    return prepare_for(read_config(running.config.origin.file), running, _warn)
+
+
+def prepare_for(config: Config, running: Running, warn: Callable[[str], None]) -> Prepared:
+    """Make a configuration ready to take over, and tell what of it may surprise.
+
+    Raises DsrlbError with every reason not to, and holds nothing then.
+    """
     _refuse_what_lasts(config, running.config)
     ground, found = look(config, force=running.force, ours=running.lent)
     excused = [finding for finding in found if _is_excused(finding, config, running, ground)]
     if len(excused) < len(found):
         raise ConfigError(*located(config, [one for one in found if one not in excused]))
     for sentence in [one.sentence for one in excused if not one.is_old] + list(proxy_warnings(config)):
-        log.warning("%s", sentence)
+        warn(sentence)
     new = set(ground.claimed) - set(guarded_by(running.config)) - set(hosted_by(running.config))
     claim = guard.claim(new)
     try:
-        _refuse_other_owners(config, running, ground, new)
+        _refuse_other_owners(config, running, ground, new, warn)
         lost = {one.subject: one.sentence for one in excused if not isinstance(one.subject, str)}
-        _resolve_new(ground, lost, running)
+        found_macs = _resolve_new(ground, lost, running)
         checked = running.trial(config.proxied)
     except BaseException:
         claim.release()
         raise
-    return Prepared(config, ground, lost, claim, checked)
+    return Prepared(config, ground, lost, claim, checked, found_macs)
 
 
 def _refuse_what_lasts(config: Config, running: Config) -> None:
@@ -139,7 +151,9 @@ def _roles(address: Address, config: Config) -> set[object]:
     return roles
 
 
-def _refuse_other_owners(config: Config, running: Running, ground: Ground, new: set[guard.Guarded]) -> None:
+def _refuse_other_owners(
+    config: Config, running: Running, ground: Ground, new: set[guard.Guarded], warn: Callable[[str], None]
+) -> None:
     """Ask for new VIPs everywhere, and for the others on new interfaces."""
     before = {one.ifindex for one in running.links}
     pairs = [
@@ -152,15 +166,20 @@ def _refuse_other_owners(config: Config, running: Running, ground: Ground, new: 
     if taken and not running.force:
         raise ConfigError(*located(config, taken))
     for finding in taken:
-        log.warning("%s", finding.sentence)
+        warn(finding.sentence)
 
 
-def _resolve_new(ground: Ground, lost: Mapping[Address, str], running: Running) -> None:
-    """Have the kernel find backends that are new, so that they get traffic from the first moment."""
+def _resolve_new(
+    ground: Ground, lost: Mapping[Address, str], running: Running
+) -> dict[Address, bytes | None]:
+    """Have the kernel find backends that are new, so that they get traffic from the first moment.
+
+    Returns their MACs.
+    """
     known = {backend.address for service in running.config.forwarded for backend in service.backends}
     new = {address: way for address, way in ground.ways.items() if address not in known}
     if not new:
-        return
+        return {}
     resolver, fixed = Resolver(targets(new, ground.fixed_macs, lost)), ground.fixed_macs
     try:
         found = wait_for_macs(resolver, lambda: False)
@@ -170,6 +189,7 @@ def _resolve_new(ground: Ground, lost: Mapping[Address, str], running: Running) 
     is_one_old_there = any(address in known and address not in running.unresolved for address in ground.ways)
     if not running.force and not is_one_old_there:
         refuse_if_none_answers(macs, RESOLVE_WITHIN_S)
+    return macs
 
 
 def wait_for_macs(resolver: Resolver, is_over: Callable[[], bool]) -> dict[NextHop, bytes | None]:

@@ -25,6 +25,28 @@ class Reloads:
         self._is_wanted_again = False
         self._told_of_this: list[Heard] = []
         self._told_of_next: list[Heard] = []
+        self._others: list[Callable[[], None]] = []
+        self._is_lent = False  # to one of these
+
+    def beside(self, begin: Callable[[], None]) -> None:
+        """Begin what must not run beside a reload, now or after it; ``free`` says that it is over."""
+        self._others.append(begin)
+        self._next()
+
+    def free(self) -> None:
+        """Let what waits begin."""
+        self._is_lent = False
+        self._next()
+
+    def _next(self) -> None:
+        if self._now is not None or self._is_lent:
+            return
+        if self._is_wanted_again:
+            self._is_wanted_again = False
+            self.begin()
+        elif self._others:
+            self._is_lent = True
+            self._others.pop(0)()
 
     def begin(self, *tell: Heard) -> None:
         """Begin to prepare what the file says now, and ``tell`` what came of it.
@@ -32,7 +54,7 @@ class Reloads:
         One that is under way is followed by another.
         """
         self._told_of_next += tell
-        if self._now is not None:
+        if self._now is not None or self._is_lent:
             self._is_wanted_again = True
             return
         self._told_of_this, self._told_of_next = self._told_of_next, []
@@ -58,6 +80,4 @@ class Reloads:
         finally:
             for tell in self._told_of_this:
                 tell(problems)
-        if self._is_wanted_again:
-            self._is_wanted_again = False
-            self.begin()
+            self._next()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 
 from dsrlb import schedulers
@@ -53,7 +54,14 @@ class Standings:
         self._growing: set[Names] = set()  # those that start slowly
         self._left: set[bytes] = set()  # services of which no backend takes new flows
         self._said: Effective | None = None
+        self._is_silent = False
         self.change_to(services, 0)
+
+    def aside(self) -> Standings:
+        """Return a copy on which a configuration can be tried: it logs nothing, and nothing changes here."""
+        other = copy(self)
+        other.of, other._growing, other._is_silent = dict(self.of), set(self._growing), True
+        return other
 
     def hear(self, names: Names, change: Change, now_s: float) -> None:
         """Take over what is said of a backend, and log what that changes; of one that is gone, nothing."""
@@ -129,7 +137,7 @@ class Standings:
                 self.of[names] = standing
             self._tell_service(service)
         self._growing &= self.of.keys()
-        self._left &= self._services.keys()
+        self._left = self._left & self._services.keys()
 
     def people(self) -> dict[tuple[str, str], Names]:
         """Return every backend by its service and itself as a person writes them."""
@@ -161,6 +169,8 @@ class Standings:
 
     def _tell_service(self, service: Service) -> None:
         """Log that a service has no backend for new flows any more, or has one again."""
+        if self._is_silent:
+            return
         key = key_of(service)
         if takes_new(service, self.of):
             if key in self._left:

@@ -29,11 +29,20 @@ def read_whole(path: Path, most_bytes: int) -> bytes | None:
     return content
 
 
-def replace_whole(path: Path, content: bytes) -> None:
+def replace_alike(path: Path, content: bytes) -> None:
+    """Put other content into a file that is there, with its owner and mode.  OSError: it is as it was.
+
+    A link to it stays one.
+    """
+    there = path.resolve(strict=True)
+    replace_whole(there, content, there.stat())
+
+
+def replace_whole(path: Path, content: bytes, alike: os.stat_result | None = None) -> None:
     """Put a file in the place of the one there, for its owner only.  OSError: the old one is as it was.
 
     Whatever happens meanwhile, the old one is there or the new one, whole: it is on the disk before it gets
-    the name.
+    the name.  ``alike``: owner and mode that it is to have instead.
     """
     path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
@@ -42,6 +51,9 @@ def replace_whole(path: Path, content: bytes) -> None:
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
     try:
         with os.fdopen(descriptor, "wb") as opened:
+            if alike is not None:
+                os.fchown(descriptor, alike.st_uid, alike.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(alike.st_mode))
             opened.write(content)
             opened.flush()
             os.fsync(descriptor)

@@ -129,6 +129,27 @@ def test_who_asks_for_a_reload_is_told_of_one_that_reads_the_file_after_that() -
     assert told[1:] == [("second", [])]
 
 
+def test_what_must_not_run_beside_a_reload_waits_for_it_and_reloads_wait_for_that() -> None:
+    happened: list[str] = []
+
+    def prepare() -> Any:
+        happened.append("reload")
+        return prepared(None)
+
+    reloads = Reloads(prepare, lambda _: None)
+    reloads.begin()
+    reloads.beside(lambda: happened.append("plan"))
+    reloads.beside(lambda: happened.append("another"))
+    assert happened == ["reload"]
+    reloads.end()
+    reloads.begin()
+    assert happened == ["reload", "plan"]
+    reloads.free()
+    assert happened == ["reload", "plan", "reload"]
+    reloads.end()
+    assert happened == ["reload", "plan", "reload", "another"]
+
+
 def test_a_reload_that_fails_in_an_unknown_way_is_not_told_as_done() -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError
