@@ -72,6 +72,8 @@ def _service(row: Row) -> Iterator[str]:
     yield from (f"    {words}" for words in row["what"])
     yield from (f"    {line}" for line in _backends(row["backends"]))
     yield from (f"    {line}" for line in (*_slots(row), *_balance(row), *_sizes(row)))
+    if row["server_set_up"]:
+        yield "    servers are to be set up for that first: dsrlb backend setup"
 
 
 def _backends(rows: list[Row]) -> Iterator[str]:
@@ -79,10 +81,16 @@ def _backends(rows: list[Row]) -> Iterator[str]:
     for row in told:
         name = f" ({row['name']})" if row["name"] else ""
         share = f"{row['share_before_percent']:.1f}% -> {row['share_percent']:.1f}% of new flows"
-        what = "".join(f"; {words}" for words in row["what"])
+        what = "".join(f"; {words}" for words in (*_growing(row), *row["what"]))
         yield f"{_MARKS[row['change']]} {row['backend']}{name}: {share}{what}"
     if len(told) < len(rows):
         yield f"= {len(rows) - len(told)} others"
+
+
+def _growing(row: Row) -> Iterator[str]:
+    """Yield what a share comes to in the end, where servers start slowly, or answer slowly."""
+    if abs(row["settled_percent"] - row["share_percent"]) > 0.1:
+        yield f"{row['settled_percent']:.1f}% by its weight"
 
 
 def _slots(row: Row) -> Iterator[str]:

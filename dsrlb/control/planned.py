@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from dsrlb import schedulers
 from dsrlb.config import Config
 from dsrlb.control.planned_slots import (
     Compiled,
@@ -22,10 +23,11 @@ from dsrlb.control.planned_slots import (
     moved_share,
     mss,
     parts,
+    settled,
     slots_moved,
     slots_of,
 )
-from dsrlb.control.planned_words import backend_words, is_same_way, service_words
+from dsrlb.control.planned_words import backend_words, is_same_way, needs_set_up, service_words
 from dsrlb.flows import BackendCount
 from dsrlb.model import Backend, Service, backend_key, person_backend
 from dsrlb.standing import Names, key_of
@@ -78,6 +80,7 @@ def _row(change: Change, counts: Counts) -> Row:
         "scheduler": change.service.scheduler,
         "change": ADDED if before is None else REMOVED if after is None else SAME if is_same else CHANGED,
         "what": what,
+        "server_set_up": bool(before and after and needs_set_up(before, after)),
         "slots": len(new.slots) if new and is_forwarded else 0,
         "slots_moved": slots_moved(old, new) if old and new and is_forwarded else None,
         "moved_percent": round(100 * moved_share(old, new), 2) if old and new else None,
@@ -97,6 +100,7 @@ def _backends(change: Change, counts: Counts) -> Iterator[Row]:
     was, is_to_be, service = _by_key(before), _by_key(after), key_of(change.service)
     slots_before, slots = slots_of(old), slots_of(new)
     parts_before, parts_then = parts(old), parts(new)
+    in_the_end = settled(new, is_weighted=schedulers.BY_NAME[change.service.scheduler].weighted)
     for key in dict.fromkeys((*is_to_be, *was)):
         one, other = was.get(key), is_to_be.get(key)
         what = list(backend_words(one, other)) if one and other else []
@@ -111,6 +115,7 @@ def _backends(change: Change, counts: Counts) -> Iterator[Row]:
             "slots": slots.get(key, 0),
             "share_before_percent": round(100 * parts_before.get(key, 0), 1),
             "share_percent": round(100 * parts_then.get(key, 0), 1),
+            "settled_percent": round(100 * in_the_end.get(key, 0), 1),
             "flows": flows,
             "flows_are": known,
         }

@@ -70,6 +70,18 @@ def parts(service: CompiledService | None) -> dict[bytes, float]:
     return {one.key: share / whole for one, share in zip(service.targets, service.shares, strict=True)}
 
 
+def settled(service: CompiledService | None, *, is_weighted: bool) -> dict[bytes, float]:
+    """Return the same once no backend starts slowly any more."""
+    if service is None:
+        return {}
+    shares = {
+        one.key: (one.weight if is_weighted else min(one.weight, 1)) if one.up and one.hop is not None else 0
+        for one in service.targets
+    }
+    whole = sum(shares.values()) or 1
+    return {key: share / whole for key, share in shares.items()}
+
+
 def slots_of(service: CompiledService | None) -> dict[bytes, int]:
     """Return how many slots each backend has."""
     if service is None:

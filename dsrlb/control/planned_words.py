@@ -38,6 +38,15 @@ def is_same_way(before: Service, after: Service) -> bool:
     )
 
 
+def needs_set_up(before: Service, after: Service) -> bool:
+    """Return whether servers that stay are to be set up in another way."""
+    one, other = before.options, after.options
+    is_tunnel = "encap" in modes.BY_NAME[after.mode].options
+    return before.mode != after.mode or (
+        is_tunnel and (one.encap, one.encap_port) != (other.encap, other.encap_port)
+    )
+
+
 def _differing(before: Any, after: Any, head: str = "") -> Iterator[str]:
     for field in fields(before):
         old, new = getattr(before, field.name), getattr(after, field.name)

@@ -16,7 +16,7 @@ from dsrlb.control.planned import AT_MOST, ON_RECORD, UNKNOWN, service_rows
 from dsrlb.control.planned_slots import moved_rows
 from dsrlb.flows import BackendCount
 from dsrlb.model import Backend, ModeOptions, Persist, Service
-from dsrlb.standing import key_of, named
+from dsrlb.standing import Effective, key_of, named
 from dsrlb.state import State
 from dsrlb.table import ForwardingTable, compile_table
 
@@ -159,6 +159,7 @@ def test_a_mode_that_wraps_leaves_less_for_clients(vip: str, overhead: int, mss:
     row = planned(before, after)
     assert (row["fits_bytes_before"], row["fits_bytes"]) == (1500, 1500 - overhead)
     assert (row["mss_before"], row["mss"]) == (mss + overhead, mss)
+    assert row["server_set_up"]
 
 
 def test_what_is_another_is_told_in_the_words_of_the_file() -> None:
@@ -198,3 +199,14 @@ def test_shares_and_slots_of_each_server_stand_beside_those_of_before() -> None:
     assert by_backend(row, "share_before_percent") == [50, 0, 50]
     assert by_backend(row, "share_percent") == [25, 75, 0]
     assert sum(by_backend(row, "slots")) == sum(by_backend(row, "slots_before")) == 65_537
+
+
+def test_a_server_that_starts_slowly_has_what_it_begins_with_beside_what_it_comes_to() -> None:
+    before, after = service(1, scheduler="wrr"), service(1, 1, scheduler="wrr")
+    second = list(named(after))[1][0]
+    behind = balancer.hops(after.backends)
+    starting = compile_table([after], behind, {}, effective=Effective(percents={second: 25}))
+    configs, tables = (Config((before,)), Config((after,))), (compiled(before).services, starting.services)
+    (row,) = service_rows(*configs, *tables, {})
+    assert by_backend(row, "share_percent") == [80, 20]
+    assert by_backend(row, "settled_percent") == [50, 50]
