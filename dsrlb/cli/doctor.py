@@ -10,19 +10,19 @@ from pathlib import Path
 
 import click
 
-from dsrlb.admin.listening import socket_path
+from dsrlb.admin.listening import haproxy_folder, socket_path
 from dsrlb.cli import tables
 from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
 from dsrlb.config import Config, parse_instance, parse_interface, read_config
 from dsrlb.doctor import look_balancer
-from dsrlb.doctor.finding import BALANCER, Finding, Verdict, is_fault
+from dsrlb.doctor.finding import BALANCER, Finding, Verdict, is_fault, told_once
 from dsrlb.doctor.scene import Look, Running, Scene, running_at, scene_of
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.errors import DsrlbError, UsageError
 from dsrlb.host.privileges import require_network
 
 # What is looked at, in this order; each yields its findings.
-LOOKS: tuple[Look, ...] = (look_balancer.kernel,)
+LOOKS: tuple[Look, ...] = (*look_balancer.LOOKS,)
 
 
 @click.command()
@@ -69,9 +69,11 @@ def doctor(
     options the file of the running one is taken.  Exit code 0 when nothing is wrong, 1 when something is.
     """
     require_network("dsrlb doctor")
-    running = running_at(socket_path(instance) if at is None else Path(at))
-    scene = scene_of(_with(config or _config_of(running), interfaces), running, vias)
-    found = [finding for look in LOOKS for finding in _looked(look, scene)]
+    admin = socket_path(instance) if at is None else Path(at)
+    running = running_at(admin)
+    config = _with(config or _config_of(running), interfaces)
+    scene = scene_of(config, running, haproxy_folder(admin, instance), vias)
+    found = told_once([finding for look in LOOKS for finding in _looked(look, scene)])
     _print(found, is_json)
     ctx.exit(DsrlbError.exit_code if any(map(is_fault, found)) else 0)
 
@@ -112,8 +114,8 @@ def _print(found: list[Finding], is_json: bool) -> None:
 
 def _lines(finding: Finding) -> Iterator[list[tables.Cell]]:
     yield [finding.verdict.value, finding.where, finding.name, finding.says]
-    if finding.verdict is not Verdict.OK:
+    if finding.verdict is Verdict.WRONG or finding.mend:
         if finding.evidence:
             yield ["", "", "", f"  seen: {finding.evidence}"]
         if finding.mend:
-            yield ["", "", "", f"  mend: {finding.mend}"]
+            yield ["", "", "", f"  do: {finding.mend}"]

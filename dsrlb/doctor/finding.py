@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 
@@ -35,3 +36,10 @@ class Finding:
 def is_fault(finding: Finding) -> bool:
     """Return whether something is wrong; what cannot be told is no fault."""
     return finding.verdict is Verdict.WRONG
+
+
+def told_once(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings, each once, without those that cannot tell what another one does."""
+    told = {(one.name, one.where) for one in findings if one.verdict is not Verdict.UNKNOWN}
+    each = dict.fromkeys(findings)
+    return [one for one in each if one.verdict is not Verdict.UNKNOWN or (one.name, one.where) not in told]

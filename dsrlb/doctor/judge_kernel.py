@@ -34,7 +34,7 @@ def _features(facts: KernelFacts, versions: frozenset[int]) -> Finding:
 def _jit(facts: KernelFacts) -> Finding:
     seen = f"net.core.bpf_jit_enable = {facts.jit}"
     if facts.jit is None:
-        says = "this kernel does not tell whether it compiles BPF programs"
+        says = "whether the kernel compiles BPF programs is told in the first network namespace only"
         return Finding("jit", Verdict.UNKNOWN, BALANCER, says)
     if facts.jit:
         return Finding("jit", Verdict.OK, BALANCER, "the kernel compiles BPF programs", seen)

@@ -10,10 +10,12 @@ from typing import Any
 from dsrlb import preflight
 from dsrlb.admin.asking import NotRunning, ask
 from dsrlb.config import Config
+from dsrlb.control.proxy_left import lent_before
 from dsrlb.doctor.finding import CLIENT, Finding
+from dsrlb.host.links import Link
 from dsrlb.host.via import Via
 from dsrlb.host.via_choice import vias_for
-from dsrlb.model import Backend
+from dsrlb.model import Address, Backend
 from dsrlb.preflight import Ground
 
 Row = dict[str, Any]
@@ -37,7 +39,19 @@ class Scene:
     ground: Ground  # this host's interfaces, and the way to each backend that has one
     not_ready: tuple[preflight.Finding, ...] = ()  # what would keep dsrlb from serving here
     running: Running | None = None
+    haproxy_at: Path = Path()  # where the files of the HAProxy of mode proxy are
     vias: Mapping[str, Via] = field(default_factory=dict)  # by a backend's label, or "client"
+
+    @property
+    def fronts(self) -> tuple[Link, ...]:
+        """The interfaces where clients' frames come in, without those where servers' answers do."""
+        links, names = self.ground.links, self.config.interfaces
+        return tuple(one for one in links if one.name in names) if names else links[:1]
+
+    def label_at(self, address: Address) -> str:
+        """Return what findings call the server of an address: the first label that it has."""
+        backends = (one for service in self.config.services for one in service.backends)
+        return next((one.label for one in backends if one.address == address and one.label), str(address))
 
     @property
     def wants_xdp(self) -> bool:
@@ -50,13 +64,14 @@ class Scene:
 Look = Callable[[Scene], Iterable[Finding]]
 
 
-def scene_of(config: Config, running: Running | None, vias: Sequence[str] = ()) -> Scene:
+def scene_of(
+    config: Config, running: Running | None, haproxy_at: Path = Path(), vias: Sequence[str] = ()
+) -> Scene:
     """Return the scene of a configuration on this host; UsageError for a way that is none."""
     addresses = {label_of(one): str(one.address) for service in config.services for one in service.backends}
     ways = vias_for(vias, {**addresses, CLIENT: ""}, by_name_only=(CLIENT,))
-    lent = [service.vip for service in config.proxied] if running is not None else []
-    ground, found = preflight.look(config, force=False, ours=lent)
-    return Scene(config, ground, found, running, ways)
+    ground, found = preflight.look(config, force=False, ours=lent_before(haproxy_at))
+    return Scene(config, ground, found, running, haproxy_at, ways)
 
 
 def running_at(admin: Path) -> Running | None:

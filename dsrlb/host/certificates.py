@@ -67,10 +67,15 @@ def warnings(options: ProxyOptions, now: datetime) -> Iterator[str]:
         if leaf.ends <= now + SOON:
             when = "expired" if leaf.ends <= now else "expires"
             yield f"certificate {file} {when} on {_person(leaf.ends)}; renew it"
+    for host in unnamed(options):
+        yield f"no certificate is for {host}, which a route is for: browsers will refuse it"
+
+
+def unnamed(options: ProxyOptions) -> list[str]:
+    """Return the hosts that a route is for and no certificate is; none where no certificate can be used."""
+    leaves = [leaf for _, _, leaf in _certificates(options) if not isinstance(leaf, _Unusable)]
     asked = dict.fromkeys(host for route in options.routes for host in route.hosts)
-    for host in asked if known else ():
-        if not any(leaf.is_for(host.strip("[]")) for _, leaf in known):
-            yield f"no certificate is for {host}, which a route is for: browsers will refuse it"
+    return [host for host in asked if leaves and not any(one.is_for(host.strip("[]")) for one in leaves)]
 
 
 def _certificates(options: ProxyOptions) -> Iterator[tuple[str, Path, Certificate | _Unusable]]:

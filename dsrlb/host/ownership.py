@@ -53,6 +53,31 @@ def find_owner(vip: Address, link: Link, timeout_s: float = 0.6) -> bytes | None
     return None
 
 
+def claimants(address: Address, link: Link, timeout_s: float = 0.9) -> frozenset[bytes]:
+    """Return the MACs of all other machines that answer for an address on this link; takes ``timeout_s``.
+
+    Asked are those who answer probes, and those who answer neighbours of theirs only.  Raises DsrlbError.
+    """
+    asked = (_probe(address, link.mac), *_question(address, link))
+    found: set[bytes] = set()
+    with _listener(address, link) as listener:
+        start = time.monotonic()
+        for number in range(1, PROBES + 1):
+            _send_all(listener, asked, link)
+            until = start + timeout_s * number / PROBES
+            while (mac := _listen(listener, address, link.mac, until)) is not None:
+                found.add(mac)
+    return frozenset(found)
+
+
+def _question(address: Address, link: Link) -> tuple[bytes, ...]:
+    """Return an ARP request from this host's own address, if it has one on that link."""
+    if not isinstance(address, IPv4Address) or not link.ipv4:
+        return ()
+    beside = next((one.ip for one in link.ipv4 if address in one.network), link.ipv4[0].ip)
+    return (frames.arp_request(link.mac, beside, address),)
+
+
 def announce(vips: Iterable[Address], link: Link) -> None:
     """Tell every neighbour that the VIPs are at this link's MAC.
 

@@ -1,0 +1,71 @@
+"""Whether the running dsrlb asks its servers on time.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from dsrlb.config import Config
+from dsrlb.doctor.finding import BALANCER, Finding, Verdict
+from dsrlb.doctor.scene import Row
+from dsrlb.model import Check, person_backend
+from dsrlb.standing import named
+
+SLACK_S = 2.0  # what checks may be late by: a moment of a busy host is no fault
+NAMED = 3  # so many late ones are told of by name
+
+
+class Late(NamedTuple):
+    """A server that was to be asked again by now."""
+
+    server: str
+    ago_s: float
+    due_s: float  # after so long at the latest a check has ended
+
+
+def judge_clock(config: Config, rows: Sequence[Row] | None) -> Iterator[Finding]:
+    """Yield whether checks are made in time; ``rows``: of ``show health``, None: no dsrlb runs."""
+    checks = checks_of(config)
+    if not checks:
+        says = "servers are not checked: all are taken for up"
+        yield Finding("health_clock", Verdict.UNKNOWN, BALANCER, says, mend="--check tcp, or [service.check]")
+        return
+    if rows is None:
+        says = "no dsrlb runs here that would check servers"
+        yield Finding("health_clock", Verdict.UNKNOWN, BALANCER, says, mend="dsrlb serve")
+        return
+    late = late_of(rows, checks)
+    if not late:
+        says = f"servers are asked on time, {len(checks)} of them"
+        yield Finding("health_clock", Verdict.OK, BALANCER, says)
+        return
+    seen = "; ".join(
+        f"{one.server} {one.ago_s:.1f} s ago, due within {one.due_s:.1f} s" for one in late[:NAMED]
+    )
+    says = f"checks are late, of {len(late)} of {len(checks)} servers: what they last found may hold no more"
+    mend = "look for what takes the time (top; dsrlb's log), or check less often (interval)"
+    yield Finding("health_clock", Verdict.WRONG, BALANCER, says, seen, mend)
+
+
+def checks_of(config: Config) -> dict[tuple[str, str], Check]:
+    """Return the check of each server that has one, by service and backend as ``show`` names them."""
+    return {
+        (service.name, person_backend(names[1])): check
+        for service in config.services
+        for names, backend in named(service)
+        if (check := backend.check or service.check) is not None
+    }
+
+
+def late_of(rows: Sequence[Row], checks: dict[tuple[str, str], Check]) -> list[Late]:
+    """Return the servers whose last check ended too long ago."""
+    found = []
+    for row in rows:
+        check = checks.get((row["service"], row["backend"]))
+        if check is None:
+            continue
+        due_s = check.interval_s + check.timeout_s + SLACK_S
+        ago_s = row["last"]["ago_s"] if row["last"] is not None else row["since_s"] or 0.0
+        if ago_s > due_s:
+            found.append(Late(row["name"] or row["backend"], ago_s, due_s))
+    return found

@@ -1,0 +1,73 @@
+"""Whether services of mode proxy can serve: certificates, places to listen, HAProxy.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from dsrlb.doctor.facts_proxy import ProxyFacts
+from dsrlb.doctor.finding import BALANCER, Finding, Verdict
+from dsrlb.host.certificates import SOON
+
+
+def judge_proxy(facts: ProxyFacts) -> Iterator[Finding]:
+    """Yield what is to be said of the services of mode proxy."""
+    yield from _certificates(facts)
+    yield from _names(facts)
+    yield from _listeners(facts)
+    yield from _haproxy(facts)
+
+
+def _certificates(facts: ProxyFacts) -> Iterator[Finding]:
+    for sentence in facts.faults:
+        says, mend = sentence.rstrip("."), "put a good file there; a running dsrlb takes it by itself"
+        yield Finding("certificate", Verdict.WRONG, BALANCER, says, mend=mend)
+    for file, ends in facts.ends:
+        if ends <= facts.now:
+            continue  # told already
+        seen = f"it is valid until {ends:%Y-%m-%d %H:%M} UTC"
+        if ends <= facts.now + SOON:
+            says = f"certificate {file} expires soon, {_left(ends, facts.now)}"
+            yield Finding("certificate", Verdict.OK, BALANCER, says, seen, "renew it")
+        else:
+            yield Finding("certificate", Verdict.OK, BALANCER, f"certificate {file} can be used", seen)
+
+
+def _left(ends: datetime, now: datetime) -> str:
+    hours = int((ends - now).total_seconds() // 3600)
+    return f"in {hours // 24} days" if hours >= 48 else f"in {hours} hours"
+
+
+def _names(facts: ProxyFacts) -> Iterator[Finding]:
+    for service, host in facts.unnamed:
+        says = f"{service} has a route for {host}, and no certificate is for that name: browsers refuse it"
+        mend = f"add a certificate for {host} to certificates, or take it out of the route's host"
+        yield Finding("certificate_name", Verdict.WRONG, BALANCER, says, mend=mend)
+    if facts.ends and not facts.unnamed:
+        says = "each name that routes are for is in a certificate"
+        yield Finding("certificate_name", Verdict.OK, BALANCER, says)
+
+
+def _listeners(facts: ProxyFacts) -> Iterator[Finding]:
+    for service, is_free in facts.listening:
+        if is_free is False:
+            says = f"another program listens at {service}"
+            mend = "find it (ss -ltnp), and stop it"
+            yield Finding("listener_clash", Verdict.WRONG, BALANCER, says, "the address is in use", mend)
+        else:
+            says = f"HAProxy has {service}" if is_free is None else f"{service} is free to listen at"
+            yield Finding("listener_clash", Verdict.OK, BALANCER, says)
+
+
+def _haproxy(facts: ProxyFacts) -> Iterator[Finding]:
+    if not facts.listening or not facts.runs:
+        return
+    seen = facts.haproxy
+    if seen is None or not seen["is_serving"]:
+        says = "dsrlb runs, and HAProxy does not serve"
+        yield Finding(
+            "haproxy", Verdict.WRONG, BALANCER, says, mend="dsrlb's log says why; then: dsrlb reload"
+        )
+        return
+    says = f"HAProxy {seen['version']} serves, process {seen['pid']}"
+    yield Finding("haproxy", Verdict.OK, BALANCER, says, f"{seen['restarts']} times started again")

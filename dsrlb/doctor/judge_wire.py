@@ -1,0 +1,132 @@
+"""Whether the right machines answer on the links: nobody else for VIPs, each server for itself.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dsrlb.doctor.facts_wire import Neighbouring, WireFacts
+from dsrlb.doctor.finding import BALANCER, Finding, Verdict
+from dsrlb.model import Address, Service, person_mac
+
+SILENT = "nobody answers by {} for {} on {}"
+QUESTION = {4: "ARP", 6: "neighbour discovery"}
+
+
+def judge_owners(facts: WireFacts, services: Sequence[Service], *, runs: bool) -> Iterator[Finding]:
+    """Yield who answers for VIPs; ``runs``: a dsrlb here does, beside all that were heard."""
+    of_servers = {mac: one for one in facts.neighbours if one.is_server for mac in one.answers}
+    modes: dict[Address, set[str]] = {}
+    for service in services:
+        modes.setdefault(service.vip, set()).add(service.mode)
+    for (vip, device), macs in facts.vips.items():
+        others = sorted(macs - facts.own)
+        for mac in others:
+            server = of_servers.get(mac)
+            if server is None:
+                yield _second(vip, device, mac)
+            else:
+                yield _server(vip, device, mac, server, modes[vip])
+        if not others:
+            yield _alone(vip, device, runs)
+
+
+def _alone(vip: Address, device: str, runs: bool) -> Finding:
+    says = f"nobody but dsrlb here answers for VIP {vip} on {device}"
+    if not runs:
+        says = f"nobody answers for VIP {vip} on {device} yet, as no dsrlb runs here"
+    return Finding(
+        "second_owner", Verdict.OK, BALANCER, says, SILENT.format(QUESTION[vip.version], vip, device)
+    )
+
+
+def _second(vip: Address, device: str, mac: bytes) -> Finding:
+    says = (
+        f"another machine, {person_mac(mac)}, answers for VIP {vip} on {device}, and takes clients' packets"
+    )
+    mend = (
+        f"find it by its MAC address (ip neigh show dev {device}; the switch's table), and take {vip} off it"
+    )
+    return Finding("second_owner", Verdict.WRONG, BALANCER, says, _seen(vip, mac, device), mend)
+
+
+def _server(vip: Address, device: str, mac: bytes, server: Neighbouring, modes: set[str]) -> Finding:
+    label, seen = server.labels[0], _seen(vip, mac, device)
+    if modes & {"inline", "proxy"}:
+        says = f"the server has VIP {vip}, in this mode the balancer's alone, and takes clients' packets"
+        return Finding(
+            "second_owner", Verdict.WRONG, label, says, seen, f"on it: ip addr del {vip} dev DEVICE"
+        )
+    says = f"the server tells the link that it has VIP {vip}, and takes all of clients' packets"
+    mend = f"on it: dsrlb backend setup --mode {min(modes)} --vip {vip}"
+    if vip.version == 6:
+        return Finding("second_owner", Verdict.WRONG, label, says, seen, f"{mend}, which has it on lo")
+    return Finding(
+        "arp_ignore",
+        Verdict.WRONG,
+        label,
+        says,
+        seen,
+        f"{mend}, or: sysctl -w net.ipv4.conf.all.arp_ignore=1",
+    )
+
+
+def _seen(address: Address, mac: bytes, device: str) -> str:
+    return f"{QUESTION[address.version]} on {device}: {address} is at {person_mac(mac)}"
+
+
+def judge_neighbours(facts: WireFacts) -> Iterator[Finding]:
+    """Yield whether each machine that frames are sent to is there, at the MAC that they are sent to."""
+    for one in facts.neighbours:
+        for label in one.labels:
+            yield from _neighbour(one, label, facts.own)
+
+
+def _neighbour(one: Neighbouring, label: str, own: frozenset[bytes]) -> Iterator[Finding]:
+    what = f"{one.address}" if one.is_server else f"the router to it, {one.address},"
+    macs = sorted(one.answers - own)
+    if not macs:
+        yield _silent(one, label, what)
+        return
+    seen = f"{QUESTION[one.address.version]} on {one.link.name}: {one.address} is at " + " and ".join(
+        map(person_mac, macs)
+    )
+    yield Finding("unreachable", Verdict.OK, label, f"{what} answers on {one.link.name}", seen)
+    sent_to = one.given or one.known
+    if sent_to is not None and sent_to not in macs:
+        by = f", as {one.given_by} says" if one.given else ""
+        says = f"frames for {what} are sent to {person_mac(sent_to)}{by}, and it has another MAC address"
+        yield Finding("server_mac", Verdict.WRONG, label, says, seen, _mend_mac(one, macs[0]))
+    elif len(macs) > 1:
+        says = f"{what} has several MAC addresses: two machines have it, or one has two interfaces there"
+        yield Finding("server_mac", Verdict.UNKNOWN, label, says, seen)
+    else:
+        yield Finding("server_mac", Verdict.OK, label, f"frames for {what} are sent to its MAC address", seen)
+
+
+def _silent(one: Neighbouring, label: str, what: str) -> Finding:
+    device, seen = one.link.name, SILENT.format(QUESTION[one.address.version], one.address, one.link.name)
+    if not one.link.up:
+        mend = f"ip link set {device} up, or look after its cable"
+        return Finding(
+            "unreachable", Verdict.WRONG, label, f"{device}, by which {what} is reached, is down", seen, mend
+        )
+    if one.given is not None:
+        says = f"{what} does not answer on {device}; its MAC address stands in {one.given_by}, so it need not"
+        return Finding("unreachable", Verdict.UNKNOWN, label, says, seen)
+    says = f"{what} does not answer on {device}: it is off, unplugged, or has another address"
+    return Finding(
+        "unreachable",
+        Verdict.WRONG,
+        label,
+        says,
+        seen,
+        f"switch it on; on it: ip addr, ip link; here: ping {one.address}",
+    )
+
+
+def _mend_mac(one: Neighbouring, mac: bytes) -> str:
+    if one.given_by == "the configuration":
+        return f"give mac={person_mac(mac)}, or leave mac out and it is found"
+    if one.given_by:
+        return f"ip neigh replace {one.address} lladdr {person_mac(mac)} dev {one.link.name}"
+    return f"ip neigh flush to {one.address} dev {one.link.name}; dsrlb follows within seconds by itself"
