@@ -26,16 +26,25 @@ A server of which nothing is known has all of its weight, and fewer than three p
 are nothing: they may have met this host's own load at a start.  A slow one keeps some, so that it is heard
 of again; and where handshakes are rare, the last few are remembered for as long as that takes.
 
+In mode proxy there are no handshakes, but times of answers (``dsrlb/answered.py``), which are compared with
+those of the fastest server::
+
+    time     = max(p, fastest p * how many times as long its answers surely take)
+
+and where answers are many, its probes do not count.
+
 Pure: one value in, with what was heard; the next one out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf, log
 from typing import NamedTuple, TypeVar
 
+from dsrlb import answered
+from dsrlb.answered import Answered, Answers
 from dsrlb.sampling import BUCKETS, median_us, percentile_us
 
 FLOOR_US = 1000.0  # what is less is this host's own doing, as far as it can tell
@@ -70,10 +79,11 @@ class Heard:
     takes_new: bool = True  # others are compared with it
     connect_us: float | None = None  # of a probe's time, until it was connected by TCP
     probes: int = PROBES  # that those times are of
+    answers: Mapping[str, Answers] = field(default_factory=dict)  # by group; of HAProxy, since it began
 
     @property
     def is_news(self) -> bool:
-        """Whether anything came of it."""
+        """Whether anything came of it, beside answers."""
         return (self.is_probed and self.probes >= PROBES) or any(self.times)
 
 
@@ -92,6 +102,7 @@ class Memory:
     probe_us: float | None = None
     connect_us: float | None = None
     times: tuple[int, ...] = NO_TIMES  # handshakes of late by bucket, in parts of ``ONE``
+    answered: Mapping[str, Answered] = field(default_factory=dict)  # by group
     response_us: float | None = None  # the time that counts; None: nothing is known
     pace: float = QUICKEST
     course: int = 0  # of the last move: 1 to slower, -1 to faster
@@ -108,6 +119,18 @@ class Memory:
         """How long handshakes take of late, the way of the clients included: the median."""
         return median_us(self.times)
 
+    @property
+    def answer_us(self) -> float | None:
+        """How long answers take, by whom there are most of late."""
+        whole = (one for one in self.answered.values() if one.last.is_whole)
+        many = max(whole, key=lambda one: one.of_late, default=None)
+        return None if many is None else many.time_us
+
+    @property
+    def answers(self) -> int:
+        """How many answers are known of, of late."""
+        return sum(one.of_late for one in self.answered.values())
+
 
 UNKNOWN = Memory()
 
@@ -122,9 +145,13 @@ def after(memories: Mapping[Key, Memory], heard: Mapping[Key, Heard], now_s: flo
         (spreads[key] for key in takers & spreads.keys()), key=lambda one: one.high_us, default=None
     )
     nearest_us = _least((known[key].connect_us for key in takers), 0.0)
+    slow = answered.slowness({key: one.answered for key, one in known.items()}, takers)
     for key, one in known.items():
         time_us = _time_us(one, _late(spreads.get(key), quickest), fastest_us, nearest_us)
-        known[key] = _moved(one, time_us, is_news=heard[key].is_news)
+        if key in slow:
+            time_us = _by_answers(one, time_us, fastest_us * slow[key])
+        is_news = heard[key].is_news or answered.is_news(memories.get(key, UNKNOWN).answered, one.answered)
+        known[key] = _moved(one, time_us, is_news=is_news)
     best_us = _least((known[key].response_us for key in takers), FLOOR_US)
     return {key: _weighed(one, best_us, now_s) for key, one in known.items()}
 
@@ -148,6 +175,9 @@ class Spread(NamedTuple):
 
 def _listened(before: Memory, heard: Heard) -> Memory:
     """Return a memory with what was heard; half of the former handshakes count no more."""
+    if heard.answers:
+        of = {group: answered.heard(before.answered.get(group), one) for group, one in heard.answers.items()}
+        before = replace(before, answered=of)
     if heard.probes < PROBES:  # the check begins, or begins anew, as after a reload
         heard = replace(heard, probe_us=before.probe_us, connect_us=before.connect_us)
     total, new = sum(before.times), sum(heard.times) * ONE
@@ -194,6 +224,12 @@ def _time_us(
         return max(FLOOR_US, known.probe_us or 0.0, fastest_us + surely_us)
     connect_us = min(max(known.connect_us, nearest_us + surely_us), nearest_us + at_most_us)
     return max(FLOOR_US, known.probe_us - known.connect_us + connect_us)
+
+
+def _by_answers(known: Memory, otherwise_us: float | None, answers_us: float) -> float:
+    """Return a server's time by its answers to clients, beside what is known of it otherwise."""
+    are_many = any(one.are_many for one in known.answered.values())
+    return answers_us if are_many else max(answers_us, otherwise_us or 0.0)
 
 
 def _by_chance(times: Sequence[int]) -> float:

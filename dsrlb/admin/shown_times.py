@@ -22,10 +22,12 @@ def weighing(memory: Memory | None, now_s: float) -> Row | None:
         return None
     return {
         "percent": memory.percent,
-        "time_ms": _ms(memory.response_us),
+        "time_ms": time_ms(memory, None),
         "probe_ms": _ms(memory.probe_us),
         "handshakes": memory.samples,
         "handshake_ms": _ms(memory.handshake_us),
+        "answers": memory.answers,
+        "answer_ms": _ms(memory.answer_us),
         "history": [
             {"ago_s": round(max(0.0, now_s - one.at_s), 1), "percent": one.percent} for one in memory.history
         ],

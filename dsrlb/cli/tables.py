@@ -133,6 +133,8 @@ def response_note(said: Row) -> str:
     if said["handshakes"]:
         handshakes = "1 handshake" if said["handshakes"] == 1 else f"{said['handshakes']} handshakes"
         of.append(f"median of {handshakes} {milliseconds(said['handshake_ms'])}")
+    if said["answer_ms"] is not None:
+        of.append(f"clients' answers {milliseconds(said['answer_ms'])}")
     time = f"answers in {milliseconds(said['time_ms'])}" if of else "response time not known"
     return f"{said['percent']}% of its weight: {time}" + (f" ({', '.join(of)})" if of else "")
 

@@ -50,11 +50,6 @@ def _handshake_problems(draft: Draft, at: Path) -> Iterator[Problem]:
             f"{draft.name}: passive looks at clients' handshakes with servers, which mode proxy has none of; "
             "leave it out, a server that takes no connection is passed over anyway",
         )
-    if draft.scheduler == "response" and draft.check is None and not any(draft.backend_checks):
-        yield Problem(
-            (*at, "scheduler"),
-            f"{draft.name}: response goes by the times of checks in mode proxy; add [service.check]",
-        )
 
 
 def _out_of_place(draft: Draft, at: Path) -> Iterator[Problem]:

@@ -288,7 +288,7 @@ class Loop:
 
     def weigh(self) -> None:
         """Let servers have the weights that their response times leave them."""
-        if self.observed.weigh(self.config.services, self.engine):
+        if self.observed.weigh(self.config.services, self.engine, self.proxied.answers):
             self.look_again()
 
     def look_at_drains(self) -> None:

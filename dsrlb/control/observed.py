@@ -3,15 +3,17 @@
 ::
 
     clients' handshakes  ──► passive    ──► a server is ejected, or taken back     an event, like a check's
-    handshakes, probes   ──► responses  ──► how much of its weight a server has
+    handshakes, probes, answers
+                         ──► responses  ──► how much of its weight a server has
 """
 
 from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from dsrlb.answered import Answers
 from dsrlb.control.checks import Checks
 from dsrlb.control.passive import Passive
 from dsrlb.control.responses import Responses, by_response
@@ -21,6 +23,8 @@ from dsrlb.host.watch import Event
 from dsrlb.model import Service
 from dsrlb.standing import Ejection, Names
 from dsrlb.table import ForwardingTable
+
+Answering = Callable[[Sequence[Service]], Mapping[Names, Mapping[str, Answers]]]
 
 
 class Observed:
@@ -47,15 +51,17 @@ class Observed:
         """Take back servers that were left, where too few others are left."""
         self._tell(self._passive.relent(self._standings.of, table, time.monotonic()))
 
-    def weigh(self, services: Sequence[Service], engine: Engine) -> bool:
+    def weigh(self, services: Sequence[Service], engine: Engine, answers: Answering) -> bool:
         """Give servers the weights that their response times leave them, where a service goes by those.
 
-        Return whether a weight is new.
+        ``answers``: tells of services of mode proxy how long their servers take.  Return whether a weight
+        is new.
         """
         services, now_s = by_response(services), time.monotonic()
         seen = engine.handshakes() if any(one.samples for one in services) else {}
         records = self._checks.records() if services else {}
-        percents = self.responses.look(services, self._standings.of, records, seen, now_s)
+        of_proxy = answers([one for one in services if one.mode == "proxy"])
+        percents = self.responses.look(services, self._standings.of, records, seen, now_s, of_proxy)
         return self._standings.weigh(percents)
 
     def change_to(self, services: Sequence[Service], table: ForwardingTable) -> None:

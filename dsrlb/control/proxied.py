@@ -17,6 +17,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from dsrlb.answered import Answers
 from dsrlb.control.proxy_counts import Counting, Counts, Key
 from dsrlb.control.proxy_host import HostSide
 from dsrlb.control.proxy_loading import Loading
@@ -24,7 +25,7 @@ from dsrlb.control.proxy_ports import bound
 from dsrlb.control.proxy_refused import Refused
 from dsrlb.control.proxy_revival import Revival
 from dsrlb.control.proxy_silence import Silence
-from dsrlb.control.proxy_table import compiled, counts_of, keys_of, moved
+from dsrlb.control.proxy_table import answers_of, compiled, counts_of, keys_of, moved
 from dsrlb.control.proxy_telling import Telling
 from dsrlb.control.proxy_trial import tried
 from dsrlb.control.proxy_written import Written
@@ -37,7 +38,7 @@ from dsrlb.engines.haproxy.program import program, program_and_version
 from dsrlb.errors import ConfigError, HostError
 from dsrlb.flows import BackendCount
 from dsrlb.model import Service
-from dsrlb.standing import ALL_UP, Effective, Names
+from dsrlb.standing import ALL_UP, Effective, Names, key_of
 from dsrlb.table import CompiledService
 
 COUNT_EVERY_S = 1.0  # what is younger is lost with a HAProxy that is killed
@@ -282,6 +283,13 @@ class Proxied:
         Flows are connections or, by HTTP, requests; packets are not counted.
         """
         return counts_of(self.services, self.counted())
+
+    def answers(self, services: Sequence[Service]) -> dict[Names, dict[str, Answers]]:
+        """Return how long servers of those of these services that are served here take to answer."""
+        self.counted()
+        wanted = {key_of(one) for one in services}
+        here = [one for one in self.services if key_of(one) in wanted]
+        return answers_of(here, *self._counting.by_worker)
 
     def refused(self) -> dict[refusals.Refusal, int]:
         """Return what limits refused, or would have, since this process began."""

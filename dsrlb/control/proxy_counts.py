@@ -25,6 +25,7 @@ GROWING = (
     "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other", "req_tot", "conn_tot",
 )  # fmt: skip
 OF_NOW = ("scur", "qcur")
+MEANS = ("ctime", "rtime")  # milliseconds until it was connected, and from then until the answer came
 FRESH_S = 0.02  # several who ask at once cost one look
 SILENT_S = 2.0  # after which one that did not answer is asked again
 HANGS_S = 30.0  # after which an old worker is, that did not
@@ -66,6 +67,8 @@ class Totals:
     def _add(self, key: Key, counts: Counts, before: Counts) -> None:
         total = self.of.setdefault(key, {})
         for name, value in counts.items():
+            if name in MEANS:  # those of several workers make no sum
+                continue
             grown = value if name in OF_NOW else value - before.get(name, 0)
             total[name] = total.get(name, 0) + max(0, grown)
 
@@ -77,6 +80,7 @@ class Counting:
         self._places, self._totals = places, Totals()
         self._due_s = 0.0
         self.silent_since_s: float | None = None
+        self.by_worker: tuple[int, Mapping[Key, Counts]] = (0, {})  # what the one of now told last
         self._asked_again_s: dict[int, float] = {}  # old workers that were silent, and when each is asked
 
     def adopt(self) -> None:
@@ -125,8 +129,11 @@ class Counting:
 
         All old workers together have the time of one: the control loop waits.
         """
-        columns, of = (*GROWING, *OF_NOW), runtime.workers(self._places.master)
-        rows = {} if of.now is None else {of.now: runtime.statistics(self._places.runtime, columns)}
+        columns, of = (*GROWING, *OF_NOW, *MEANS), runtime.workers(self._places.master)
+        rows = dict[int, list[Row]]()
+        if of.now is not None:
+            rows[of.now] = runtime.statistics(self._places.runtime, columns)
+            self.by_worker = of.now, {(one.proxy, one.server): one.counts for one in rows[of.now]}
         began_s, silent = time.monotonic(), list[int]()
         self._asked_again_s = {one: at_s for one, at_s in self._asked_again_s.items() if one in of.old}
         for worker in of.old:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from dsrlb.answered import Answers
 from dsrlb.control.proxy_counts import Counts, Key
 from dsrlb.engines.haproxy.names import entries
 from dsrlb.engines.haproxy.states import ServerState
@@ -46,6 +47,24 @@ def counts_of(services: Sequence[Service], found: Mapping[Key, Counts]) -> dict[
         names: BackendCount(octets=total["bin"], flows=total["stot"], active=total["scur"])
         for names, total in of_servers(services, found).items()
     }
+
+
+def answers_of(
+    services: Sequence[Service], worker: int, found: Mapping[Key, Counts]
+) -> dict[Names, dict[str, Answers]]:
+    """Return how long servers take to answer, or with layer 4 to be connected, by group, as a worker says."""
+    told: dict[Names, dict[str, Answers]] = {}
+    for service in services:
+        is_whole = (service.proxy or NO_PROXY).layer == 7
+        column = "rtime" if is_whole else "ctime"
+        for names, backend in named(service):
+            by_group = zip(backend.groups, entries(service, backend), strict=True)
+            told[names] = {
+                group: Answers(worker, found[key]["stot"], found[key][column], is_whole)
+                for group, key in by_group
+                if key in found
+            }
+    return told
 
 
 def as_new(services: Sequence[Service]) -> dict[Key, ServerState]:

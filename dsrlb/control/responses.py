@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
+from dsrlb.answered import Answers
 from dsrlb.health.record import Record
 from dsrlb.model import Backend, Service
 from dsrlb.response import NO_TIMES, Heard, Memory, after
 from dsrlb.sampling import Handshakes
 from dsrlb.schedulers import RESPONSE
 from dsrlb.standing import AS_CONFIGURED, Names, Standing, named
+
+NO_ANSWERS: Mapping[Names, Mapping[str, Answers]] = MappingProxyType({})
 
 
 def by_response(services: Sequence[Service]) -> list[Service]:
@@ -21,7 +25,7 @@ def by_response(services: Sequence[Service]) -> list[Service]:
 def time_us(memory: Memory | None, record: Record | None) -> float | None:
     """Return how long a server takes to answer, by what is known of it, or by its checks alone."""
     if memory is not None:
-        return memory.response_us
+        return memory.response_us if memory.answer_us is None else memory.answer_us
     return None if record is None else _us(record.time_s)
 
 
@@ -56,16 +60,19 @@ class Responses:
         records: Mapping[Names, Record],
         handshakes: Mapping[Names, Handshakes],
         now_s: float,
+        answers: Mapping[Names, Mapping[str, Answers]] = NO_ANSWERS,
     ) -> dict[Names, int]:
         """Take in what was heard since the last look; return how many per cent of its weight each server has.
 
         ``services`` are those by response time.  What was counted before the first look is not.
+        ``answers``: as HAProxy tells them, by group.
         """
 
         def heard(names: Names, backend: Backend) -> Heard:
             return replace(
                 self._probed(names, records.get(names)),
                 times=self._new_times(names, counted.get(names)),
+                answers=answers.get(names, {}),
                 takes_new=standings.get(names, AS_CONFIGURED).takes_new(backend),
             )
 

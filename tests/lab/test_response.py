@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import pytest
+from golden_haproxy import needs_haproxy
 from lab_delay import Slow, slow
 from lab_running import Serve
 from lab_wire import eventually, flags, inside
 
+from dsrlb.lab.balancer import run_dsrlb
 from dsrlb.lab.topology import VIP, Lab
 
 LONG_S = 40.0
@@ -119,5 +122,33 @@ def test_by_http_checks_an_application_that_answers_late_is_left_and_taken_back(
     check = "http,interval=0.5,fast_interval=0.25"
     serve("--check", check, flags=flags(lab, f"{VIP}:{APP_PORT}", scheduler="response"))
     assert comes(client, lambda share: share["rs2"] < 12, APP_PORT)
+    slow.wait_s = 0.002
+    assert comes(client, lambda share: share["rs2"] > 20, APP_PORT)
+
+
+PROXIED = """\
+interfaces = ["e0"]
+[[service]]
+vip = "{vip}:{port}"
+mode = "proxy"
+scheduler = "response"
+[service.proxy]
+layer = 7
+"""
+
+
+@needs_haproxy
+def test_by_clients_requests_in_mode_proxy_a_server_that_answers_late_is_left_and_taken_back(
+    lab: Lab, serve: Serve, client: Any, applications: dict[str, Application], tmp_path: Path
+) -> None:
+    """HAProxy measures them; nothing is checked."""
+    slow, file = applications["rs2"], tmp_path / "dsrlb.toml"
+    servers = (f'[[service.backend]]\naddress = "{one}"\n' for one in lab.server_addresses())
+    file.write_text(PROXIED.format(vip=VIP, port=APP_PORT) + "".join(servers))
+    slow.wait_s = 0.2
+    running = serve(flags=["--config", str(file)])
+    assert comes(client, lambda share: share["rs2"] < 12, APP_PORT)
+    said = run_dsrlb(lab, "lb", "show", "backends", "--admin", str(running.admin)).stdout
+    assert "clients' answers 2" in said, said
     slow.wait_s = 0.002
     assert comes(client, lambda share: share["rs2"] > 20, APP_PORT)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pretended_loop import A, B, C, Loop, rows, web
 
+from dsrlb.answered import Answers
 from dsrlb.cli import tables
 from dsrlb.control.responses import time_us
 from dsrlb.health.base import PASSED, Subject
@@ -60,6 +61,18 @@ def test_the_table_says_it_in_words(loop: Loop) -> None:
     assert notes[2] == "100% of its weight: response time not known"
     (row,) = loop.ask(do="show", what="services")
     assert tables.response_times(row["response"]) == "rs1 2.0 ms: 100%; rs2 10.0 ms: 20%; rs3 ?: 100%"
+
+
+def test_in_mode_proxy_the_time_is_that_of_clients_requests(loop: Loop) -> None:
+    names = next(iter(loop.observed.responses.of))
+    heard = {0: Heard(2000, True, answers={"default": Answers(1, 900, 100)}),
+             1: Heard(1000, True, answers={"default": Answers(1, 900, 50)})}  # fmt: skip
+    loop.observed.responses.of[names] = after({}, heard, time.monotonic())[0]
+    said = rows(loop)[A]
+    assert (said["time_ms"], said["response"]["answer_ms"], said["response"]["answers"]) == (100, 100, 900)
+    assert tables.backend_note(said) == (
+        "50% of its weight: answers in 100.0 ms (checks 2.0 ms, clients' answers 100.0 ms)"
+    )
 
 
 def test_health_says_it_too_of_services_that_are_checked_or_not(loop: Loop) -> None:
