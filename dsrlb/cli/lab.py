@@ -32,7 +32,7 @@ LAYOUT = (
         default="l2dsr",
         show_default=True,
         type=click.Choice([one.mode for one in TOPOLOGIES]),
-        help="The forwarding mode that the network is made for; two-tier: l2dsr before proxies.",
+        help="The forwarding mode that the network is made for; two-tier: l2dsr, or l3dsr, before proxies.",
     ),
     click.option(
         "--servers",

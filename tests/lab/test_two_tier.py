@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +126,24 @@ def test_a_proxy_that_is_killed_is_left_and_the_other_one_breaks_nothing(
     assert result(long)["errors"] == [], "a download through the one that lives"
     kill(lab, "px2")
     assert eventually(lambda: not all_answered(lab), 10), "so the test can fail"
+
+
+def test_by_l3dsr_proxies_in_networks_of_their_own_answer_past_the_balancer_and_one_may_go() -> None:
+    """Requests of 3 kB and more come wrapped, in segments that fit into the tunnel."""
+    with standing(Lab(prefix=f"{TEST_PREFIX}t3-", mode="two-tier-l3dsr", servers=2, proxies=2)) as lab:
+        it = serve(lab, serve_flags(lab, "--scheduler", "rr", "--check", FAST))
+        try:
+            before = sent_by(lab, ("lb", "e0"))
+            answers = ask(lab, "requests", **https(lab, 100, "/file/64k", parallel=4))
+            assert answers["errors"] == [] and answers["bytes"] == 100 << 16
+            assert Counter(answers["servers"]) == {"rs1": 50, "rs2": 50}
+            assert sent_by(lab, ("lb", "e0")) - before < (100 << 16) / 10
+            assert ask(lab, "requests", **https(lab, 20, "/" + "x" * 3000))["bytes"] > 0
+            assert run_dsrlb(lab, "lb", "drain", "px1", "--admin", str(it.admin)).returncode == 0
+            kill(lab, "px1")
+            assert ask(lab, "requests", **https(lab, 50))["errors"] == []
+        finally:
+            it.stop()
 
 
 def test_the_demonstration_loses_nothing_and_says_by_which_way_the_answers_went() -> None:

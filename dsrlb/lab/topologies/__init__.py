@@ -7,8 +7,9 @@ from dsrlb.lab.topologies.inline import INLINE
 from dsrlb.lab.topologies.l2dsr import L2DSR
 from dsrlb.lab.topologies.l3dsr import L3DSR
 from dsrlb.lab.topologies.two_tier import TWO_TIER
+from dsrlb.lab.topologies.two_tier_l3dsr import TWO_TIER_L3DSR
 
-TOPOLOGIES: tuple[Topology, ...] = (L2DSR, L3DSR, INLINE, TWO_TIER)
+TOPOLOGIES: tuple[Topology, ...] = (L2DSR, L3DSR, INLINE, TWO_TIER, TWO_TIER_L3DSR)
 BY_MODE = {topology.mode: topology for topology in TOPOLOGIES}
 
 __all__ = ["BY_MODE", "TOPOLOGIES", "Topology"]

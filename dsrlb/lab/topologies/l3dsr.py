@@ -60,10 +60,10 @@ def network(lab: Lab) -> Network:
     router = end("router", "e0", FRONT, ROUTER_HOST)
     balancer = end("lb", "e0", FRONT, LB_HOST)
     more = [_beside(lab, k) for k in range(2, lab.balancers + 1)]
-    ways = [_way(lab, k) for k in range(1, lab.servers + 1)]
+    ways = [way(lab, f"rs{k}", k) for k in range(1, lab.servers + 1)]
     routes = [*gateways(to_client.one, to_client.other), *gateways(balancer, router)]
-    for way in (*more, *ways):
-        routes += gateways(way.one, way.other)
+    for cable in (*more, *ways):
+        routes += gateways(cable.one, cable.other)
     by = zip(balancer.addresses, *(cable.one.addresses for cable in more), strict=True)
     routes += [
         Route("router", f"{vip}/{vip.max_prefixlen}", own.ip, beside=tuple(one.ip for one in others))
@@ -83,11 +83,11 @@ def _beside(lab: Lab, k: int) -> Cable:
     return Cable(balancer, router, lab.link_mtu_bytes(balancer.role))
 
 
-def _way(lab: Lab, k: int) -> Cable:
-    """Return the cable from a server to the router."""
+def way(lab: Lab, role: str, k: int) -> Cable:
+    """Return the cable from the k-th of those that hold the VIP to the router."""
     net = FIRST_NETWORK + k - 1
-    server, router = end(f"rs{k}", "e0", net, SERVER_HOST), end("router", f"s{k}", net, ROUTER_HOST)
-    return Cable(server, router, lab.link_mtu_bytes(server.role))
+    server, router = end(role, "e0", net, SERVER_HOST), end("router", f"s{k}", net, ROUTER_HOST)
+    return Cable(server, router, lab.link_mtu_bytes(role))
 
 
 L3DSR = Topology(
