@@ -165,10 +165,11 @@ def begins_anew(state: int, flags: int) -> bool:
 class FlowTable:
     """Flow keys to records, in bounded memory.  ``now_s`` is always an argument."""
 
-    def __init__(self, max_flows: int = DEFAULT_MAX_FLOWS) -> None:
+    def __init__(self, max_flows: int = DEFAULT_MAX_FLOWS, flows: dict[bytes, Flow] | None = None) -> None:
+        """``flows``: where records stand, if not in a dictionary of its own."""
         self.max_flows = max_flows
         self.refused = 0  # packets that found the table full and went on without a record
-        self._flows: dict[bytes, Flow] = {}
+        self._flows: dict[bytes, Flow] = {} if flows is None else flows
         self._sweep: Iterator[bytes] = iter(())
         self.get = self._flows.get
         self.replies: dict[bytes, Flow] = {}  # translated flows by the name that their server's packets have

@@ -34,11 +34,21 @@ class Datagram:
 class FragmentTable:
     """Datagrams in pieces, by key."""
 
-    def __init__(self, max_datagrams: int = MAX_DATAGRAMS, max_held_bytes: int = MAX_HELD_BYTES) -> None:
-        self._datagrams: dict[bytes, Datagram] = {}
-        self._max_datagrams = max_datagrams
-        self._max_held_bytes = max_held_bytes
+    def __init__(
+        self,
+        max_datagrams: int = MAX_DATAGRAMS,
+        max_held_bytes: int = MAX_HELD_BYTES,
+        datagrams: dict[bytes, Datagram] | None = None,
+    ) -> None:
+        """``datagrams``: where they stand, if not in a dictionary of its own."""
+        self._datagrams: dict[bytes, Datagram] = {} if datagrams is None else datagrams
+        self.get = self._datagrams.get
+        self.max_datagrams = max_datagrams
+        self.max_held_bytes = max_held_bytes
         self.held_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._datagrams)
 
     def owner(self, key: bytes, now_s: int) -> tuple[bytes, bytes] | None:
         """Return (service key, backend key) of the datagram's first piece, if it has been seen."""
@@ -48,17 +58,17 @@ class FragmentTable:
     def remember(self, key: bytes, owner: tuple[bytes, bytes], now_s: int) -> list[Arrival]:
         """Note where a first piece went; return the pieces that waited for it."""
         waiting = self._datagrams.pop(key, None)
-        if len(self._datagrams) < self._max_datagrams:
+        if len(self._datagrams) < self.max_datagrams:
             self._datagrams[key] = Datagram(now_s + REMEMBER_S, owner)
         return self._release(waiting) if waiting is not None else []
 
     def hold(self, key: bytes, held: Arrival, now_s: int) -> bool:
         """Keep a piece whose first piece has not come; return whether there was room."""
         datagram = self._datagrams.get(key)
-        if self.held_bytes + _cost(held) > self._max_held_bytes:
+        if self.held_bytes + _cost(held) > self.max_held_bytes:
             return False
         if datagram is None or datagram.owner is not None:
-            if datagram is None and len(self._datagrams) >= self._max_datagrams:
+            if datagram is None and len(self._datagrams) >= self.max_datagrams:
                 return False
             datagram = self._datagrams[key] = Datagram(now_s + HOLD_S)
         elif now_s > datagram.until_s:  # over, though not swept yet: its identification is used again

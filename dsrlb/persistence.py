@@ -38,10 +38,14 @@ class Template:
 class TemplateTable:
     """Templates by key, in bounded memory.  ``now_s`` is always an argument."""
 
-    def __init__(self, max_templates: int = MAX_TEMPLATES) -> None:
+    def __init__(
+        self, max_templates: int = MAX_TEMPLATES, templates: dict[bytes, Template] | None = None
+    ) -> None:
+        """``templates``: where they stand, if not in a dictionary of its own."""
         self.max_templates = max_templates
         self.refused = 0  # clients that found the table full
-        self._templates: dict[bytes, Template] = {}
+        self._templates: dict[bytes, Template] = {} if templates is None else templates
+        self.get = self._templates.get
         self._sweep: Iterator[bytes] = iter(())
 
     def __len__(self) -> int:

@@ -60,7 +60,7 @@ def _pick_unrecorded(
 ) -> Target | None:
     """Return the backend of a flow without a (valid) record, and record it if it needs one."""
     opens = flags is not None and flags & (l4.SYN | l4.ACK) == l4.SYN
-    owner = _persisted(service, key, state, now_s) if service.former is None else None
+    owner = persisted(service, key, state, now_s) if service.former is None else None
     owner = owner or pick_under_way(service, key)
     if is_told_by_slots(service, key):
         if opens and owner is not None:
@@ -86,11 +86,11 @@ def _pick_unrecorded(
     return target
 
 
-def _persisted(service: CompiledService, key: bytes, state: State, now_s: int) -> Target | None:
+def persisted(service: CompiledService, key: bytes, state: State, now_s: int) -> Target | None:
     """Return the backend of the template of a flow's client, if there is one."""
     if service.persist is None:
         return None
-    backend = state.templates.backend(_template_key(service, key), now_s)
+    backend = state.templates.backend(template_key(service, key), now_s)
     return service.by_key.get(backend) if backend is not None else None
 
 
@@ -102,16 +102,17 @@ def _persist(
         lasts_s = service.persist.timeout_s
         if begins_in not in (FlowState.UDP, FlowState.ESTABLISHED):
             lasts_s = min(lasts_s, service.timeouts_s[FlowState.SYN_RECEIVED])
-        state.templates.keep(_template_key(service, key), target.key, now_s + lasts_s)
+        state.templates.keep(template_key(service, key), target.key, now_s + lasts_s)
 
 
 def _prolong(service: CompiledService, key: bytes, target: Target, state: State, now_s: int) -> None:
     """Prolong the template of a client whose connection is established, unless it leads elsewhere by now."""
-    if _persisted(service, key, state, now_s) in (None, target):
+    if persisted(service, key, state, now_s) in (None, target):
         _persist(service, key, target, FlowState.ESTABLISHED, state, now_s)
 
 
-def _template_key(service: CompiledService, key: bytes) -> bytes:
+def template_key(service: CompiledService, key: bytes) -> bytes:
+    """Return what names the template of a flow's client (``dsrlb/persistence.py``)."""
     return service.key + client_network(key[:16], service.prefixes or WHOLE_ADDRESS)
 
 
@@ -137,23 +138,25 @@ def pick_under_way(service: CompiledService, key: bytes) -> Target | None:
         return pick_by_hash(service, key)
     if not len(former.slots):
         return None
-    place = former.slots[_hashed(former.prefixes, key) * len(former.slots) >> 32]
+    place = former.slots[slot_of(key, former.prefixes, len(former.slots))]
     return None if place == GONE else service.targets[place]
 
 
 def pick_by_hash(service: CompiledService, key: bytes) -> Target | None:
     """Return the backend in the slot of a flow's hash, or its client network's (multiply and shift)."""
     slots = service.slots
-    return service.targets[slots[_hashed(service.prefixes, key) * len(slots) >> 32]] if len(slots) else None
+    return service.targets[slots[slot_of(key, service.prefixes, len(slots))]] if len(slots) else None
 
 
-def _hashed(prefixes: tuple[int, int] | None, key: bytes) -> int:
-    return flow_hash(key) if prefixes is None else client_hash(client_network(key[:16], prefixes))
+def slot_of(key: bytes, prefixes: tuple[int, int] | None, slots: int) -> int:
+    """Return the number of a flow's slot among so many."""
+    hashed = flow_hash(key) if prefixes is None else client_hash(client_network(key[:16], prefixes))
+    return hashed * slots >> 32
 
 
 def _pick_new(service: CompiledService, key: bytes, state: State, now_s: int) -> Target | None:
     """Pick for a new flow: its client's backend, whose turn it is, who has the least load, or by hash."""
-    kept = _persisted(service, key, state, now_s)
+    kept = persisted(service, key, state, now_s)
     if kept is not None and kept.hop is not None and kept.up and kept.weight:
         return kept
     if not len(service.slots):

@@ -34,7 +34,7 @@ PORT_AT = 34  # in a reply key: the destination's port
 _ALL = (1 << COUNT) - 1
 
 
-class _Ring:
+class Ring:
     """The ports of one source towards one server's port."""
 
     __slots__ = ("first", "head", "idle_s", "used")
@@ -46,6 +46,7 @@ class _Ring:
         self.idle_s: int | None = None  # since when it is known that no port is in use
 
     def take(self) -> int | None:
+        """Return the next free port, which is in use from now on; None: there is none."""
         if self.used == _ALL:
             return None
         at = self.head + _lowest_zero(self.used >> self.head)
@@ -57,6 +58,7 @@ class _Ring:
         return FIRST + (self.first + at) % COUNT
 
     def give_back(self, port: int) -> None:
+        """Let a port be free again."""
         self.used &= ~(1 << (port - FIRST - self.first) % COUNT)
 
     def has_rested(self, now_s: int) -> bool:
@@ -76,8 +78,9 @@ def _lowest_zero(bits: int) -> int:
 class SourcePorts:
     """One ring for every (server's address and port, source address, protocol) in use; see ``MAX_RINGS``."""
 
-    def __init__(self) -> None:
-        self._rings: dict[bytes, _Ring] = {}
+    def __init__(self, by_name: dict[bytes, Ring] | None = None) -> None:
+        """``by_name``: where the rings stand, if not in a dictionary of its own."""
+        self.by_name: dict[bytes, Ring] = {} if by_name is None else by_name
         self._sweep: Iterator[bytes] = iter(())
 
     def take(self, reply_key: bytes, now_s: int) -> bytes | None:
@@ -87,12 +90,12 @@ class SourcePorts:
         that the servers remember.
         """
         name = _without_port(reply_key)
-        ring = self._rings.get(name)
+        ring = self.by_name.get(name)
         if ring is None:
-            if len(self._rings) >= MAX_RINGS:
+            if len(self.by_name) >= MAX_RINGS:
                 return None
             start = flow_hash(reply_key[:PORT_AT] + (now_s & 0xFFFF).to_bytes(2, "big") + reply_key[36:])
-            ring = self._rings[name] = _Ring(start % COUNT)
+            ring = self.by_name[name] = Ring(start % COUNT)
         port = ring.take()
         if port is None:
             return None
@@ -100,24 +103,24 @@ class SourcePorts:
 
     def give_back(self, reply_key: bytes) -> None:
         """Take the port of a reply key back from a flow that is over."""
-        ring = self._rings[_without_port(reply_key)]
+        ring = self.by_name[_without_port(reply_key)]
         ring.give_back(_port_of(reply_key))
 
     def rings(self) -> Iterator[tuple[bytes, int, int]]:
         """Yield each ring's name, first port and head: with the ports held, all that it is."""
-        for name, ring in self._rings.items():
+        for name, ring in self.by_name.items():
             yield name, ring.first, ring.head
 
     def restore(self, name: bytes, first: int, head: int) -> None:
         """Make a ring that another process had; ValueError if there is no such ring."""
-        if not (first < COUNT and head < COUNT and len(self._rings) < MAX_RINGS):
+        if not (first < COUNT and head < COUNT and len(self.by_name) < MAX_RINGS):
             raise ValueError(f"no ring begins at {first} with its head at {head}")
-        ring = self._rings[name] = _Ring(first)
+        ring = self.by_name[name] = Ring(first)
         ring.head = head
 
     def hold(self, reply_key: bytes) -> bool:
         """Mark the port of a reply key as in use; return whether it has a ring and was free."""
-        ring, port = self._rings.get(_without_port(reply_key)), _port_of(reply_key)
+        ring, port = self.by_name.get(_without_port(reply_key)), _port_of(reply_key)
         bit = 1 << (port - FIRST - ring.first) % COUNT if ring is not None else 0
         if ring is None or port < FIRST or ring.used & bit:
             return False
@@ -132,11 +135,11 @@ class SourcePorts:
         for _ in range(most):
             name = next(self._sweep, None)
             if name is None:
-                self._sweep = iter(list(self._rings))
+                self._sweep = iter(list(self.by_name))
                 break
-            ring = self._rings.get(name)
+            ring = self.by_name.get(name)
             if ring is not None and ring.has_rested(now_s):
-                del self._rings[name]
+                del self.by_name[name]
 
 
 def _port_of(reply_key: bytes) -> int:

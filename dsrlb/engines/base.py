@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from dsrlb.flows import BackendCount
+from dsrlb.foresight.foretold import Scene
 from dsrlb.host.links import Link
 from dsrlb.sampling import Handshakes
 from dsrlb.standing import Names
 from dsrlb.state import State
 from dsrlb.table import ForwardingTable
+
+Answer = TypeVar("Answer")
 
 
 class Counters(NamedTuple):
@@ -83,6 +86,9 @@ class Engine(Protocol):
 
     def flows(self) -> Iterator[FlowSeen]:
         """Yield the flows on record, a few at a time; what comes or goes meanwhile may be missed."""
+
+    def ask(self, question: Callable[[Scene], Answer]) -> Answer:
+        """Return the answer to a question about what would come of frames now; it changes nothing."""
 
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""

@@ -174,7 +174,7 @@ def specified_rings(state: State) -> dict[bytes, tuple[int, int]]:
     """Return the rings of source ports: how many are in use, where the next one is looked for."""
     return {
         name[:PORT_AT] + b"\0\0" + name[PORT_AT:]: (ring.used.bit_count(), (ring.first + ring.head) % COUNT)
-        for name, ring in state.flows.ports._rings.items()
+        for name, ring in state.flows.ports.by_name.items()
     }
 
 

@@ -105,7 +105,7 @@ def test_a_ring_costs_little_at_first_and_never_much() -> None:
     here, sizes = SourcePorts(), []
     for _ in range(COUNT):
         assert here.take(NAME, 0)
-        (ring,) = here._rings.values()
+        (ring,) = here.by_name.values()
         sizes.append(sys.getsizeof(ring) + sys.getsizeof(ring.used))
     assert sizes[0] < 200
     assert max(sizes) < 9000
@@ -139,9 +139,9 @@ def test_a_ring_is_forgotten_only_when_no_server_remembers_its_ports() -> None:
     here.give_back(second)
     swept(here, 1000 + REST_S)  # not used for a minute from now on, not from the first time
     swept(here, 1000 + 2 * REST_S - 1)
-    assert len(here._rings) == 1
+    assert len(here.by_name) == 1
     swept(here, 1000 + 2 * REST_S)
-    assert not here._rings
+    assert not here.by_name
 
 
 def test_a_port_is_not_given_twice_in_a_second_however_many_rings_come_and_go() -> None:
@@ -165,4 +165,4 @@ def test_a_sweep_looks_at_a_bounded_number_of_rings_and_comes_round() -> None:
     here.expire(0, 30)  # begins
     for now_s in (0, 0, 0, 0, REST_S):
         here.expire(now_s, 30)
-    assert len(here._rings) == 70
+    assert len(here.by_name) == 70

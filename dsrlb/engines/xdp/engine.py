@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path as FilePath
 
-from dsrlb.engines.base import Counters, FlowSeen, Hears
+from dsrlb.engines.base import Answer, Counters, FlowSeen, Hears
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.handover import forget, here, leave
 from dsrlb.engines.packet import PacketEngine
@@ -31,8 +31,10 @@ from dsrlb.engines.xdp.layout import RECORDS_REFUSED, TEMPLATES_REFUSED
 from dsrlb.engines.xdp.pinned import are_made
 from dsrlb.engines.xdp.pins import Pins
 from dsrlb.engines.xdp.plan import check_room
+from dsrlb.engines.xdp.recollection import recollected
 from dsrlb.engines.xdp.sizes import DEFAULT_MAX_FLOWS, sizes_for
 from dsrlb.engines.xdp.sweeping import Sweeper
+from dsrlb.foresight.foretold import Scene
 from dsrlb.host import bpf, bpf_maps
 from dsrlb.host.links import Link
 from dsrlb.model import Reason
@@ -143,6 +145,14 @@ class XdpEngine:
         """Yield the flows on record, a few at a time; what comes or goes meanwhile may be missed."""
         for key, record in reading.flows(self._tables):
             yield FlowSeen(key, record.service, record.backend, record.state, record.until_s)
+
+    def ask(self, question: Callable[[Scene], Answer]) -> Answer:
+        """Return the answer to a question about what would come of frames now; it changes nothing."""
+        return self._beside.at_rest(lambda: question(self._scene(int(time.monotonic()))))
+
+    def _scene(self, now_s: int) -> Scene:
+        tables, table, beside = self._tables, self._table, self._companion.state
+        return Scene(table, now_s, lambda: recollected(tables, table, beside, now_s))
 
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""

@@ -6,11 +6,27 @@ import struct
 
 from dsrlb.engines.xdp.program import Loaded
 from dsrlb.host import bpf_maps
-from dsrlb.ports import REST_S, SWEEP_RINGS
+from dsrlb.ports import PORT_AT, REST_S, SWEEP_RINGS, Ring
 
-ARCS = 21
+ARCS, ARC_PORTS = 21, 3072
 _RING = struct.Struct("=I4xq")  # struct ring: head, ports in use
+_ARC = struct.Struct("=16x48Q")  # struct arc: a bit for each port
 _ARC_AT = 37  # in the key of a ring: where that of an arc has its number
+
+
+def ring_in(loaded: Loaded, name: bytes) -> Ring | None:
+    """Return the ring of a name (a reply key without its port) as it stands in the maps."""
+    key = name[:PORT_AT] + bytes(2) + name[PORT_AT:]
+    value = bpf_maps.lookup(loaded.maps["rings"], key)
+    if value is None:
+        return None
+    ring = Ring(0)
+    ring.head, _ = _RING.unpack(value)
+    for number in range(ARCS):
+        arc = bpf_maps.lookup(loaded.maps["arcs"], key[:_ARC_AT] + bytes((number, 0, 0)))
+        words = enumerate(_ARC.unpack(arc) if arc is not None else ())
+        ring.used |= sum(word << 64 * place for place, word in words) << ARC_PORTS * number
+    return ring
 
 
 class Rings:
