@@ -11,6 +11,7 @@ from typing import Any
 from dsrlb import __version__
 from dsrlb.admin import shown, shown_health, shown_table
 from dsrlb.admin.asking import DEFAULT_LIMIT, MAX_LIMIT
+from dsrlb.admin.explaining import explain
 from dsrlb.admin.flows import GO_ON_FOR_S, Look, unrecorded, wanted_by
 from dsrlb.admin.planning import begin_plan, tell_history
 from dsrlb.admin.server import Reply, Request, failed
@@ -43,6 +44,8 @@ def handle(loop: Loop, request: Request, reply: Reply) -> None:
             _go_on(loop, _look_for_flows(loop, words), reply)
         elif (verb, words.get("what")) == ("show", "table"):
             _gather(loop, _table_rows(loop, words), [], reply)
+        elif verb == "explain":
+            reply({"ok": True, "answer": explain(loop, words)})
         elif isinstance(verb, str) and verb in VERBS:
             steer(loop, verb, words, reply)
         else:
@@ -67,7 +70,7 @@ def _answer(loop: Loop, verb: object, words: Words) -> Any:
                 f"nothing is shown as {what!r}; there are {', '.join((*SHOWN, 'flows', 'table'))}"
             )
         return SHOWN[what](loop, words)
-    verbs = ", ".join(("show", *VERBS, "reload", "plan", "apply", "history"))
+    verbs = ", ".join(("show", *VERBS, "reload", "plan", "apply", "history", "explain"))
     raise UsageError(f"a request cannot be to do {verb!r}; there are {verbs}")
 
 

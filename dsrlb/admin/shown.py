@@ -116,7 +116,7 @@ def backend_row(seen: Seen, chosen: Chosen) -> Row:
         "service_name": service.label,
         "backend": person_backend(names[1]),
         "name": backend.label,
-        "standing": list(_words(standing, backend, target)),
+        "standing": list(standing_words(standing, backend, target)),
         "why": standing.why or standing.why_ejected,
         "ejected_left_s": ejected_left_s(seen, standing),
         "starting_percent": standing.share_percent,
@@ -185,7 +185,7 @@ def _sum(rows: list[Row], word: str) -> int | None:
     return None if None in counted else sum(counted)
 
 
-def _words(standing: Standing, backend: Backend, target: Target | None) -> Iterator[str]:
+def standing_words(standing: Standing, backend: Backend, target: Target | None) -> Iterator[str]:
     """Yield what speaks against new flows, the operator's word first; or that it is up."""
     if not standing.enabled:
         yield "disabled"

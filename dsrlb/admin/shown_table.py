@@ -32,14 +32,15 @@ def mark(compiled: CompiledService) -> str:
     That holds for cursors that hash; the others go by what each has forwarded so far.
     """
     digest = blake2b(repr((compiled.cursor, compiled.prefixes)).encode(), digest_size=MARK_BYTES)
-    is_used = _slots_of_each(compiled) > 0
+    is_used = slots_of_each(compiled) > 0
     for target, one in zip(compiled.targets, is_used, strict=True):
         digest.update(bytes((len(target.key),)) + target.key if one else b"")
     digest.update((np.cumsum(is_used, dtype=np.uint16))[np.frombuffer(compiled.slots, np.uint16)].tobytes())
     return digest.hexdigest()
 
 
-def _slots_of_each(compiled: CompiledService) -> NDArray[np.intp]:
+def slots_of_each(compiled: CompiledService) -> NDArray[np.intp]:
+    """Return how many slots each backend of a service has."""
     return np.bincount(np.frombuffer(compiled.slots, np.uint16), minlength=len(compiled.targets))
 
 
@@ -63,7 +64,7 @@ def _service(service: Service, compiled: CompiledService, links: Mapping[int, st
             {"name": labels.get(target.key, ""), "slots": int(slots), "share": share}
             | _target(target, compiled, links)
             for target, slots, share in zip(
-                compiled.targets, _slots_of_each(compiled), compiled.shares, strict=True
+                compiled.targets, slots_of_each(compiled), compiled.shares, strict=True
             )
         ],
     }

@@ -44,6 +44,7 @@ COMMANDS = OnDemand(
     plan="dsrlb.cli.plan",
     apply="dsrlb.cli.plan",
     rollback="dsrlb.cli.plan",
+    explain="dsrlb.cli.explain",
     top="dsrlb.cli.top",
     doctor="dsrlb.cli.doctor",
     replay="dsrlb.cli.replay",
