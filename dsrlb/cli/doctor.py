@@ -84,6 +84,8 @@ def _config_of(running: Running | None) -> Config:
         raise UsageError(
             "no dsrlb runs here; say what is to be looked at: --config FILE, or dsrlb serve's options"
         )
+    if running.trouble:
+        raise UsageError(f"{running.trouble.rstrip('.')}; say what is to be looked at: --config FILE")
     if running.engine["file"] is None:
         raise UsageError("the running dsrlb has its configuration from options; give the same ones here")
     return read_config(running.engine["file"])

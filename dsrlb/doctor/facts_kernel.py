@@ -35,7 +35,7 @@ class KernelFacts:
 
 def kernel_facts(scene: Scene) -> KernelFacts:
     """Ask this host."""
-    pid = scene.running.engine["pid"] if scene.running is not None else None
+    pid = scene.running.engine.get("pid") if scene.running is not None else None
     wants_xdp = scene.wants_xdp
     return KernelFacts(
         release=os.uname().release,
@@ -47,7 +47,7 @@ def kernel_facts(scene: Scene) -> KernelFacts:
         ),
         rule_families=_rule_families(),
         has_tun=Path(TUN).exists(),
-        why_no_bpf=_why_no_bpf(Path(scene.config.engine.bpf_fs)),
+        why_no_bpf=_why_no_bpf(Path(scene.config.engine.bpf_fs)) if pid is None else "",  # else it is at work
         jit=_number(JIT),
         lacking=tuple(missing(pid, bpf=wants_xdp)),
         whose="dsrlb serve" if pid is not None else "dsrlb, as it would be started from here",

@@ -38,8 +38,8 @@ def proxy_facts(scene: Scene) -> ProxyFacts:
         ends=tuple(dict.fromkeys(end for _, options in several for end in certificates.ends(options))),
         unnamed=tuple((one.name, host) for one, options in several for host in certificates.unnamed(options)),
         listening=tuple(_listening(scene)),
-        haproxy=scene.running.engine["haproxy"] if scene.running is not None else None,
-        runs=scene.running is not None,
+        haproxy=scene.running.engine.get("haproxy") if scene.running is not None else None,
+        runs=scene.running is not None and not scene.running.trouble,
     )
 
 

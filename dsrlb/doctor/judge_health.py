@@ -8,7 +8,7 @@ from typing import NamedTuple
 from dsrlb.config import Config
 from dsrlb.doctor.finding import BALANCER, Finding, Verdict
 from dsrlb.doctor.scene import Row
-from dsrlb.model import Check, person_backend
+from dsrlb.model import Check, Service, person_backend
 from dsrlb.standing import named
 
 SLACK_S = 2.0  # what checks may be late by: a moment of a busy host is no fault
@@ -45,6 +45,18 @@ def judge_clock(config: Config, rows: Sequence[Row] | None) -> Iterator[Finding]
     says = f"checks are late, of {len(late)} of {len(checks)} servers: what they last found may hold no more"
     mend = "look for what takes the time (top; dsrlb's log), or check less often (interval)"
     yield Finding("health_clock", Verdict.WRONG, BALANCER, says, seen, mend)
+
+
+def judge_down(proxied: Sequence[Service], rows: Sequence[Row]) -> Iterator[Finding]:
+    """Yield the servers of mode proxy that are down: from here only their checks tell of them."""
+    names = {one.name for one in proxied}
+    for row in rows:
+        label = row["name"] or row["backend"]
+        if row["service"] in names and row["state"] == "down":
+            says = f"it fails the checks of {row['service']}"
+            yield Finding("server_down", Verdict.WRONG, label, says, row["why"], row["mending"])
+        elif row["service"] in names and row["state"] == "up":
+            yield Finding("server_down", Verdict.OK, label, f"it passes the checks of {row['service']}")
 
 
 def checks_of(config: Config) -> dict[tuple[str, str], Check]:

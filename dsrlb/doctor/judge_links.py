@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from dsrlb import modes
 from dsrlb.doctor.facts_links import LinkFacts
 from dsrlb.doctor.finding import BALANCER, Finding, Verdict
 from dsrlb.host.xdp_features import XdpFeature
-from dsrlb.model import Service
+from dsrlb.model import Address, Service
 from dsrlb.modes.base import wraps
 from dsrlb.preflight import Way
 
@@ -90,21 +90,17 @@ def judge_offloads(facts: LinkFacts) -> Finding:
 
 
 def judge_mtu(
-    services: Sequence[Service], labels: Sequence[tuple[str, Way]], front_bytes: int
+    services: Sequence[Service], ways: Mapping[Address, tuple[str, Way]], front_bytes: int
 ) -> Iterator[Finding]:
     """Yield whether the largest frame that comes in fits on the way to each server.
 
-    ``labels``: servers by what findings call them, with the way to each.
+    ``ways``: by its address, what findings call a server, and the way to it.
     """
-    by_label = dict(labels)
     for service in services:
         mode = modes.BY_NAME[service.mode]
-        for label, address in dict.fromkeys(
-            (one.label or str(one.address), one.address) for one in service.backends
-        ):
-            if label in by_label:
-                more = mode.overhead_bytes(service.options, address.version)
-                yield _mtu(service, label, by_label[label], front_bytes, more)
+        for address in dict.fromkeys(one.address for one in service.backends if one.address in ways):
+            more = mode.overhead_bytes(service.options, address.version)
+            yield _mtu(service, *ways[address], front_bytes, more)
 
 
 def _mtu(service: Service, label: str, way: Way, front_bytes: int, more_bytes: int) -> Finding:

@@ -11,7 +11,7 @@ from dsrlb.doctor.facts_links import link_facts, stack_facts
 from dsrlb.doctor.facts_proxy import proxy_facts
 from dsrlb.doctor.facts_wire import wire_facts
 from dsrlb.doctor.finding import BALANCER, Finding, Verdict
-from dsrlb.doctor.judge_health import judge_clock
+from dsrlb.doctor.judge_health import judge_clock, judge_down
 from dsrlb.doctor.judge_kernel import judge_kernel
 from dsrlb.doctor.judge_links import judge_mtu, judge_offloads, judge_xdp
 from dsrlb.doctor.judge_proxy import judge_proxy
@@ -59,7 +59,7 @@ def links(scene: Scene) -> Iterator[Finding]:
             yield judge_xdp(one, is_at_work=_runs_xdp(scene), wanted=scene.config.engine.xdp_mode)
             yield judge_offloads(one)
     fronts = [one.mtu_bytes for one in scene.fronts]
-    ways = [(scene.label_at(address), way) for address, way in scene.ground.ways.items()]
+    ways = {address: (scene.label_at(address), way) for address, way in scene.ground.ways.items()}
     if fronts:
         yield from judge_mtu(scene.config.forwarded, ways, max(fronts))
 
@@ -116,7 +116,16 @@ def wire(scene: Scene) -> Iterator[Finding]:
 
 def health(scene: Scene) -> Iterator[Finding]:
     """Yield whether servers are checked on time."""
-    yield from judge_clock(scene.config, scene.running.health if scene.running is not None else None)
+    running = scene.running
+    if running is not None and running.trouble:
+        mend = "see its log, and what takes its time: top, journalctl -u dsrlb"
+        yield Finding(
+            "health_clock", Verdict.WRONG, BALANCER, "dsrlb runs, and does not answer", running.trouble, mend
+        )
+        return
+    rows = running.health if running is not None else None
+    yield from judge_clock(scene.config, rows)
+    yield from judge_down(scene.config.proxied, rows or ())
 
 
 def proxy(scene: Scene) -> Iterator[Finding]:
@@ -130,7 +139,7 @@ def _versions(scene: Scene) -> frozenset[int]:
 
 
 def _runs_xdp(scene: Scene) -> bool:
-    return scene.running is not None and scene.running.engine["engine"] == "xdp"
+    return scene.running is not None and scene.running.engine.get("engine") == "xdp"
 
 
 LOOKS = (kernel, serving, links, stack, wire, health, proxy)

@@ -12,6 +12,7 @@ from dsrlb.admin.asking import NotRunning, ask
 from dsrlb.config import Config
 from dsrlb.control.proxy_left import lent_before
 from dsrlb.doctor.finding import CLIENT, Finding
+from dsrlb.errors import DsrlbError
 from dsrlb.host.links import Link
 from dsrlb.host.via import Via
 from dsrlb.host.via_choice import vias_for
@@ -24,11 +25,12 @@ ANSWER_WITHIN_S = 10.0
 
 @dataclass(frozen=True)
 class Running:
-    """A dsrlb that runs on this host, as it answers ``dsrlb show``."""
+    """A dsrlb that runs on this host, as it answers ``dsrlb show``; nothing where it does not."""
 
-    engine: Row
-    health: tuple[Row, ...]
-    table: tuple[Row, ...]
+    engine: Row = field(default_factory=dict)
+    health: tuple[Row, ...] = ()
+    table: tuple[Row, ...] = ()
+    trouble: str = ""  # why it gave no answer
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Scene:
     @property
     def wants_xdp(self) -> bool:
         """Whether the engine in the kernel is at work, or is to be."""
-        if self.running is not None:
+        if self.running is not None and not self.running.trouble:
             return bool(self.running.engine["engine"] == "xdp")
         return self.config.engine.engine == "xdp"
 
@@ -75,17 +77,16 @@ def scene_of(
 
 
 def running_at(admin: Path) -> Running | None:
-    """Return the dsrlb whose admin socket is at a path; None if there is none.
-
-    Raises DsrlbError if it gives no answer.
-    """
+    """Return the dsrlb whose admin socket is at a path; None if there is none."""
     try:
-        (engine,) = ask(admin, {"do": "show", "what": "engines"}, ANSWER_WITHIN_S)
+        (engine,), health, table = (
+            ask(admin, {"do": "show", "what": what}, ANSWER_WITHIN_S)
+            for what in ("engines", "health", "table")
+        )
     except NotRunning:
         return None
-    health, table = (
-        ask(admin, {"do": "show", "what": what}, ANSWER_WITHIN_S) for what in ("health", "table")
-    )
+    except DsrlbError as error:
+        return Running(trouble=str(error))
     return Running(engine, tuple(health), tuple(table))
 
 

@@ -15,7 +15,7 @@ from dsrlb.doctor.facts_kernel import KernelFacts
 from dsrlb.doctor.facts_links import LinkFacts, StackFacts
 from dsrlb.doctor.facts_proxy import ProxyFacts
 from dsrlb.doctor.finding import Finding, Verdict, told_once
-from dsrlb.doctor.judge_health import judge_clock
+from dsrlb.doctor.judge_health import judge_clock, judge_down
 from dsrlb.doctor.judge_kernel import judge_kernel
 from dsrlb.doctor.judge_links import judge_mtu, judge_offloads, judge_xdp
 from dsrlb.doctor.judge_proxy import judge_proxy
@@ -138,7 +138,7 @@ def test_the_largest_frame_has_to_fit_with_what_the_mode_adds(
 ) -> None:
     service = Service(VIP, 80, "tcp", mode, "rr", (Backend(SERVER, label="rs1"),), options)
     way = Way(E0, SERVER, way_bytes, None)
-    (found,) = judge_mtu([service], [("rs1", way)], 1500)
+    (found,) = judge_mtu([service], {SERVER: ("rs1", way)}, 1500)
     assert (found.verdict, found.where) == (verdict, "rs1")
 
 
@@ -243,6 +243,17 @@ def test_checks_that_are_late_are_wrong(rows: list[dict[str, Any]] | None, verdi
 def test_servers_that_nobody_checks_are_no_fault() -> None:
     service = replace(CHECKED.services[0], check=None)
     assert verdicts(judge_clock(Config((service,)), [])) == {"health_clock": UNKNOWN}
+
+
+@pytest.mark.parametrize(("state", "verdict"), [("up", OK), ("down", WRONG), ("unasked", None)])
+def test_a_server_of_mode_proxy_that_is_down_is_told_with_what_the_check_says(
+    state: str, verdict: Verdict | None
+) -> None:
+    service = replace(CHECKED.services[0], mode="proxy")
+    about = {**row(1.0), "state": state, "why": "refused", "mending": "start it"}
+    found = list(judge_down([service], [about]))
+    assert [one.verdict for one in found] == ([] if verdict is None else [verdict])
+    assert list(judge_down([], [about])) == []  # of other modes servers are asked by the doctor itself
 
 
 # ------------------------------------------------------------------------- mode proxy
