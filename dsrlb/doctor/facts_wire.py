@@ -22,7 +22,7 @@ class Neighbouring:
 
     address: Address
     link: Link
-    labels: tuple[str, ...]  # of the servers that are reached by it
+    labels: tuple[str, ...]  # its own, of a router: those of the servers behind it
     is_server: bool
     answers: frozenset[bytes]  # MACs
     given: bytes | None = None  # in the configuration, or to the kernel by hand
@@ -86,8 +86,8 @@ def _neighbouring(
     return Neighbouring(
         address=hop,
         link=link,
-        labels=tuple(scene.label_at(one) for one in behind),
-        is_server=behind == [hop],
+        labels=tuple(dict.fromkeys(scene.label_at(one) for one in ([hop] if hop in behind else behind))),
+        is_server=hop in behind,
         answers=answers,
         given=fixed or by_hand,
         given_by="the configuration" if fixed else "the kernel's table" if by_hand else "",

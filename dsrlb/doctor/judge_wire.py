@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from dsrlb.doctor.facts_wire import Neighbouring, WireFacts
 from dsrlb.doctor.finding import BALANCER, Finding, Verdict
 from dsrlb.model import Address, Service, person_mac
 
 SILENT = "nobody answers by {} for {} on {}"
+NAMED = 3  # servers behind a router: so many are told of by name
 QUESTION = {4: "ARP", 6: "neighbour discovery"}
 
 
@@ -74,54 +76,65 @@ def _seen(address: Address, mac: bytes, device: str) -> str:
     return f"{QUESTION[address.version]} on {device}: {address} is at {person_mac(mac)}"
 
 
+class Called(NamedTuple):
+    """How findings call a machine that frames are sent to."""
+
+    where: str
+    what: str
+    is_there: str  # the name of whether it answers
+    has_mac: str  # the name of whether frames are sent to its MAC address
+
+
+def _called(one: Neighbouring) -> Called:
+    if one.is_server:
+        return Called(one.labels[0], str(one.address), "unreachable", "server_mac")
+    behind = ", ".join(one.labels[:NAMED]) + (", …" if len(one.labels) > NAMED else "")
+    return Called(BALANCER, f"the router to {behind}, {one.address},", "router", "router_mac")
+
+
 def judge_neighbours(facts: WireFacts) -> Iterator[Finding]:
     """Yield whether each machine that frames are sent to is there, at the MAC that they are sent to."""
     for one in facts.neighbours:
-        for label in one.labels:
-            yield from _neighbour(one, label, facts.own)
+        macs = sorted(one.answers - facts.own)
+        if macs:
+            yield from _there(one, _called(one), macs)
+        else:
+            yield _silent(one, _called(one))
 
 
-def _neighbour(one: Neighbouring, label: str, own: frozenset[bytes]) -> Iterator[Finding]:
-    what = f"{one.address}" if one.is_server else f"the router to it, {one.address},"
-    macs = sorted(one.answers - own)
-    if not macs:
-        yield _silent(one, label, what)
-        return
-    seen = f"{QUESTION[one.address.version]} on {one.link.name}: {one.address} is at " + " and ".join(
-        map(person_mac, macs)
-    )
-    yield Finding("unreachable", Verdict.OK, label, f"{what} answers on {one.link.name}", seen)
+def _there(one: Neighbouring, called: Called, macs: list[bytes]) -> Iterator[Finding]:
+    where, what, is_there, has_mac = called
+    listed = " and ".join(map(person_mac, macs))
+    seen = f"{QUESTION[one.address.version]} on {one.link.name}: {one.address} is at {listed}"
+    yield Finding(is_there, Verdict.OK, where, f"{what} answers on {one.link.name}", seen)
     sent_to = one.given or one.known
     if sent_to is not None and sent_to not in macs:
         by = f", as {one.given_by} says" if one.given else ""
         says = f"frames for {what} are sent to {person_mac(sent_to)}{by}, and it has another MAC address"
-        yield Finding("server_mac", Verdict.WRONG, label, says, seen, _mend_mac(one, macs[0]))
+        yield Finding(has_mac, Verdict.WRONG, where, says, seen, _mend_mac(one, macs[0]))
     elif len(macs) > 1:
         says = f"{what} has several MAC addresses: two machines have it, or one has two interfaces there"
-        yield Finding("server_mac", Verdict.UNKNOWN, label, says, seen)
+        yield Finding(has_mac, Verdict.UNKNOWN, where, says, seen)
     else:
-        yield Finding("server_mac", Verdict.OK, label, f"frames for {what} are sent to its MAC address", seen)
+        yield Finding(has_mac, Verdict.OK, where, f"frames for {what} are sent to its MAC address", seen)
 
 
-def _silent(one: Neighbouring, label: str, what: str) -> Finding:
-    device, seen = one.link.name, SILENT.format(QUESTION[one.address.version], one.address, one.link.name)
+def _silent(one: Neighbouring, called: Called) -> Finding:
+    where, what, is_there, _ = called
+    device, verdict = one.link.name, Verdict.WRONG
+    seen = SILENT.format(QUESTION[one.address.version], one.address, device)
     if not one.link.up:
-        mend = f"ip link set {device} up, or look after its cable"
-        return Finding(
-            "unreachable", Verdict.WRONG, label, f"{device}, by which {what} is reached, is down", seen, mend
+        says, mend = (
+            f"{device}, by which {what} is reached, is down",
+            f"ip link set {device} up, or its cable",
         )
-    if one.given is not None:
+    elif one.given is not None:
         says = f"{what} does not answer on {device}; its MAC address stands in {one.given_by}, so it need not"
-        return Finding("unreachable", Verdict.UNKNOWN, label, says, seen)
-    says = f"{what} does not answer on {device}: it is off, unplugged, or has another address"
-    return Finding(
-        "unreachable",
-        Verdict.WRONG,
-        label,
-        says,
-        seen,
-        f"switch it on; on it: ip addr, ip link; here: ping {one.address}",
-    )
+        verdict, mend = Verdict.UNKNOWN, ""
+    else:
+        says = f"{what} does not answer on {device}: it is off, unplugged, or has another address"
+        mend = f"switch it on; on it: ip addr, ip link; here: ping {one.address}"
+    return Finding(is_there, verdict, where, says, seen, mend)
 
 
 def _mend_mac(one: Neighbouring, mac: bytes) -> str:

@@ -102,7 +102,7 @@ def test_nothing_is_wrong_where_no_dsrlb_runs_yet(of_lab: str, request: pytest.F
     lab: Lab = request.getfixturevalue(of_lab)
     code, found = doctor(lab, *serve_flags(lab, *CHECKED))
     assert wrong_in(found) == {} and code == 0
-    assert "unreachable" in {one["name"] for one in found}
+    assert {"unreachable", "router"} & {one["name"] for one in found}
 
 
 @pytest.mark.both_engines

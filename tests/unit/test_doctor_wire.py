@@ -105,11 +105,15 @@ def test_a_server_with_two_macs_may_be_one_machine() -> None:
     assert neighbour(answers=frozenset((RS1, STRANGER)))["server_mac"].verdict is Verdict.UNKNOWN
 
 
-def test_servers_behind_a_router_that_is_silent_are_all_unreachable() -> None:
-    facts = replace(SERVER_THERE, labels=("rs1", "rs2"), is_server=False, answers=frozenset())
-    found = list(judge_neighbours(WireFacts({}, (facts,), frozenset((OWN,)))))
-    assert [one.where for one in found] == ["rs1", "rs2"]
-    assert all("the router to it, 198.18.1.11," in one.says for one in found)
+def test_a_router_that_is_silent_is_told_once_with_the_servers_behind_it() -> None:
+    found = neighbour(labels=("rs1", "rs2"), is_server=False, answers=frozenset())
+    assert list(found) == ["router"] and found["router"].where == "balancer"
+    assert "the router to rs1, rs2, 198.18.1.11, does not answer" in found["router"].says
+
+
+def test_a_router_with_another_mac_is_told() -> None:
+    found = neighbour(labels=("rs1",), is_server=False, known=STRANGER)
+    assert found["router_mac"].verdict is Verdict.WRONG and found["router"].verdict is Verdict.OK
 
 
 @pytest.mark.parametrize(
