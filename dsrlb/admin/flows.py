@@ -65,7 +65,7 @@ def wanted_by(config: Config, client: str | None, backend: str | None, service: 
     among = None
     if backend is not None or service is not None:
         among = {names for names, _, _ in backends_of(config.services, backend, service)}
-    first, mask = (0, 0) if client is None else _network(client)
+    first, mask = (0, 0) if client is None else network(client)
 
     def is_wanted(one: FlowSeen) -> bool:
         if among is not None and (one.service, one.backend) not in among:
@@ -80,7 +80,7 @@ def unrecorded(table: ForwardingTable) -> list[str]:
     return sorted(one.name for one in table.services.values() if not one.records_all)
 
 
-def _network(text: str) -> tuple[int, int]:
+def network(text: str) -> tuple[int, int]:
     """Return the first address of a network and its mask, as numbers of 16 bytes."""
     try:
         network = ip_network(text, strict=False)

@@ -17,6 +17,7 @@ from dsrlb.admin.planning import begin_plan, tell_history
 from dsrlb.admin.server import Reply, Request, failed
 from dsrlb.admin.shown import seen_of
 from dsrlb.admin.steering import VERBS, steer
+from dsrlb.admin.tracing import handle_trace, interface_names
 from dsrlb.admin.words import Words, take, told
 from dsrlb.control import Loop
 from dsrlb.control.planning import digest
@@ -46,6 +47,8 @@ def handle(loop: Loop, request: Request, reply: Reply) -> None:
             _gather(loop, _table_rows(loop, words), [], reply)
         elif verb == "explain":
             reply({"ok": True, "answer": explain(loop, words)})
+        elif verb == "trace":
+            handle_trace(loop, words, reply)
         elif isinstance(verb, str) and verb in VERBS:
             steer(loop, verb, words, reply)
         else:
@@ -70,7 +73,7 @@ def _answer(loop: Loop, verb: object, words: Words) -> Any:
                 f"nothing is shown as {what!r}; there are {', '.join((*SHOWN, 'flows', 'table'))}"
             )
         return SHOWN[what](loop, words)
-    verbs = ", ".join(("show", *VERBS, "reload", "plan", "apply", "history", "explain"))
+    verbs = ", ".join(("show", *VERBS, "reload", "plan", "apply", "history", "explain", "trace"))
     raise UsageError(f"a request cannot be to do {verb!r}; there are {verbs}")
 
 
@@ -88,7 +91,7 @@ def _backends(loop: Loop, words: Words) -> Any:
 def _table_rows(loop: Loop, words: Words) -> Iterator[Any]:
     words.pop("what")
     said = take(words, {"service": str})
-    return shown_table.rows(seen_of(loop), _names_of(loop), **said)
+    return shown_table.rows(seen_of(loop), interface_names(loop), **said)
 
 
 def _gather(loop: Loop, rows: Iterator[Any], so_far: list[Any], reply: Reply) -> None:
@@ -100,12 +103,6 @@ def _gather(loop: Loop, rows: Iterator[Any], so_far: list[Any], reply: Reply) ->
             if time.monotonic() > until_s:
                 return loop.events.put(("call", partial(_gather, loop, rows, so_far, reply)))
         reply({"ok": True, "answer": so_far})
-
-
-def _names_of(loop: Loop) -> dict[int, str]:
-    """Return the names of the interfaces that frames come in or leave by."""
-    links = [*loop.front.links.values(), *(way.link for way in loop.backends.ways.values())]
-    return {one.ifindex: one.name for one in links}
 
 
 def _health(loop: Loop, words: Words) -> Any:

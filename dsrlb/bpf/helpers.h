@@ -52,6 +52,8 @@ static long (*const bpf_skb_adjust_room)(struct __sk_buff *skb, __s32 difference
     (void *)BPF_FUNC_skb_adjust_room;
 static long (*const bpf_fib_lookup)(void *context, struct bpf_fib_lookup *params, int length, __u32 flags) =
     (void *)BPF_FUNC_fib_lookup;
+static long (*const bpf_ringbuf_output)(void *ringbuf, void *data, __u64 size, __u64 flags) =
+    (void *)BPF_FUNC_ringbuf_output;
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define bpf_htons(value) ((__be16)__builtin_bswap16(value))

@@ -47,6 +47,7 @@ COMMANDS = OnDemand(
     explain="dsrlb.cli.explain",
     top="dsrlb.cli.top",
     doctor="dsrlb.cli.doctor",
+    trace="dsrlb.cli.trace",
     replay="dsrlb.cli.replay",
     backend="dsrlb.cli.backend",
     lab="dsrlb.cli.lab",

@@ -51,6 +51,9 @@ def _flows(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
     help="How many flows the table is made for.",
 )
 @click.option("--tables", is_flag=True, help="Instead: the flow table against the kernel's LRU hash.")
+@click.option(
+    "--traced", is_flag=True, help="While somebody traces other packets (dsrlb trace); without bars."
+)
 @click.option("--repetitions", default=7, show_default=True, type=click.IntRange(1, 100))
 @click.option("--json", "in_json", is_flag=True, help="Print the figures as JSON.")
 @click.option(
@@ -62,6 +65,7 @@ def bench(
     names: tuple[str, ...],
     max_flows: int,
     tables: bool,
+    traced: bool,
     repetitions: int,
     in_json: bool,
     check: bool,
@@ -83,7 +87,8 @@ def bench(
     if not in_json:
         click.echo(report.HEAD)
     wanted = (chosen, flows, repetitions, max_flows)
-    for row in contest.rows(flows, repetitions, max_flows) if tables else rows(*wanted):
+    timed = contest.rows(flows, repetitions, max_flows) if tables else rows(*wanted, is_traced=traced)
+    for row in timed:
         measured.append(row)
         if not in_json:
             click.echo(report.line(row))

@@ -93,6 +93,7 @@ class Loop:
         self.moved: list[dict[str, Any]] = []  # slots that changed hands by the last reload, by service
         self.is_heard = False  # something of a standing, since the last look
         self.ticks: list[Tick] = []
+        self.trace: Any = None  # that somebody has begun by the admin socket
 
     def begin(self, undo: ExitStack) -> None:
         """Do all that comes before the first packet."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar
 
+from dsrlb.engines.tracing import Tracer
 from dsrlb.flows import BackendCount
 from dsrlb.foresight.foretold import Scene
 from dsrlb.host.links import Link
@@ -89,6 +90,9 @@ class Engine(Protocol):
 
     def ask(self, question: Callable[[Scene], Answer]) -> Answer:
         """Return the answer to a question about what would come of frames now; it changes nothing."""
+
+    def tracer(self) -> Tracer:
+        """Return what tells decisions; may take a second, on any thread.  HostError: they cannot be told."""
 
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""

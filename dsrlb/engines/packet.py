@@ -24,6 +24,8 @@ from dsrlb.engines import records
 from dsrlb.engines.base import Answer, Counters, FlowSeen, Hears, counters_of
 from dsrlb.engines.handover import check, forget, here, leave, take_over
 from dsrlb.engines.sockets import Sockets
+from dsrlb.engines.tap import Decide, Known, Tap, TapTracer, unknown
+from dsrlb.engines.tracing import Tracer
 from dsrlb.errors import HostError
 from dsrlb.flows import DEFAULT_MAX_FLOWS, FlowTable
 from dsrlb.foresight.foretold import Scene
@@ -39,7 +41,6 @@ from dsrlb.shortcut import forward_known
 from dsrlb.standing import Names
 from dsrlb.state import State, Verdict, expire, forget_others
 from dsrlb.table import EMPTY, ForwardingTable, find_service
-from dsrlb.wire.offload import Offload
 
 BATCH_FRAMES = 256
 EXPIRE_EVERY_S = 1.0
@@ -59,9 +60,6 @@ _ANSWERS = frozenset(
         Reason.REFUSED,
     )
 )
-# As ``datapath.decide``: frame, ifindex, table, state, now_s, offload.
-Decide = Callable[[bytes, int, ForwardingTable, State, int, Offload | None], Verdict]
-Known = Callable[[bytes, int, ForwardingTable, State, int, Offload | None], Verdict | None]
 _STOP, _LOOK = b"s", b"l"  # what the engine's thread is woken for
 
 log = logging.getLogger("dsrlb")
@@ -86,6 +84,7 @@ class PacketEngine:
     ) -> None:
         """``left_at``: where the process before left its records, and this one will; None: nowhere."""
         self.state, self.table = State(flows=FlowTable(max_flows)), EMPTY
+        self.tap: Tap | None = None  # who hears decisions, while somebody traces
         self._left_at = left_at
         if left_at is not None and (taken := take_over(left_at, self._restored)) is not None:
             self.state, self.table = taken
@@ -144,6 +143,10 @@ class PacketEngine:
                 done.set_result(do())
             except Exception as error:  # whoever asked is told; frames go on
                 done.set_exception(error)
+
+    def tracer(self) -> Tracer:
+        """Return what tells decisions."""
+        return TapTracer(self)
 
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""
@@ -229,6 +232,8 @@ class PacketEngine:
             now = time.monotonic()
             if late := self.late(int(now)):
                 self._send(late)
+                if self.tap is not None:
+                    self.tap.hear_late(late)
             if now >= next_expiry:
                 next_expiry = now + EXPIRE_EVERY_S
                 self._count_ring_drops()
@@ -261,6 +266,8 @@ class PacketEngine:
     def _forward_batch(self, ifindex: int, source: PacketSocket) -> None:
         """Process the frames that wait on one socket and send what comes of them."""
         state, table, known, decide = self.state, self.table, self.known, self.decide
+        if self.tap is not None:
+            known, decide = unknown, self.tap.around(known, decide)
         now_ns = time.monotonic_ns()
         now_s, state.clock_us = now_ns // 1_000_000_000, now_ns // 1000
         released = state.released

@@ -37,7 +37,7 @@ def read_pcap(path: str | Path) -> Iterator[tuple[float, bytes]]:
     or ends in the middle of a frame.
     """
     name = "standard input" if path == STANDARD else path
-    with _stream(path, "rb") as opened, _seekable(opened) as stream, _reader(stream, name) as reader:
+    with opened(path, "rb") as raw, _seekable(raw) as stream, _reader(stream, name) as reader:
         whole_until = reader.f.tell()
         for number, (frame, about) in enumerate(_records(reader), 1):
             linktype = getattr(about, "linktype", None)
@@ -61,7 +61,7 @@ def write_pcap(path: str | Path, frames: Iterable[tuple[float, bytes]]) -> int:
     from scapy.utils import RawPcapWriter  # late: scapy takes 0.1 s to import, and most commands do without
 
     count = 0
-    with _written("standard output" if path == STANDARD else path), _stream(path, "wb") as stream:
+    with written("standard output" if path == STANDARD else path), opened(path, "wb") as stream:
         writer = RawPcapWriter(stream, linktype=LINKTYPE_ETHERNET, snaplen=SNAPLEN_BYTES, endianness="<")
         writer.write_header(None)
         for timestamp_s, frame in frames:
@@ -72,7 +72,7 @@ def write_pcap(path: str | Path, frames: Iterable[tuple[float, bytes]]) -> int:
 
 
 @contextmanager
-def _written(path: str | Path) -> Iterator[None]:
+def written(path: str | Path) -> Iterator[None]:
     """Tell what writing meets (a full disk: often not before the file is closed) as a sentence."""
     try:
         yield
@@ -86,7 +86,8 @@ def status(path: str | Path, mode: str) -> os.stat_result:
     return os.fstat(_STANDARD_FD[mode]) if path == STANDARD else Path(path).stat()
 
 
-def _stream(path: str | Path, mode: str) -> IO[bytes]:
+def opened(path: str | Path, mode: str) -> IO[bytes]:
+    """Return an open file, or standard input or output.  ConfigError: it cannot be opened."""
     try:
         if path == STANDARD:  # a duplicate: closing it tells of a failed write, and closes nobody else's
             return cast("IO[bytes]", os.fdopen(os.dup(_STANDARD_FD[mode]), mode))

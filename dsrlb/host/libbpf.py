@@ -180,6 +180,9 @@ _PROTOTYPES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_tc_detach": (c_int, (POINTER(TcHook), POINTER(TcOptions))),
     "bpf_tc_query": (c_int, (POINTER(TcHook), POINTER(TcOptions))),
     "libbpf_num_possible_cpus": (c_int, ()),
+    "ring_buffer__new": (c_void_p, (c_int, c_void_p, c_void_p, c_void_p)),
+    "ring_buffer__consume": (c_int, (c_void_p,)),
+    "ring_buffer__free": (None, (c_void_p,)),
 }
 _PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
 _said: list[str] = []  # what libbpf said since the last call: its words for the next error

@@ -33,9 +33,9 @@ DIVISIONS_AND_MOVES = (
 )  # an offset makes them signed
 
 
-@pytest.fixture(scope="module")
-def code() -> list[Instruction]:
-    return in_object(object_path("xdp"))
+@pytest.fixture(scope="module", params=["xdp", "traced"])
+def code(request: pytest.FixtureRequest) -> list[Instruction]:
+    return in_object(object_path(request.param))
 
 
 def helpers(code: list[Instruction]) -> set[int]:
@@ -81,7 +81,8 @@ def pointers(one: Instruction) -> tuple[int, ...]:
     return (one.src,) if one.opcode & 7 == 1 else (one.dst,)
 
 
-def test_every_kind_of_map_is_there() -> None:
-    with bpf.load(object_path("xdp")) as loaded:
+@pytest.mark.parametrize("name", ["xdp", "traced"])
+def test_every_kind_of_map_is_there(name: str) -> None:
+    with bpf.load(object_path(name)) as loaded:
         kinds = {one.name: kind_of(one)[0] for one in loaded.maps()}
     assert kinds and max(kinds.values()) <= LAST_MAP_TYPE, kinds

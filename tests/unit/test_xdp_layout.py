@@ -13,7 +13,8 @@ from btf import Btf
 
 from dsrlb.bpf.compile import FOLDER
 from dsrlb.bpf.objects import object_path
-from dsrlb.engines.xdp import layout
+from dsrlb.engines.tracing import FRAME_BYTES, HEADERS_BYTES
+from dsrlb.engines.xdp import layout, traced
 from dsrlb.flows import FlowState
 from dsrlb.model import Reason
 from dsrlb.sampling import BUCKETS, CELLS, SILENT_US
@@ -54,6 +55,11 @@ def program() -> Btf:
 
 
 @cache
+def telling() -> Btf:
+    return Btf(object_path("traced"))
+
+
+@cache
 def numbers(header: str) -> dict[str, int]:
     """Return what a header calls a number: members of its enums, and plain constants."""
     text = re.sub(r"/\*.*?\*/", "", (FOLDER / "xdp" / header).read_text(), flags=re.DOTALL)
@@ -83,6 +89,20 @@ def test_every_struct_has_the_same_members_at_the_same_places(name: str) -> None
 @pytest.mark.parametrize("name", ["front_bucket", "vip_bucket", "slot_line", "interface", "target", "flow"])
 def test_what_a_plain_packet_looks_at_is_a_cache_line(name: str) -> None:
     assert program().size(name) == layout.CACHE_LINE
+
+
+@pytest.mark.parametrize(("name", "of"), [("decision", traced.DECISION), ("filter", traced.FILTER)])
+def test_what_is_told_and_asked_of_decisions_has_the_same_members(name: str, of: np.dtype[Any]) -> None:
+    assert fields_of(of) == telling().members(name)
+    assert of.itemsize == telling().size(name)
+
+
+def test_the_program_that_tells_has_the_other_ones_maps_and_its_own() -> None:
+    assert sorted(telling().variables(".maps")) == sorted((*layout.KEPT, *layout.PASSING, *traced.MAPS))
+    named = numbers("notes.h")
+    assert (named["TRACED_BYTES"], traced.TRACED_BYTES) == (FRAME_BYTES, FRAME_BYTES)
+    assert HEADERS_BYTES % 8 == FRAME_BYTES % 8 == 0
+    assert len(Reason) <= named["REASONS"] == layout.TEMPLATES_REFUSED
 
 
 def test_of_every_map_it_is_said_whether_it_outlives_the_process() -> None:

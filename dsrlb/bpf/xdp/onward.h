@@ -31,6 +31,7 @@ static ALWAYS_INLINE int go_nowhere(struct xdp_md *ctx, struct job *job, const s
 /* Go on to the service's mode with job->target, if there is one. */
 static ALWAYS_INLINE int go_to_target(struct xdp_md *ctx, struct job *job, const struct service *service)
 {
+    note_target(job->target);
     if (!job->target)
         return go_nowhere(ctx, job, service);
     job->reason = FORWARDED;

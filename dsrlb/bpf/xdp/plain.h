@@ -135,6 +135,9 @@ static ALWAYS_INLINE int send_plain(const struct plain *packet, const struct way
             count->flows += way->opens;
     }
     way->reasons->of[FORWARDED]++;
+    note_reason(FORWARDED);
+    note_target(number);
+    note_way_out(hop->ifindex);
     return hop->ifindex == packet->here->ifindex ? XDP_TX : (int)bpf_redirect(hop->ifindex, 0);
 }
 

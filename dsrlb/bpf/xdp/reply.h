@@ -221,6 +221,7 @@ static ALWAYS_INLINE int send_reply(struct xdp_md *ctx, struct job *job)
         return send_unmatched(job, 1, now);
     if (!(job->protocol == IPPROTO_TCP ? read_tcp(ctx, job) : read_udp(ctx, job)))
         return stop(MALFORMED);
+    note_target(flow->target);
     note_reply(flow, translation, service, job, now);
     if (job->is_fragment)
         remember_reply(job, translation, now);

@@ -51,6 +51,7 @@ static ALWAYS_INLINE int steer(struct xdp_md *ctx, struct job *job)
         return hand_over();
     job->reason = ICMP_STEERED;
     job->target = owner_of(service, seen);
+    note_target(job->target);
     if (service->mode == INLINE)
         return steer_translated(ctx, job, seen);
     if (!job->target)

@@ -21,6 +21,7 @@
 #define DSRLB_XDP_STEPS_H
 
 #include "maps.h"
+#include "notes.h"
 #include "reasons.h"
 
 /* The numbers are places in `steps`; MODE_L2DSR + service.mode is the step of a mode. */
@@ -88,6 +89,7 @@ static ALWAYS_INLINE void count_reason(__u32 reason)
     __u32 zero = 0;
     struct reasons *all = bpf_map_lookup_elem(&reasons, &zero);
 
+    note_reason(reason);
     if (all)
         all->of[reason & 63]++;
 }
@@ -112,11 +114,28 @@ static ALWAYS_INLINE int go_on(struct xdp_md *ctx, enum step step)
     return hand_over(); /* the step is not there */
 }
 
+#ifdef TRACES
+#define ENTRY STEPS /* places in `steps` as well: dsrlb_xdp, and what tells the decision */
+#define SAY (STEPS + 1)
+
+/* A frame has met its verdict. */
+static ALWAYS_INLINE int over(struct xdp_md *ctx, int verdict)
+{
+    struct notes *notes = these_notes();
+
+    if (notes)
+        notes->decision.verdict = verdict;
+    bpf_tail_call(ctx, &steps, SAY);
+    return verdict;
+}
+#endif
+
 /* Count a sent frame of `octets` for its target and under its reason. */
 static ALWAYS_INLINE void count_sent(__u32 target, __u64 octets, __u32 reason)
 {
     struct count *count = bpf_map_lookup_elem(&counts, &target);
 
+    note_target(target);
     if (count) {
         count->packets++;
         count->octets += octets;
@@ -127,6 +146,7 @@ static ALWAYS_INLINE void count_sent(__u32 target, __u64 octets, __u32 reason)
 /* Send a frame out of an interface: the one it came in by, or another. */
 static ALWAYS_INLINE int send_by(struct xdp_md *ctx, __u32 ifindex)
 {
+    note_way_out(ifindex);
     return ifindex == ctx->ingress_ifindex ? XDP_TX : (int)bpf_redirect(ifindex, 0);
 }
 

@@ -31,9 +31,13 @@ from dsrlb.engines.xdp.layout import RECORDS_REFUSED, TEMPLATES_REFUSED
 from dsrlb.engines.xdp.pinned import are_made
 from dsrlb.engines.xdp.pins import Pins
 from dsrlb.engines.xdp.plan import check_room
+from dsrlb.engines.xdp.program import Loaded
 from dsrlb.engines.xdp.recollection import recollected
+from dsrlb.engines.xdp.settling import settle
 from dsrlb.engines.xdp.sizes import DEFAULT_MAX_FLOWS, sizes_for
 from dsrlb.engines.xdp.sweeping import Sweeper
+from dsrlb.engines.xdp.traced import Traced
+from dsrlb.engines.xdp.tracing import XdpTracer
 from dsrlb.foresight.foretold import Scene
 from dsrlb.host import bpf, bpf_maps
 from dsrlb.host.links import Link
@@ -81,7 +85,7 @@ class XdpEngine:
                 check_room(self._tables.allocation, likely)
             self._attached = Attached(self._pins, choice.xdp_mode)
             undo.callback(self._attached.close)
-            self._take_over()
+            self._change_to(self._loaded)
             self._sweeper = Sweeper(self._loaded)
             self._companion = Companion(self._tables, self._learn)
             self._give_up_held()
@@ -89,12 +93,20 @@ class XdpEngine:
             undo.callback(self._beside.close)
             self._undo = undo.pop_all()
 
-    def _take_over(self) -> None:
-        """Put this program in the place of one that is on interfaces, then let go of the other's steps."""
-        steps = self._loaded.maps["steps"]
-        number = bpf_maps.number_of(steps)
-        bpf.pin(steps.fd, self._pins.step_map(number))
-        self._attached.replace(self._loaded.entry)
+    def _put(self, tells: Traced | None = None) -> None:
+        """Put the program that tells its decisions into this one's place; without it this one back."""
+        of = self._loaded if tells is None else tells
+        if of.entry != self._entry:
+            self._change_to(of)
+
+    def _change_to(self, of: Loaded | Traced) -> None:
+        """Put a program in the place of one that is on interfaces, then let go of the other's steps."""
+        number = bpf_maps.number_of(of.maps["steps"])
+        if not self._pins.step_map(number).exists():
+            bpf.pin(of.maps["steps"].fd, self._pins.step_map(number))
+        self._entry = of.entry
+        self._attached.replace(of.entry)
+        settle()
         self._pins.keep_only(number)
 
     def _give_up_held(self) -> None:
@@ -154,6 +166,10 @@ class XdpEngine:
         tables, table, beside = self._tables, self._table, self._companion.state
         return Scene(table, now_s, lambda: recollected(tables, table, beside, now_s))
 
+    def tracer(self) -> XdpTracer:
+        """Return what tells decisions; loads a program for that.  HostError: what the kernel says."""
+        return XdpTracer(self._tables, self._beside, self._put)
+
     def add_way_out(self, link: Link, *, hears: bool = False) -> None:
         """Make an interface usable for sending; and ``hears``, for errors about what was sent."""
         self._beside.add_way_out(link, hears=hears)
@@ -166,7 +182,7 @@ class XdpEngine:
             for link in links:
                 if link in new:
                     undo.callback(self._attached.detach, link.ifindex)
-                self._attached.attach(link, self._loaded.entry)
+                self._attached.attach(link, self._entry)
             if len(self._attached.ifindexes) > 1:
                 self._let_out(links)
             self._beside.widen(links, vips)
@@ -175,7 +191,7 @@ class XdpEngine:
 
     def _let_out(self, links: Sequence[Link]) -> None:
         for link in links:
-            self._attached.let_out(link, self._loaded.entry)
+            self._attached.let_out(link, self._entry)
         self._companion.program_on = self._attached.ifindexes
 
     def narrow(self, links: Sequence[Link], vips: Sequence[bytes], ways: Iterable[int]) -> None:
@@ -213,6 +229,7 @@ class XdpEngine:
 
     def stop(self) -> None:
         """Take the program off, unless it is to stay at work; the companion ends."""
+        self._put()  # somebody may trace
         if not self.outlives:
             for ifindex in self._attached.ifindexes:
                 self._attached.detach(ifindex)
