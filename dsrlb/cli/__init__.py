@@ -19,6 +19,10 @@ from dsrlb.host import output
 NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
+# Of commands that are words of Python: what the function is called.
+COMMAND_NAMES = {"import": "importing"}
+
+
 class OnDemand(UserDict[str, Any]):
     """Commands by name, each loaded when it is asked for: what all of them import takes a second."""
 
@@ -26,7 +30,7 @@ class OnDemand(UserDict[str, Any]):
         """Return the command, which has its module's name."""
         found = self.data[name]
         if isinstance(found, str):
-            self.data[name] = found = getattr(import_module(found), name)
+            self.data[name] = found = getattr(import_module(found), COMMAND_NAMES.get(name, name))
         return found
 
 
@@ -52,6 +56,7 @@ COMMANDS = OnDemand(
     backend="dsrlb.cli.backend",
     lab="dsrlb.cli.lab",
     bench="dsrlb.cli.bench",
+    **{"import": "dsrlb.cli.importing"},
 )
 
 
