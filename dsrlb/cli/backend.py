@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import click
 
-from dsrlb.cli.backend_words import address_of, advmss_of, network_of, port_of, vip_of
+from dsrlb.cli import backend_far
+from dsrlb.cli.backend_boot import boot_here
+from dsrlb.cli.backend_options import BOOT, OF_MODE, OF_SERVICE, PLAN, Far, here_or_far
 from dsrlb.errors import ConfigError, HostError, UsageError
 from dsrlb.host import decap as decapsulator
 from dsrlb.host import steps
@@ -28,100 +30,46 @@ _HEEDS = {
 }
 _FLAGS = {"networks": "--client-net", "encap_port": "--encap-port"}
 
-_plan = click.option("--plan", is_flag=True, help="Print the steps as lines to paste; change nothing.")
-_of_service = (
-    click.option(
-        "--mode", required=True, type=click.Choice(sorted(BY_NAME)), help="The service's forwarding mode."
-    ),
-    click.option(
-        "--vip",
-        "vips",
-        metavar="ADDR",
-        required=True,
-        multiple=True,
-        callback=vip_of,
-        help="The service's address, without a port; may be repeated.",
-    ),
-)
-_of_mode = (
-    click.option(
-        "--decap",
-        type=click.Choice(("auto", "kernel", "bpf")),
-        help="l3dsr: who unwraps; auto: the kernel if it has tunnel devices, else a BPF program.",
-    ),
-    click.option(
-        "--device", metavar="IF", help="Where the balancer's packets come in; default: the default route's."
-    ),
-    click.option(
-        "--outer",
-        type=click.Choice(("4", "6")),
-        help="l3dsr: IP version of this server's address at the balancer; default: both.",
-    ),
-    click.option(
-        "--encap",
-        type=click.Choice(("ipip", "gue", "gue1")),
-        help="l3dsr: what the balancer sends; default: ipip.",
-    ),
-    click.option(
-        "--encap-port", metavar="PORT", callback=port_of, help="l3dsr: UDP port of GUE; default: 6080."
-    ),
-    click.option(
-        "--advmss",
-        metavar="auto|N|off",
-        callback=advmss_of,
-        help="l3dsr: MSS to announce to clients; default: what fits into the tunnel.",
-    ),
-    click.option(
-        "--gateway", metavar="ADDR", callback=address_of, help="inline: the balancer's address here."
-    ),
-    click.option(
-        "--client-net",
-        "networks",
-        metavar="NET",
-        multiple=True,
-        callback=network_of,
-        help="l3dsr, inline: where clients are; may be repeated; default: everywhere, by the default route.",
-    ),
-)
-
-
-def _with(*options: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed([one for group in options for one in group]):
-            function = option(function)
-        return function
-
-    return decorate
-
 
 @click.group()
 def backend() -> None:
-    """Prepare this machine as a real server, check it, take it back."""
+    """Prepare this machine as a real server, check it, take it back; with --config, those of a file."""
 
 
 @backend.command()
-@_with(_of_service, _of_mode, (_plan,))
-def setup(mode: str, vips: tuple[Address, ...], plan: bool, **said: Any) -> None:
+@here_or_far(OF_SERVICE, OF_MODE, (PLAN, BOOT))
+def setup(
+    far: Far | None, mode: str, vips: tuple[Address, ...], plan: bool, boot: str | None, **said: Any
+) -> None:
     """Do what the mode asks of a real server; what is there already is left alone."""
+    if far is not None:
+        backend_far.setup(far, _given(said), plan=plan, boot=boot)
+        return
     machine, chosen = this_machine(), _chosen(mode, vips, said)
     wanted = _wanted(machine, mode, vips, ServerOptions(outer=outer_versions(machine)), chosen)
     if plan:
         _print(map(steps.command, steps.plan(wanted)))
+        _print(boot_here("write", boot, mode, vips, chosen, plan=True) if boot is not None else ())
         return
     _need_root()
     warnings = problems(machine, wanted, chosen.get("device"))
     _print(steps.apply(machine, wanted))
+    if boot is not None:
+        _print(boot_here("write", boot, mode, vips, chosen))
     _print(f"note     {line}" for line in steps.notes(machine, wanted, BY_NAME[mode].host_steps))
     _print(f"warning  {line}" for line in warnings)
 
 
 @backend.command()
-@_with(_of_service, _of_mode)
-def verify(mode: str, vips: tuple[Address, ...], **said: Any) -> None:
+@here_or_far(OF_SERVICE, OF_MODE, (BOOT,))
+def verify(far: Far | None, mode: str, vips: tuple[Address, ...], boot: str | None, **said: Any) -> None:
     """Say for each step present or missing, with the line that mends it; exit 1 if any is missing.
 
     What is not said is taken from the setup of the same VIP, if it is on record.
     """
+    if far is not None:
+        backend_far.verify(far, _given(said), boot=boot)
+        return
     machine, chosen = this_machine(), _chosen(mode, vips, said)
     known = {one.vip: one.options for one in setups(machine.state) if one.mode == mode}
     default = ServerOptions(outer=outer_versions(machine))
@@ -135,19 +83,26 @@ def verify(mode: str, vips: tuple[Address, ...], **said: Any) -> None:
     wrong = problems(machine, wanted, chosen.get("device"))
     _print(f"problem  {line}" for line in wrong)
     _print_counters(machine, wanted)
+    lasting = boot_here("verify", boot, mode, vips, chosen) if boot is not None else []
+    _print(lasting)
+    wrong += [line for line in lasting if line.startswith("missing ")]
     if wrong or not all(present for present, _ in verdicts):
         raise SystemExit(1)
 
 
 @backend.command()
-@_with(_of_service, (_plan,))
-def undo(mode: str, vips: tuple[Address, ...], plan: bool) -> None:
+@here_or_far(OF_SERVICE, (PLAN,))
+def undo(far: Far | None, mode: str, vips: tuple[Address, ...], plan: bool) -> None:
     """Restore what was there before setup, and nothing else."""
+    if far is not None:
+        backend_far.undo(far, plan=plan)
+        return
     machine = this_machine()
     if not plan:
         _need_root()
     _print(steps.unrecorded(machine, mode, vips))
     taken_back = steps.reversals(machine, mode, vips)
+    _print(boot_here("remove", "", mode, vips, {}, plan=plan))
     if plan:
         lines = (steps.undo_command(machine, reversal) for reversal in taken_back)
         _print(line for line in lines if line is not None)
@@ -155,9 +110,13 @@ def undo(mode: str, vips: tuple[Address, ...], plan: bool) -> None:
     _print(steps.undo(machine, mode, vips, taken_back))
 
 
+def _given(said: Chosen) -> Chosen:
+    return {name: value for name, value in said.items() if value not in (None, ())}
+
+
 def _chosen(mode: str, vips: tuple[Address, ...], said: Chosen) -> Chosen:
     """Return what was said; raise ``UsageError`` for what the mode does not heed, or lacks."""
-    chosen = {name: value for name, value in said.items() if value not in (None, ())}
+    chosen = _given(said)
     for name in chosen:
         if name not in _HEEDS[mode]:
             raise UsageError(f"{_FLAGS.get(name, '--' + name)} says nothing to mode {mode}; leave it out.")

@@ -10,6 +10,7 @@ from dsrlb.host.via import Via, via_in
 
 _WORD = re.compile(r"(?:(?P<name>[^=]*)=)?(?P<way>(?:ssh|netns|local)\b.*)", re.DOTALL)
 _PLACE = re.compile(r"\{[^}]*\}")
+_SAY = "say NAME= before it, or {name} or {address} in it"
 
 
 def vias_for(
@@ -29,6 +30,9 @@ def vias_for(
             known = ", ".join(addresses) or "none"
             raise UsageError(f"--via {text[:80]!r}: {name!r} is none of the machines asked for ({known})")
         chosen = of_all if name is None else of_one
+        served = [one for one in addresses if one not in by_name_only]
+        if match is not None and name is None and len(served) > 1 and not _PLACE.search(way):
+            raise UsageError(f"--via {text[:80]!r} leads {' and '.join(served[:2])} to one machine; {_SAY}")
         for one in addresses if name is None else (name,):
             if one in chosen:
                 raise UsageError(f"--via {text[:80]!r}: there is another one for {one}; give one of them")

@@ -209,11 +209,16 @@ def test_a_way_with_a_name_goes_before_that_of_all_in_any_order() -> None:
         assert {name: str(one) for name, one in found.items()} == {"web1": "netns:web1", "web2": "local"}
 
 
+def test_one_machine_alone_needs_neither_a_name_nor_a_place() -> None:
+    assert vias_for(["local"], {"web1": "198.18.1.11"}) == {"web1": LOCAL}
+
+
 @pytest.mark.parametrize(
     ("texts", "told"),
     [
         (["web9=local"], "'web9' is none of the machines asked for (web1, web2)"),
-        (["local", "local"], "there is another one for web1"),
+        (["netns:{name}", "ssh:a@{name}"], "there is another one for web1"),
+        (["local"], "leads web1 and web2 to one machine; say NAME= before it, or {name}"),
         (["web1=local", "web1=netns:a"], "there is another one for web1"),
         (["ssh:root@{host}"], "'{host}' is not one of"),
         (["web1"], "is no way to a machine"),
