@@ -11,11 +11,10 @@ from pyroute2 import IPRoute
 from dsrlb.doctor.scene import Scene
 from dsrlb.errors import DsrlbError
 from dsrlb.host import bpf, libbpf
+from dsrlb.host.jit import compiled_bytes
 from dsrlb.host.policy_rules import families
 from dsrlb.host.privileges import missing
 from dsrlb.host.probe_path import TUN
-
-JIT = Path("/proc/sys/net/core/bpf_jit_enable")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class KernelFacts:
     rule_families: frozenset[int]  # families with policy rules, by number of IP version
     has_tun: bool
     why_no_bpf: str  # empty: a BPF file system and libbpf are there
-    jit: int | None  # net.core.bpf_jit_enable; None: this kernel does not tell
+    jit_bytes: int | None  # of machine code, which a small program was compiled to; None: it was not taken
     lacking: tuple[str, ...]  # capabilities
     whose: str  # of which process those are
 
@@ -48,7 +47,7 @@ def kernel_facts(scene: Scene) -> KernelFacts:
         rule_families=_rule_families(),
         has_tun=Path(TUN).exists(),
         why_no_bpf=_why_no_bpf(Path(scene.config.engine.bpf_fs)) if pid is None else "",  # else it is at work
-        jit=_number(JIT),
+        jit_bytes=_jit_bytes(),
         lacking=tuple(missing(pid, bpf=wants_xdp)),
         whose="dsrlb serve" if pid is not None else "dsrlb, as it would be started from here",
     )
@@ -68,8 +67,8 @@ def _why_no_bpf(bpf_fs: Path) -> str:
     return ""
 
 
-def _number(file: Path) -> int | None:
+def _jit_bytes() -> int | None:
     try:
-        return int(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        return compiled_bytes()
+    except DsrlbError:
         return None

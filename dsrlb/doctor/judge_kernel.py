@@ -32,17 +32,18 @@ def _features(facts: KernelFacts, versions: frozenset[int]) -> Finding:
 
 
 def _jit(facts: KernelFacts) -> Finding:
-    seen = f"net.core.bpf_jit_enable = {facts.jit}"
-    if facts.jit is None:
-        says = "whether the kernel compiles BPF programs is told in the first network namespace only"
+    if facts.jit_bytes is None:
+        says = "the kernel takes no BPF program from here, so whether it compiles them is not to be seen"
         return Finding("jit", Verdict.UNKNOWN, BALANCER, says)
-    if facts.jit:
+    if facts.jit_bytes:
+        seen = f"two instructions were compiled to {facts.jit_bytes} bytes"
         return Finding("jit", Verdict.OK, BALANCER, "the kernel compiles BPF programs", seen)
+    seen = "two instructions were taken, and not compiled"
     if not facts.wants_xdp:
         says = "the kernel interprets BPF programs; of engine packet that is a filter only"
         return Finding("jit", Verdict.OK, BALANCER, says, seen)
     says = "the kernel interprets the program that forwards, several times slower than compiled"
-    return _wrong("jit", says, seen, "sysctl -w net.core.bpf_jit_enable=1")
+    return _wrong("jit", says, seen, "sysctl -w net.core.bpf_jit_enable=1, in the first network namespace")
 
 
 def _capabilities(facts: KernelFacts) -> Finding:

@@ -21,6 +21,7 @@ from dsrlb.config import Config, read_config
 from dsrlb.doctor import look_balancer
 from dsrlb.doctor.finding import Finding
 from dsrlb.doctor.scene import Look, Scene, scene_of
+from dsrlb.host.jit import compiled_bytes
 from dsrlb.host.offloads import offloads
 from dsrlb.lab.balancer import serve_flags
 from dsrlb.lab.topology import VIP, Lab, run
@@ -251,6 +252,12 @@ def test_rules_that_see_what_a_bridge_carries_are_found(
 
 
 # ------------------------------------------------------------------------- interfaces, mode proxy
+
+
+def test_whether_programs_are_compiled_is_seen_in_any_namespace(lab: Lab) -> None:
+    says_on = int(Path("/proc/sys/net/core/bpf_jit_enable").read_text()) > 0
+    with inside(lab.namespace("lb")):
+        assert (compiled_bytes() > 0) is says_on
 
 
 def test_what_ethtool_switches_is_what_is_seen(lab: Lab, changed: Any) -> None:

@@ -68,9 +68,9 @@ def test_a_kernel_with_everything_is_right() -> None:
         ({"has_tun": False, "checks": False}, "kernel", OK),
         ({"why_no_bpf": "no BPF", "wants_xdp": True}, "kernel", WRONG),
         ({"why_no_bpf": "no BPF"}, "kernel", OK),
-        ({"jit": 0, "wants_xdp": True}, "jit", WRONG),
-        ({"jit": 0}, "jit", OK),
-        ({"jit": None}, "jit", UNKNOWN),
+        ({"jit_bytes": 0, "wants_xdp": True}, "jit", WRONG),
+        ({"jit_bytes": 0}, "jit", OK),
+        ({"jit_bytes": None}, "jit", UNKNOWN),
         ({"lacking": ("CAP_BPF",)}, "capabilities", WRONG),
     ],
 )
