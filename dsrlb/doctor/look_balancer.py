@@ -44,8 +44,15 @@ def serving(scene: Scene) -> Iterator[Finding]:
         *(path for one in options for path in one.certificates),
     )
     found = [one for one in scene.not_ready if one.subject not in elsewhere]
-    for line in located(scene.config, found):
-        yield Finding("serving", Verdict.WRONG, BALANCER, line.rstrip("."))
+    labels = {
+        one.address: scene.label_at(one.address)
+        for service in scene.config.services
+        for one in service.backends
+    }
+    for one in found:
+        where = BALANCER if isinstance(one.subject, str) else labels.get(one.subject, BALANCER)
+        for line in located(scene.config, [one]):
+            yield Finding("serving", Verdict.WRONG, where, line.rstrip("."))
     if not found:
         says = "interfaces are up, and there is a way to each server"
         yield Finding("serving", Verdict.OK, BALANCER, says)
