@@ -22,6 +22,7 @@ from dsrlb.control.standings import Standings
 from dsrlb.control.wishes import Wishes
 from dsrlb.engines.base import counters_of
 from dsrlb.engines.packet import PacketEngine
+from dsrlb.health.remarks import Remarks
 from dsrlb.model import Check, Service
 from dsrlb.state import State
 from dsrlb.table import ForwardingTable, compile_table
@@ -43,7 +44,7 @@ class Loop:
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.told: list[Callable[[Sequence[str]], None]] = []
         self.wishes = Wishes(self.standings, Durable(folder / "default.json"))
-        self.checks = SimpleNamespace(records=dict)
+        self.checks = SimpleNamespace(records=dict, remarks=Remarks())
         self.observed = SimpleNamespace(responses=Responses())
         self.backends = SimpleNamespace(ways={})
         self.front = SimpleNamespace(

@@ -107,7 +107,7 @@ def _gather(loop: Loop, rows: Iterator[Any], so_far: list[Any], reply: Reply) ->
 
 def _health(loop: Loop, words: Words) -> Any:
     said = take(words, {"backend": str, "service": str})
-    return shown_health.rows(seen_of(loop), loop.checks.records(), **said)
+    return shown_health.rows(seen_of(loop), loop.checks.records(), loop.checks.remarks, **said)
 
 
 def _counters(loop: Loop, words: Words) -> Any:

@@ -11,6 +11,7 @@ from dsrlb.admin.shown_times import weighing
 from dsrlb.health.base import Subject
 from dsrlb.health.mending import mending
 from dsrlb.health.record import Asked, Record
+from dsrlb.health.remarks import Remarks
 from dsrlb.model import person_backend
 from dsrlb.standing import Names
 
@@ -18,11 +19,19 @@ Row = dict[str, Any]
 
 
 def rows(
-    seen: Seen, records: Mapping[Names, Record], backend: str | None = None, service: str | None = None
+    seen: Seen,
+    records: Mapping[Names, Record],
+    remarks: Remarks,
+    backend: str | None = None,
+    service: str | None = None,
 ) -> list[Row]:
     """Return a row for each backend that is checked, or whose clients' handshakes are watched."""
     chosen = backends_of(seen.config.services, backend, service)
-    return [_row(seen, one, records.get(one[0])) for one in chosen if _is_looked_after(one)]
+    return [
+        {**_row(seen, one, records.get(one[0])), "remarks": _remarks(seen, one, remarks)}
+        for one in chosen
+        if _is_looked_after(one)
+    ]
 
 
 def _is_looked_after(chosen: Chosen) -> bool:
@@ -59,6 +68,12 @@ def _row(seen: Seen, chosen: Chosen, record: Record | None) -> Row:
         "remaining": remaining(seen, chosen),
         "drain": drain_of(seen, names),
     }
+
+
+def _remarks(seen: Seen, chosen: Chosen, remarks: Remarks) -> list[Row]:
+    """Return what is wrong though checks pass."""
+    _, service, backend = chosen
+    return [one._asdict() for one in remarks.of(service.vip, backend.address, seen.now_s)]
 
 
 def _mending(record: Record | None) -> str:

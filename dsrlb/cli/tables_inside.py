@@ -83,6 +83,7 @@ def _health_notes(row: Row) -> Iterator[str]:
         yield row["why"]
     if row["mending"]:
         yield row["mending"]
+    yield from (f"{one['word']}: {one['detail']}" for one in row["remarks"])
     if row["response"] is not None:
         yield response_note(row["response"])
     yield from drain_notes(row)

@@ -33,8 +33,10 @@ class Backends:
         """Take the ways that were found.  Raises OSError without CAP_NET_RAW."""
         self._events = events
         self._told: dict[Address, bytes | None] = {}
+        self._last_macs: dict[Address, bytes] = {}  # that backends had when they last had one
         self._refused: dict[Address, float] = {}  # backend -> when its next refusal may be told
         self.refused_at: dict[Address, float] = {}  # backend -> when it last refused what is wrapped
+        self.refused_own_at: dict[Address, float] = {}  # the same of what was for its own address inside
         self.routes_changed = False
         self._take(config, ground, {})
         self.resolver = Resolver(targets(self.ways, self._fixed_macs, self._lost))
@@ -113,8 +115,23 @@ class Backends:
         self._lost = lost
         self.resolver.update(targets(self.ways, self._fixed_macs, lost))
 
-    def tell_changes(self, macs: Mapping[Address, bytes | None]) -> None:
-        """Log, once each, which backends are unresolved, found, or at another MAC."""
+    def at_mac(self, mac: str) -> list[Address]:
+        """Return the backends that have a MAC themselves: no router before them has it."""
+        direct = (one for one, way in self.ways.items() if way.next_hop == one)
+        return [one for one in direct if person_mac(self._last_macs.get(one, b"")) == mac]
+
+    def tell_changes(self, macs: Mapping[Address, bytes | None]) -> dict[Address, tuple[bytes, bytes]]:
+        """Log, once each, which backends are unresolved, found, or at another MAC.
+
+        Return the MACs, before and now, of the last ones.
+        """
+        known = {address: mac for address, mac in macs.items() if mac is not None}
+        moved = {
+            address: (old, mac)
+            for address, mac in known.items()
+            if (old := self._last_macs.get(address, mac)) != mac
+        }
+        self._last_macs = {one: mac for one, mac in {**self._last_macs, **known}.items() if one in macs}
         before, self._told = self._told, dict(macs)
         for address, mac in macs.items():
             if mac is None and before.get(address, b"") is not None:
@@ -124,15 +141,27 @@ class Backends:
                 )
             elif mac is not None and before.get(address, mac) != mac:
                 log.info("backend %s is at %s", self._names.get(address, address), person_mac(mac))
+        return moved
 
     def hear_refusal(self, frame: bytes) -> None:
         """Pass on, from the engine's thread, that a server does not take wrapped packets; not too often."""
         now, address = time.monotonic(), refusing_server(frame)
+        if is_of_a_look(frame, address):
+            self.refused_own_at[address] = now
+            return
         if address in self._wrapped:
             self.refused_at[address] = now
         if now >= self._refused.get(address, now):
             self._refused[address] = now + REPORT_REFUSAL_EVERY_S
             self._events.put(("refusal", str(address)))
+
+
+def is_of_a_look(frame: bytes, server: Address) -> bool:
+    """Return whether a server refuses what was for its own address inside the tunnel: a check's second look.
+
+    Its address stands there three times: who says it, whom the tunnel led to, whom the packet inside was for.
+    """
+    return frame.count(server.packed) > 2
 
 
 def wrapped_for(config: Config) -> frozenset[Address]:

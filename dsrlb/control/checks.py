@@ -12,22 +12,35 @@ from dsrlb.health.base import Subject
 from dsrlb.health.monitor import Monitor
 from dsrlb.health.pace import in_time
 from dsrlb.health.path import ByPath
+from dsrlb.health.remarks import Remarks
 from dsrlb.host.links import Link
 from dsrlb.host.watch import Event
 from dsrlb.model import Address, Backend, Check, Hop, ModeOptions, Service
 from dsrlb.preflight import Way
 from dsrlb.schedulers import RESPONSE
 from dsrlb.standing import Names, Standing, named
+from dsrlb.table import stand_in
 
 
 class Checks:
     """The checks of a configuration: what they find comes as events to the control loop."""
 
-    def __init__(self, events: queue.SimpleQueue[Event], refused_at: Mapping[Address, float]) -> None:
-        """Take the loop's events, and when (monotonic) backends last said that they do not unwrap."""
-        self._by_path = ByPath(refused_at)
+    def __init__(
+        self,
+        events: queue.SimpleQueue[Event],
+        refused_at: Mapping[Address, float],
+        refused_own_at: Mapping[Address, float],
+    ) -> None:
+        """Take the loop's events, and when (monotonic) backends last said that they do not unwrap.
+
+        ``refused_own_at``: what was for their own addresses inside.
+        """
+        self._by_path = ByPath(refused_at, refused_own_at)
+        self.remarks = Remarks()
         self._monitor = Monitor(
-            lambda names, health: events.put(standing_event(names, health)), by_path=self._by_path
+            lambda names, health: events.put(standing_event(names, health)),
+            by_path=self._by_path,
+            remarks=self.remarks,
         )
         self.records, self.keep_rules = self._monitor.records, self._by_path.keep
 
@@ -62,6 +75,7 @@ def _subjects(service: Service) -> Iterator[tuple[Names, Subject]]:
                     is_weighed=service.scheduler == RESPONSE.name,
                     mode=mode,
                     options=options,
+                    answers_by_us=modes.BY_NAME[service.mode].sees_replies and stand_in(service) is None,
                 ),
             )
 

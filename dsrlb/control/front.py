@@ -17,6 +17,7 @@ from dsrlb.model import Address, person_mac, wire_address
 from dsrlb.preflight import Ground, vips_owned_here
 
 REPORT_CONFLICT_EVERY_S = 10.0  # RFC 5227 section 1.1, DEFEND_INTERVAL
+ANYBODY = b""
 
 log = logging.getLogger("dsrlb")
 
@@ -29,8 +30,11 @@ class Front:
         self.lent = ground.lent
         self.links = {one.ifindex: one for one in ground.links}
         self._claim, self._events = claim, events
-        self._owned_here: list[str] = []
-        self._told_until: dict[Address, float] = {}  # VIP -> when its next claim may be told
+        self.owned_here: dict[Address, str] = {}  # VIPs that are configured on this host, and what to say
+        self.known_macs: frozenset[bytes] = frozenset()  # of backends
+        # VIP, who claims it (one of the backends, or anybody else), and whether by asking for another address
+        # -> when the next claim may be told
+        self._told_until: dict[tuple[Address, bytes, bool], float] = {}
 
     @property
     def wire_vips(self) -> list[bytes]:
@@ -68,7 +72,7 @@ class Front:
         self.vips, self.guarded, self.hosted = ground.vips, ground.guarded, ground.hosted
         self.lent = ground.lent
         self.links = {one.ifindex: one for one in ground.links}
-        self._told_until = {vip: at for vip, at in self._told_until.items() if vip not in gone}
+        self._told_until = {one: at for one, at in self._told_until.items() if one[0] not in gone}
         return gone
 
     def let_go(self, gone: Iterable[guard.Guarded]) -> None:
@@ -137,9 +141,10 @@ class Front:
 
     def warn_of_owned(self) -> None:
         """Say it when somebody configures a VIP on this host: its own stack answers then."""
-        before, self._owned_here = self._owned_here, [one.sentence for one in vips_owned_here(self.vips)]
-        for sentence in self._owned_here:
-            if sentence not in before:
+        before, now = self.owned_here, {one.subject: one.sentence for one in vips_owned_here(self.vips)}
+        self.owned_here = {vip: now[vip] for vip in self.vips if vip in now}
+        for vip, sentence in self.owned_here.items():
+            if vip not in before:
                 log.warning("%s", sentence)
 
     def hear_claim(self, frame: bytes, ifindex: int) -> None:
@@ -149,6 +154,8 @@ class Front:
             mac = ownership.claimant(frame, vip)
             if mac is None or ifindex not in links or mac in {one.mac for one in links.values()}:
                 continue  # two interfaces on one segment hear each other
-            if now >= self._told_until.get(vip, now):
-                self._told_until[vip] = now + REPORT_CONFLICT_EVERY_S
-                self._events.put(("claim", str(vip), person_mac(mac), links[ifindex].name))
+            by_asking = ownership.is_question(frame)
+            key = vip, mac if mac in self.known_macs else ANYBODY, by_asking
+            if now >= self._told_until.get(key, now):
+                self._told_until[key] = now + REPORT_CONFLICT_EVERY_S
+                self._events.put(("claim", str(vip), person_mac(mac), links[ifindex].name, by_asking))

@@ -32,6 +32,7 @@ class Subject:
     is_weighed: bool = False  # by how long it takes to answer
     mode: str = ""  # whose path packets take to the VIP there; empty: it is asked at its own address
     options: ModeOptions = field(default_factory=ModeOptions)
+    answers_by_us: bool = False  # its clients' answers are to come by this host: by its default route
 
 
 @dataclass(frozen=True)

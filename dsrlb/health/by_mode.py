@@ -37,6 +37,12 @@ def frames_by(mode: str, options: ModeOptions, address: Address, hop: Hop) -> Ca
     return frames
 
 
+def unchanged(hop: Hop) -> Callable[[bytes], list[bytes]]:
+    """Return what makes frames of packets as they are."""
+    macs, types = hop.dst_mac + hop.src_mac, {4: ETHERTYPE_IPV4, 6: ETHERTYPE_IPV6}
+    return lambda packet: [macs + types[packet[0] >> 4] + packet]
+
+
 def is_plain(packet: bytes) -> bool:
     """Return whether it is IPv4 without options and whole, as nearly all are."""
     return packet[0] == 0x45 and not packet[6] & 0x3F and not packet[7]

@@ -1,6 +1,7 @@
 """What to do about each word that a failed check ends with, by the kind of the check where that matters.
 
-``no_vip``, ``no_decapsulation`` and ``not_on_vip`` say it themselves, with the names of the case.
+``no_vip``, ``no_decapsulation``, ``rp_filter``, ``not_on_vip`` and ``server_mac`` say it themselves, with the
+names of the case.
 """
 
 from __future__ import annotations

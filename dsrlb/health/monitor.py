@@ -13,13 +13,16 @@ import math
 import random
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
-from dsrlb.health import BY_NAME
+from dsrlb.health import BY_NAME, filtering
 from dsrlb.health.base import OK, PASSED, Open, Outcome, Subject, Unasked, directly, probe
 from dsrlb.health.dampening import Damped, heard
+from dsrlb.health.looking import Looking
 from dsrlb.health.path import ByPath
 from dsrlb.health.record import Asked, Record, Records, with_check
+from dsrlb.health.remarks import Remarks
 from dsrlb.health.stopwatch import Stopwatch
 from dsrlb.standing import AS_CONFIGURED, Health, Names, Standing
 
@@ -36,10 +39,19 @@ class Monitor:
     """The checks that are under way.  The thread is there from the first server to check on."""
 
     def __init__(
-        self, tell: Callable[[Names, Health], None], open_to: Open = directly, by_path: ByPath | None = None
+        self,
+        tell: Callable[[Names, Health], None],
+        open_to: Open = directly,
+        by_path: ByPath | None = None,
+        remarks: Remarks | None = None,
     ) -> None:
-        """Take whom to tell, on the thread of the checks, and how to get to a server, and to its VIP."""
-        self._tell, self._open_to, self._by_path = tell, open_to, by_path
+        """Take whom to tell, on the thread of the checks, and how to get to a server, and to its VIP.
+
+        With ``remarks``, servers that pass are looked at more closely.
+        """
+        self._tell, self._open_to, self._by_path, self._remarks = tell, open_to, by_path, remarks
+        self._looking: Looking | None = None
+        self._at_host: asyncio.Task[None] | None = None  # a look at this host
         self._records = Records()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -76,15 +88,20 @@ class Monitor:
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         self._slots = asyncio.Semaphore(AT_ONCE)
+        if self._by_path is not None and self._remarks is not None:
+            self._looking = Looking(self._by_path, self._remarks)
+            self._at_host = loop.create_task(filtering.look_for_ever(self._remarks))
         try:
             loop.run_forever()
         finally:
             loop.run_until_complete(self._break_off())
+            if self._looking is not None:
+                self._looking.close()
             loop.close()
 
     async def _break_off(self) -> None:
         """End all checks, and wait until what they hold is given back; what they ask by ends with them."""
-        for _, task in self._tasks.values():
+        for task in [task for _, task in self._tasks.values()] + [one for one in (self._at_host,) if one]:
             task.cancel()
         now = asyncio.get_running_loop().time
         until = now() + CLOSE_WITHIN_S
@@ -101,11 +118,21 @@ class Monitor:
                 if task is not None:
                     task.cancel()
                 after_s = fresh.get(names, 0) / FIRST_A_SECOND
-                watching = self._watch(names, subject, said[names], names in fresh, after_s)
+                watching = self._attend(names, subject, said[names], names in fresh, after_s)
                 task = asyncio.get_running_loop().create_task(watching)
             self._tasks[names] = subject, task
         for _, task in before.values():
             task.cancel()
+
+    async def _attend(
+        self, names: Names, subject: Subject, said: Health, is_fresh: bool, after_s: float
+    ) -> None:
+        """Check a server for ever; look more closely where its path is this host's to take."""
+        with ExitStack() as looking:
+            if self._looking is not None and (subject.mode or subject.answers_by_us):
+                look = self._looking.forever(subject, lambda: self._records.passes(names))
+                looking.callback(asyncio.get_running_loop().create_task(look).cancel)
+            await self._watch(names, subject, said, is_fresh, after_s)
 
     async def _watch(
         self, names: Names, subject: Subject, said: Health, is_fresh: bool, after_s: float
@@ -139,7 +166,7 @@ class Monitor:
                 self._complain("checks are late: there are more than this host can do; make intervals longer")
             try:
                 watch = Stopwatch(BY_NAME[subject.check.kind], now)
-                if subject.mode and self._by_path is not None:
+                if (subject.mode or subject.answers_by_us) and self._by_path is not None:
                     outcome = await self._by_path.probe(watch.ask, subject)
                 else:
                     outcome = await probe(watch.ask, subject, self._open_to)

@@ -6,7 +6,11 @@
     refused              passed                                        not_on_vip
     refused              anything else                                 refused
     silent               an answer, any         "not unwrapped"        no_decapsulation
+    silent               an answer, any         nothing, not even of   rp_filter
+                                                what is for the own
+                                                address inside
     silent               an answer, any                                no_vip
+    silent               silent, its MAC is another one than known     server_mac
     silent               silent                                        no_answer, unreachable: as at the VIP
 
 Silent is who never answered a packet: a connection that came about shows that the VIP is there.  Pure.
@@ -30,6 +34,7 @@ class Findings(NamedTuple):
     at_vip: Outcome
     at_own: Outcome | None  # None: it could not be asked there
     says_no_tunnel: bool  # by ICMP: it does not unwrap what is sent to it
+    is_tunnel_dead: bool = False  # nothing comes out of it, and nothing is said of that
 
 
 def is_open(at_vip: Outcome, is_connected: bool) -> bool:
@@ -54,9 +59,24 @@ def named(found: Findings) -> Outcome:
         )
     if found.says_no_tunnel:
         return Outcome("no_decapsulation", f"it refuses what is wrapped; {_set_up(found)}")
+    if is_alive(own) and found.is_tunnel_dead:
+        return Outcome(
+            "rp_filter",
+            "it takes what is wrapped, without a word, and nothing comes out: rp_filter of its tunnel device "
+            f"(or of all) is 1, or its firewall drops it; {_set_up(found)}",
+        )
     if is_alive(own):
         return Outcome("no_vip", f"its own address answers, {found.vip} on it does not; {_set_up(found)}")
     return at_vip
+
+
+def moved(server: Address, to: str, known: str) -> Outcome:
+    """Return what is wrong with a server that has another MAC than this host sends to."""
+    return Outcome(
+        "server_mac",
+        f"{server} is at {to}, and this host sends to {known}; ip neigh del {server} dev …, or mend its mac "
+        "in the configuration",
+    )
 
 
 def _set_up(found: Findings) -> str:

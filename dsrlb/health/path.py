@@ -29,8 +29,10 @@ from dataclasses import replace
 from dsrlb.errors import HostError
 from dsrlb.health.asking import AGAIN_AFTER_S, SOON_S, Asking, NotSo, Place, Way, at_own_address
 from dsrlb.health.base import Ask, Outcome, Subject, Unasked, directly, probe
-from dsrlb.health.by_mode import frames_by, own_address
-from dsrlb.health.naming import Findings, is_alive, is_open, named
+from dsrlb.health.by_mode import frames_by, own_address, unchanged
+from dsrlb.health.naming import SILENT, Findings, is_alive, is_open, named
+from dsrlb.health.second import Second, comes_out, is_tunnelled
+from dsrlb.health.seeking import Seeking
 from dsrlb.host.answers_in import why_dropped
 from dsrlb.host.links import Link
 from dsrlb.host.probe_path import Lead, ProbePath
@@ -47,9 +49,12 @@ log = logging.getLogger("dsrlb")
 class ByPath:
     """Asks servers at their VIPs.  The checks' thread's, but for ``see``, ``keep`` and ``close``."""
 
-    def __init__(self, refused_at: Mapping[Address, float]) -> None:
-        """Take when (monotonic) servers last said by ICMP that they do not unwrap."""
-        self._refused_at = refused_at
+    def __init__(self, refused_at: Mapping[Address, float], refused_own_at: Mapping[Address, float]) -> None:
+        """Take when (monotonic) servers last said by ICMP that they do not unwrap.
+
+        ``refused_own_at``: what was for their own addresses inside.
+        """
+        self._refused_at, self._refused_own_at = refused_at, refused_own_at
         self._hops: Mapping[Address, Hop | None] = {}
         self._links: Mapping[Address, Link] = {}
         self._ways: dict[int, Way] = {}  # by the id of the subject, which they hold
@@ -58,9 +63,10 @@ class ByPath:
         self._opening = asyncio.Lock()
         self._gate = threading.Lock()  # for what opens the path, and ends it
         self._is_over = False
-        self._barred: dict[Place | None, float] = {}  # where it cannot be, until when
+        self._barred: dict[Place | None, tuple[float, str]] = {}  # where it cannot be, until when, and why
         self._mended: dict[Place, float] = {}
         self._told: set[str] = set()
+        self._seeking = Seeking()
 
     def see(self, hops: Mapping[Address, Hop | None], links: Mapping[Address, Link]) -> None:
         """Take the next hop of each backend, and the interface there, as they are now."""
@@ -80,6 +86,8 @@ class ByPath:
 
     async def probe(self, ask: Ask, server: Subject) -> Outcome:
         """Ask a server once, within the time-out.  Raises Unasked."""
+        if not server.mode:
+            return await self._probe_directly(ask, server)
         if server.address not in self._hops:
             raise Unasked("the way to it has not been looked for yet")
         hop, link = self._hops.get(server.address), self._links.get(server.address)
@@ -94,14 +102,32 @@ class ByPath:
                 self._bar(error)
         return await probe(ask, server, directly)
 
+    async def _probe_directly(self, ask: Ask, server: Subject) -> Outcome:
+        """Ask a server at its own address; if it is silent, look whether its MAC is what this host knows."""
+        outcome = await probe(ask, server, directly)
+        hop, link = self._hops.get(server.address), self._links.get(server.address)
+        if outcome.word in SILENT and hop is not None and link is not None:
+            return self._seeking.moved(server.address, hop, link) or outcome
+        return outcome
+
+    def way_of(self, server: Subject) -> Way | None:
+        """Return the way that clients' packets take to a server; None while there is none.  Raises NotSo."""
+        hop, link = self._hops.get(server.address), self._links.get(server.address)
+        if hop is None or link is None:
+            return None
+        if server.mode:
+            is_barred = self._is_barred(None) or self._is_barred((server.vip, hop.ifindex))
+            return None if is_barred else self._way(server, hop, link)
+        return straight(server, hop, link)
+
     async def _ask(self, ask: Ask, way: Way) -> Outcome:
         """Ask at the VIP; if that does not tell what is wrong, ask at the own address as well."""
         loop, asking = asyncio.get_running_loop(), Asking(way, self)
-        own: list[asyncio.Task[Outcome | None]] = []
+        own: list[asyncio.Task[Second]] = []
         half_s = way.server.check.timeout_s / 2
 
         def ask_own() -> None:
-            own.append(loop.create_task(at_own_address(way.server, half_s)))
+            own.append(loop.create_task(self._ask_again(way, half_s)))
 
         timer = loop.call_later(half_s, ask_own)
         try:
@@ -119,18 +145,33 @@ class ByPath:
             for one in own:
                 one.cancel()
 
-    async def _named(self, way: Way, at_vip: Outcome, at_own: Outcome | None) -> Outcome:
+    async def _ask_again(self, way: Way, within_s: float) -> Second:
+        """Ask at the own address; in a tunnel too, at the same time, unless the server has refused that."""
+        asking = at_own_address(way.server, within_s)
+        if not is_tunnelled(way) or self._refuses(way):
+            return Second(await asking, False)
+        began = time.monotonic()
+        own, is_out = await asyncio.gather(asking, comes_out(way, within_s))
+        refused_at = self._refused_own_at.get(way.server.address, -NEVER_S)
+        return Second(own, not is_out and refused_at < began)
+
+    def _refuses(self, way: Way) -> bool:
+        """Return whether a server has said of late that it does not unwrap."""
         refused_at = self._refused_at.get(way.server.address, -NEVER_S)
-        since = max(
-            time.monotonic() - REFUSED_WITHIN_S,
-            self._reached_at.get((way.place, way.server.address), -NEVER_S),
-        )
-        says_no_tunnel = refused_at > since
+        reached_at = self._reached_at.get((way.place, way.server.address), -NEVER_S)
+        return refused_at > max(time.monotonic() - REFUSED_WITHIN_S, reached_at)
+
+    async def _named(self, way: Way, at_vip: Outcome, again: Second) -> Outcome:
+        at_own, says_no_tunnel = again.at_own, self._refuses(way)
+        if at_vip.word in SILENT and not is_alive(at_own) and not says_no_tunnel:
+            return self._seeking.moved(way.server.address, way.hop, way.link) or at_vip
         if at_vip.word != "refused" and is_alive(at_own) and not says_no_tunnel:
             why = await asyncio.to_thread(why_dropped, way.server.vip, way.link)
             if why is not None:
                 raise NotSo(way.place, why)
-        return named(Findings(way.server.vip, way.server.mode, at_vip, at_own, says_no_tunnel))
+        return named(
+            Findings(way.server.vip, way.server.mode, at_vip, at_own, says_no_tunnel, again.is_tunnel_dead)
+        )
 
     # ------------------------------------------------------------------------- the path
 
@@ -207,12 +248,25 @@ class ByPath:
         return way
 
     def _is_barred(self, place: Place | None) -> bool:
-        return place in self._barred and asyncio.get_running_loop().time() < self._barred[place]
+        return place in self._barred and asyncio.get_running_loop().time() < self._barred[place][0]
+
+    def barred(self, vip: Address) -> str:
+        """Return why servers of a VIP are not asked there now; empty: they are."""
+        places = (one for one in self._barred if (one is None or one[0] == vip) and self._is_barred(one))
+        return next((self._barred[one][1] for one in places), "")
 
     def _bar(self, error: NotSo) -> None:
-        self._barred[error.place] = asyncio.get_running_loop().time() + error.for_s
+        self._barred[error.place] = asyncio.get_running_loop().time() + error.for_s, str(error)
         whose = f"servers of VIP {error.place[0]}" if error.place else "servers"
         sentence = f"{whose} are checked at their own addresses, not at the VIP: {error}"
         if error.for_s == AGAIN_AFTER_S and sentence not in self._told:
             self._told.add(sentence)
             log.warning("%s", sentence)
+
+
+def straight(server: Subject, hop: Hop, link: Link) -> Way | None:
+    """Return the way to a server's own address, past this host's routing; None without an own address."""
+    source = own_address(server.address, hop, link)
+    if source is None:
+        return None
+    return Way(server, server, hop, link, source, Lead(hop.ifindex, unchanged(hop)))

@@ -84,6 +84,12 @@ class Records:
         with self._lock:
             return dict(self._of)
 
+    def passes(self, names: Names) -> bool:
+        """Return whether a server is up, and its last check passed."""
+        with self._lock:
+            record = self._of.get(names)
+        return record is not None and record.up and record.last is not None and record.last.outcome.ok
+
     def put(self, names: Names, record: Record) -> None:
         """Replace the record of a server."""
         with self._lock:

@@ -114,6 +114,14 @@ def claimant(frame: bytes, vip: Address) -> bytes | None:
     return frame[6:12] if is_advertisement and frame[62:78] == vip.packed else None
 
 
+def is_question(frame: bytes) -> bool:
+    """Return whether a claim is made by asking for another address: ARP, not to announce its own."""
+    _, payload_at = skip_tags(frame)
+    arp = frame[payload_at:]
+    is_request = frame[payload_at - 2 : payload_at] == b"\x08\x06" and arp[6:8] == b"\0\1"
+    return is_request and arp[14:18] != arp[24:28]
+
+
 @lru_cache(maxsize=1024)
 def _probe(vip: Address, mac: bytes) -> bytes:
     if isinstance(vip, IPv4Address):

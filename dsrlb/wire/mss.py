@@ -36,6 +36,17 @@ def clamped(packet: bytes, at: int, most: int) -> bytes:
     return head + new + packet[place + 2 :]
 
 
+def announced(packet: bytes, at: int) -> int | None:
+    """Return the MSS that a TCP header at this offset announces; None if it is silent, or not whole."""
+    if len(packet) < at + TCP_HEADER_BYTES:
+        return None
+    end = at + (packet[at + TCP_OFFSET_AT] >> 4 << 2)
+    if len(packet) < end:
+        return None
+    place = _mss_at(packet, at + TCP_HEADER_BYTES, end)
+    return None if place is None else packet[place] << 8 | packet[place + 1]
+
+
 def _mss_at(packet: bytes, at: int, end: int) -> int | None:
     """Return where the MSS stands among the options, None if there is none."""
     while at + _MSS_BYTES <= end and packet[at] != _END:

@@ -38,6 +38,12 @@ def test_both_answers_together_name_it(
     assert named(Findings(VIP, mode, at_vip, at_own, says_no_tunnel)).word == word
 
 
+def test_a_tunnel_that_lets_nothing_out_and_says_nothing_is_no_missing_vip() -> None:
+    assert named(Findings(VIP, "l3dsr", SILENT, PASSED, False, True)).word == "rp_filter"
+    assert named(Findings(VIP, "l3dsr", SILENT, PASSED, True, True)).word == "no_decapsulation"
+    assert named(Findings(VIP, "l3dsr", SILENT, SILENT, False, True)).word == "no_answer"
+
+
 def test_the_name_comes_with_the_command_that_mends_it() -> None:
     for says in (False, True):
         said = named(Findings(VIP, "l3dsr", SILENT, PASSED, says)).detail

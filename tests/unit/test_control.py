@@ -56,7 +56,17 @@ def test_each_vip_s_first_claim_is_told_and_the_balancer_s_own_is_not() -> None:
     for vip in (VIP, OTHER):
         hear(heard, mac, vip)
     told = [events.get() for _ in range(2)]
-    assert told == [("claim", str(vip), person_mac(mac), "e0") for vip in (VIP, OTHER)]
+    assert told == [("claim", str(vip), person_mac(mac), "e0", False) for vip in (VIP, OTHER)]
+
+
+def test_a_backend_s_claim_is_told_beside_a_stranger_s_and_its_question_beside_its_answer() -> None:
+    (heard, events), backend = front(), bytes.fromhex("0200c6120111")
+    heard.known_macs = frozenset((backend,))
+    for mac in (b"\x02\0\0\0\0\1", backend, backend):
+        hear(heard, mac, VIP)
+    heard.hear_claim(frames.arp_request(backend, VIP, OTHER), 2)  # type: ignore[arg-type]  # as above
+    told = [events.get()[2::2] for _ in range(events.qsize())]
+    assert told == [("02:00:00:00:00:01", False), (person_mac(backend), False), (person_mac(backend), True)]
 
 
 def test_an_interface_that_is_seen_down_on_its_way_out_is_told_to_be_gone(

@@ -212,7 +212,7 @@ def asked_of(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(Monitor, "change_to", lambda self, subjects, standings: seen.append(dict(subjects)))
 
     def of(one: Service) -> list[int]:
-        Checks(queue.SimpleQueue(), {}).change_to([one], {})
+        Checks(queue.SimpleQueue(), {}, {}).change_to([one], {})
         return [subject.port for subject in seen[-1].values()]
 
     return of
@@ -231,7 +231,7 @@ def test_a_server_is_asked_at_the_vip_by_its_modes_path_unless_that_makes_no_sen
         service("l2dsr", check=Check("command", command=("true",))),
     ]
     for one in tried:
-        Checks(queue.SimpleQueue(), {}).change_to([one], {})
+        Checks(queue.SimpleQueue(), {}, {}).change_to([one], {})
     assert [subject.mode for subject in seen] == ["l2dsr", "l3dsr", "", "", ""]
 
 
