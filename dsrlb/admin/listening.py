@@ -26,7 +26,7 @@ def socket_path(instance: str) -> Path:
 
 def haproxy_folder(admin_at: Path | None, instance: str) -> Path:
     """Return where the files of an instance's HAProxy are: beside its admin socket, if that is elsewhere."""
-    path = admin_at or socket_path(instance)
+    path = (admin_at or socket_path(instance)).absolute()  # HAProxy runs in another folder
     return path.with_name(f"{path.name.removesuffix('.sock')}-haproxy")
 
 

@@ -12,7 +12,7 @@ from admin_clients import Serve, connected
 
 from dsrlb.admin.asking import ask
 from dsrlb.admin.beside import Admin
-from dsrlb.admin.listening import leave, listen
+from dsrlb.admin.listening import haproxy_folder, leave, listen
 from dsrlb.errors import ConfigError, HostError
 
 
@@ -24,6 +24,14 @@ def test_only_the_owner_may_open_the_socket_from_its_first_moment(at: Path) -> N
         os.umask(before)
     assert stat.S_IMODE(at.stat().st_mode) == 0o600
     leave(at, listening)
+
+
+def test_haproxy_is_told_whole_paths_wherever_dsrlb_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert haproxy_folder(Path("my.sock"), "any") == tmp_path / "my-haproxy"
+    assert haproxy_folder(None, "any").is_absolute()
 
 
 def test_the_socket_of_a_dead_process_is_replaced(at: Path) -> None:
