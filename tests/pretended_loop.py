@@ -22,6 +22,8 @@ from dsrlb.control.standings import Standings
 from dsrlb.control.wishes import Wishes
 from dsrlb.engines.base import counters_of
 from dsrlb.engines.packet import PacketEngine
+from dsrlb.foresight.foretold import Scene
+from dsrlb.foresight.overlay import overlay
 from dsrlb.health.remarks import Remarks
 from dsrlb.model import Check, Service
 from dsrlb.state import State
@@ -48,7 +50,9 @@ class Loop:
         self.observed = SimpleNamespace(responses=Responses())
         self.backends = SimpleNamespace(ways={})
         self.front = SimpleNamespace(
-            links={balancer.IFINDEX: SimpleNamespace(name="e0", ifindex=balancer.IFINDEX)}
+            links={
+                balancer.IFINDEX: SimpleNamespace(name="e0", ifindex=balancer.IFINDEX, mac=balancer.BALANCER)
+            }
         )
         self.proxied = Proxied(NOWHERE, keeps=False)
         self.choice = SimpleNamespace(instance="default")
@@ -58,6 +62,7 @@ class Loop:
             state=self.state,
             outlives=False,
             max_flows=1000,
+            ask=self.answer_about,
             counters=lambda: counters_of(self.state),
             flows=lambda: PacketEngine.flows(self.engine),  # type: ignore[arg-type]  # a stand-in
         )
@@ -71,6 +76,9 @@ class Loop:
         table = compile_table(services, balancer.hops(behind), here, effective=said)
         before = getattr(self.engine, "table", table)
         self.engine.table = carry(before, table, int(time.monotonic()))
+
+    def answer_about(self, question: Callable[[Scene], Any]) -> Any:
+        return question(Scene(self.engine.table, int(time.monotonic()), lambda: overlay(self.state)))
 
     def table(self) -> ForwardingTable:
         table: ForwardingTable = self.engine.table

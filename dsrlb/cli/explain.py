@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from itertools import islice
 from typing import Any
 
 import click
@@ -78,11 +77,12 @@ def _check(pcap: str | None, file: str | None, words: Row) -> None:
 
 def _captured(path: str, number: int) -> bytes:
     """Return a frame of a capture.  Raises ConfigError, UsageError."""
-    frames = [frame for _, frame in islice(read_pcap(path), number)]
-    if len(frames) < number:
-        counted = "1 frame" if len(frames) == 1 else f"{len(frames)} frames"
-        raise UsageError(f"{path} has {counted}, and no frame {number}")
-    return frames[-1]
+    count = 0
+    for count, (_, frame) in enumerate(read_pcap(path), 1):
+        if count == number:
+            return frame
+    counted = "1 frame" if count == 1 else f"{count} frames"
+    raise UsageError(f"{path} has {counted}, and no frame {number}")
 
 
 def _asked(ask: Ask, captured: bytes | None, words: Row) -> Row:

@@ -12,21 +12,18 @@ import os
 import select
 import threading
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate  # one of its own before Python 3.11
 from pathlib import Path
-from typing import Any
 
 from dsrlb.datapath import decide
 from dsrlb.engines import records
+from dsrlb.engines.at_rest import AtRest
 from dsrlb.engines.base import Answer, Counters, FlowSeen, Hears, counters_of
 from dsrlb.engines.handover import check, forget, here, leave, take_over
 from dsrlb.engines.sockets import Sockets
 from dsrlb.engines.tap import Decide, Known, Tap, TapTracer, unknown
 from dsrlb.engines.tracing import Tracer
-from dsrlb.errors import HostError
 from dsrlb.flows import DEFAULT_MAX_FLOWS, FlowTable
 from dsrlb.foresight.foretold import Scene
 from dsrlb.foresight.overlay import overlay
@@ -44,7 +41,6 @@ from dsrlb.table import EMPTY, ForwardingTable, find_service
 
 BATCH_FRAMES = 256
 EXPIRE_EVERY_S = 1.0
-ANSWER_WITHIN_S = 5.0
 _TX, _VIP_CONFLICT = Action.TX, Reason.VIP_CONFLICT  # an enum's attribute costs 80 ns a frame
 _REFUSAL = Reason.NO_DECAPSULATION
 # Frames made by the data path itself, complete with their checksums.
@@ -93,8 +89,8 @@ class PacketEngine:
         self._hears = hears
         self._sockets = Sockets(links, vips)
         self._wake_read, self._wake_write = os.pipe()
-        self._asked: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._thread = threading.Thread(target=self._guarded_run, name="packet-engine", daemon=True)
+        self.at_rest = AtRest(self._thread, lambda: self._wake(_LOOK))
 
     def counters(self) -> Counters:
         """Return what has been counted."""
@@ -120,29 +116,9 @@ class PacketEngine:
 
     def ask(self, question: Callable[[Scene], Answer]) -> Answer:
         """Return the answer to a question about what would come of frames now; it changes nothing."""
-        return self.at_rest(
+        return self.at_rest.call(
             lambda: question(Scene(self.table, int(time.monotonic()), lambda: overlay(self.state)))
         )
-
-    def at_rest(self, do: Callable[[], Answer]) -> Answer:
-        """Return what a function returns that is called between two batches of frames."""
-        if not self._thread.is_alive():
-            return do()
-        done: Future[Answer] = Future()
-        self._asked.append((done, do))
-        self._wake(_LOOK)
-        try:
-            return done.result(ANSWER_WITHIN_S)
-        except TooLate:
-            raise HostError(f"The engine had no time to answer within {ANSWER_WITHIN_S:g} s.") from None
-
-    def _answer(self) -> None:
-        while self._asked:
-            done, do = self._asked.popleft()
-            try:
-                done.set_result(do())
-            except Exception as error:  # whoever asked is told; frames go on
-                done.set_exception(error)
 
     def tracer(self) -> Tracer:
         """Return what tells decisions."""
@@ -226,7 +202,7 @@ class PacketEngine:
                 elif _STOP in os.read(fd, 256):
                     return self._count_ring_drops()
                 else:
-                    self._answer()
+                    self.at_rest.run()
                     poller, by_fd = self._poller()
                     break
             now = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from base64 import b64encode
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -103,6 +104,17 @@ def test_backends_are_meant_by_name_or_address_in_one_service_or_in_all() -> Non
         assert len(said["backends"]) == count, (backend, service)
 
 
+def test_a_packet_is_explained_as_it_is_then_forwarded(loop: Loop) -> None:
+    for number in range(4):
+        row = loop.ask(do="explain", client=f"198.18.0.2:{40_000 + number}", to=SERVICE)
+        [out] = balancer.sent(balancer.feed([bytes.fromhex(row["frame"])], loop.table(), loop.state))
+        assert (row["engine"], row["service"]["name"], row["why"]) == ("packet", "web", "turn")
+        assert out.hex() == row["out"]["frame"]
+    frame = b64encode(b"\x02" + out[1:]).decode()
+    assert loop.ask(do="explain", frame=frame)["reason"] == "not_for_us"
+    assert loop.ask(do="explain", frame=frame, to_us=True)["reason"] == "forwarded"
+
+
 def test_a_port_tells_backends_of_one_address_apart() -> None:
     macs = balancer.ALL_BACKENDS[0].partition(",")[2]
     (made,) = balancer.services([f"{VIP}:80"], [f"{A}:{port},{macs}" for port in (8080, 8081)], mode="inline")
@@ -138,6 +150,12 @@ def test_a_port_tells_backends_of_one_address_apart() -> None:
         ({"do": "drain", "backend": "rs1", "durable": 1}, "durable 1 is not true or false"),
         ({"do": "show", "what": "flows", "limit": 0}, "limit 0 is not 1 to 10000"),
         ({"do": "show", "what": "flows", "limit": True}, "limit True is not a number"),
+        ({"do": "explain"}, "says neither client and to, nor frame"),
+        ({"do": "explain", "client": "here", "to": SERVICE}, "client 'here' is not ADDR:PORT"),
+        ({"do": "explain", "client": "198.18.0.2:1", "to": "web"}, "VIP 'web' is not ADDR:PORT"),
+        ({"do": "explain", "frame": "*"}, "the frame is not in base 64"),
+        ({"do": "explain", "frame": "A" * 16_004}, "the frame has 12003 bytes; at most 12000"),
+        ({"do": "explain", "frame": "", "interface": "e9"}, "do not come in by 'e9'; they do by e0"),
         ({"do": "show", "what": "flows", "client": "here"}, "client 'here' is neither an address nor"),
     ],
 )

@@ -160,7 +160,7 @@ class XdpEngine:
 
     def ask(self, question: Callable[[Scene], Answer]) -> Answer:
         """Return the answer to a question about what would come of frames now; it changes nothing."""
-        return self._beside.at_rest(lambda: question(self._scene(int(time.monotonic()))))
+        return self._beside.at_rest.call(lambda: question(self._scene(int(time.monotonic()))))
 
     def _scene(self, now_s: int) -> Scene:
         tables, table, beside = self._tables, self._table, self._companion.state
