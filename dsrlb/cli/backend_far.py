@@ -43,7 +43,7 @@ def setup(far: Far, chosen: Chosen, *, plan: bool, boot: str | None) -> None:
         await runs.each(courses, runs.verifying(State.SET_UP, boot))
         _show(far, courses, "verified")
 
-    _run(far, courses, work, State.HALF_WAY)
+    _run(far, courses, work, State.UNCHANGED)
 
 
 def verify(far: Far, chosen: Chosen, *, boot: str | None) -> None:
@@ -62,9 +62,9 @@ def undo(far: Far, *, plan: bool) -> None:
     courses = _courses(far, servers_of(_services(far), lambda service, backend: ()))
 
     async def work() -> None:
-        await runs.each(courses, runs.plan_undo)
         if plan:
             await runs.each(courses, runs.unbooting(plan=True))
+            await runs.each(courses, runs.plan_undo)
             _show(far, courses, "plan")
             await runs.each(courses, _left(State.PLANNED))
             return
@@ -115,7 +115,7 @@ def _run(far: Far, courses: Sequence[Course], work: Callable[[], Awaitable[None]
     except KeyboardInterrupt:
         for course in courses:
             if course.goes_on:
-                course.end(cut_off, "interrupted")
+                course.end(State.HALF_WAY if course.is_changing else cut_off, "interrupted")
         _end(far, courses)
         raise
     _end(far, courses)
@@ -129,7 +129,7 @@ def _run(far: Far, courses: Sequence[Course], work: Callable[[], Awaitable[None]
 def _show(far: Far, courses: Iterable[Course], part: str) -> None:
     """Print what a phase has brought, server by server; of what was verified only what is wrong."""
     for course in courses:
-        lines: list[str] = getattr(course, part)
+        lines: list[str] = [*dict.fromkeys(getattr(course, part))]  # dsrlb there knows of boot as well
         if part == "verified":
             lines = [line for line in lines if runs.is_wrong(line)]
         if not far.is_json and lines:
@@ -161,7 +161,7 @@ def _row(far: Far, course: Course) -> dict[str, Any]:
         "jobs": jobs,
         "state": course.state.value,
         "says": course.says,
-        "plan": course.plan,
+        "plan": [*dict.fromkeys(course.plan)],
         "done": course.done,
         "verified": course.verified,
         "back": _way_back(far, course),

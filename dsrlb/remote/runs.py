@@ -3,7 +3,7 @@
 ::
 
     setup    plan ── set up ── boot ── verify        what fails ends the course of its server, and of no other
-    undo     plan ── boot taken back ── undo
+    undo     boot taken back ── undo
     verify   verify
 """
 
@@ -39,6 +39,7 @@ class State(str, Enum):
     UNKNOWN = "cannot tell"
 
 
+NOT_ASKED = "its modes ask nothing of a server"
 GOOD = frozenset((State.PLANNED, State.SET_UP, State.RIGHT, State.UNDONE, State.NOTHING))
 
 
@@ -50,6 +51,7 @@ class Course:
     via: Via
     dsrlb: tuple[str, ...] = ()
     state: State = State.WAITING
+    is_changing: bool = False  # a setup is under way, or done
     says: str = ""  # why it is not as it was to be, in one sentence
     plan: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
@@ -95,7 +97,7 @@ async def plan_undo(course: Course) -> None:
 
 async def _plan(course: Course, verb: str, otherwise: State) -> None:
     if not course.server.jobs:
-        course.end(State.NOTHING, "its modes ask nothing of a server")
+        course.end(State.NOTHING, NOT_ASKED)
     try:
         for job in course.server.jobs:
             course.plan += (await _answer(course, job, verb, plan=True)).out.splitlines()
@@ -105,6 +107,7 @@ async def _plan(course: Course, verb: str, otherwise: State) -> None:
 
 async def set_up(course: Course) -> None:
     """Do it, job by job."""
+    course.is_changing = True
     try:
         for job in course.server.jobs:
             await _change(course, _answer(course, job, "setup"))
@@ -151,7 +154,9 @@ async def undo(course: Course) -> None:
     except (HostError, Refused) as error:
         course.end(State.NOT_UNDONE, str(error))
         return
-    if all(line.startswith("nothing ") for line in course.done):
+    if not course.server.jobs:
+        course.end(State.NOTHING, NOT_ASKED)
+    elif all(line.startswith("nothing ") for line in course.done):
         course.end(State.NOTHING, "no setup of it is on record there")
     else:
         course.end(State.UNDONE)
@@ -162,7 +167,7 @@ def verifying(good: State, kind: str | None = None) -> Step:
 
     async def step(course: Course) -> None:
         if not course.server.jobs:
-            course.end(State.NOTHING, "its modes ask nothing of a server")
+            course.end(State.NOTHING, NOT_ASKED)
             return
         try:
             answers = [await _answer(course, job, "verify") for job in course.server.jobs]

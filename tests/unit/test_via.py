@@ -138,7 +138,10 @@ def pretended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_ssh(folder: Path, text: str) -> None:
-    path = folder / "ssh"
+    write(folder / "ssh", text)
+
+
+def write(path: Path, text: str) -> None:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
