@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import Any
 
 MOST_CLIENTS = 32
-MOST_REQUEST_BYTES = 1 << 20  # a configuration that is to be planned comes whole
+MOST_REQUEST_BYTES = 4 << 20  # a configuration that is to be planned comes whole
 READ_WITHIN_S, ASK_WITHIN_S, SEND_WITHIN_S = 10.0, 60.0, 10.0
 GIVES_WAY_AFTER_S = 1.0  # who neither said nor read anything for so long leaves when there are too many
 _PIECE_BYTES = 65_536

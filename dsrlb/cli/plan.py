@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dsrlb.admin.server import MOST_REQUEST_BYTES
+from dsrlb.cli import logs
 from dsrlb.cli.asking import Ask, asking
 from dsrlb.cli.plan_words import applied_lines, kept_lines, plan_lines
 from dsrlb.config import read_config
@@ -25,7 +27,7 @@ from dsrlb.control.proxy_foreseen import foreseen
 from dsrlb.control.proxy_table import compiled
 from dsrlb.engines.haproxy.places import Places
 from dsrlb.errors import ConfigError, DsrlbError, UsageError
-from dsrlb.host.files import replace_alike
+from dsrlb.host.files import replace_alike, replace_whole
 from dsrlb.standing import ALL_UP
 
 Row = dict[str, Any]
@@ -126,7 +128,7 @@ def _put_in_force(ask: Ask, content: bytes, name: str, *, is_json: bool, is_sure
         raise ConfigError("dsrlb was started by options, and has no file to change: see dsrlb serve --config")
     if not is_sure and not click.confirm("Apply this?", default=False):
         raise DsrlbError("nothing is changed")
-    answer = _reloaded(ask, Path(planned["running_file"]), content)
+    answer = _reloaded(ask, planned, content)
     if answer["digest"] != planned["digest"]:
         raise DsrlbError(
             f"dsrlb has reloaded {planned['running_file']}, but found something else in it than was put "
@@ -136,20 +138,32 @@ def _put_in_force(ask: Ask, content: bytes, name: str, *, is_json: bool, is_sure
     click.echo(json.dumps(said, indent=2) if is_json else "\n".join(applied_lines(answer["services"])))
 
 
-def _reloaded(ask: Ask, file: Path, content: bytes) -> Row:
+def _reloaded(ask: Ask, planned: Row, content: bytes) -> Row:
     """Put content into the file that dsrlb runs by, and have it reloaded; refused: what was there is back."""
-    try:
-        before = file.read_bytes()
-        if before != content:
-            replace_alike(file, content)
-    except OSError as error:
-        raise DsrlbError(
-            f"{file}, by which dsrlb runs, cannot be written ({error.strerror or error})"
-        ) from None
+    file = Path(planned["running_file"])
+    before = _replaced(file, content, planned["running_digest"])
     try:
         answer: Row = ask(do="apply")
     except ConfigError:
         if before != content:
             replace_alike(file, before)
         raise
+    except DsrlbError as error:
+        raise DsrlbError(f"{error} {file} is changed; whether it is in force is not known.") from None
     return answer
+
+
+def _replaced(file: Path, content: bytes, running_digest: str) -> bytes:
+    """Put content into a file; return what was there, which is kept beside if it was not in force either."""
+    try:
+        before = file.read_bytes()
+        if before != content and sha256(before).hexdigest() != running_digest:
+            aside = file.with_name(f"{file.name}.not-loaded")
+            replace_whole(aside, before, file.stat())
+            logs.tell(f"{file} had been changed and not been loaded; what was in it is in {aside}")
+        if before != content:
+            replace_alike(file, content)
+    except OSError as error:
+        why = error.strerror or error
+        raise DsrlbError(f"{file}, by which dsrlb runs, cannot be written ({why})") from None
+    return before

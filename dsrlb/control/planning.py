@@ -85,6 +85,7 @@ def _about(before: Config, config: Config, rows: Sequence[Row], *, before_runs: 
     return {
         "file": config.origin.file if config.origin is not None else None,
         "digest": digest(config),
+        "running_digest": digest(before),
         "running_file": str(Path(origin.file).absolute()) if origin is not None else None,
         "interfaces": list(config.interfaces) if is_other else None,
         "is_running": before_runs,

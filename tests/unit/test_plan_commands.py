@@ -45,12 +45,14 @@ class Running:
         self.asked: list[str] = []
         self.refuses: DsrlbError | None = None
         self.said: dict[str, Any] = {}
+        self.in_force = sha256(OLD.encode()).hexdigest()
 
     def __call__(self, _: Path, request: dict[str, Any]) -> Any:
         self.asked.append(request["do"])
         if request["do"] == "plan":
             planned = sha256(request["content"].encode()).hexdigest()
-            return {**PLAN, "running_file": str(self.file), "digest": planned, **self.said}
+            known = {"running_file": str(self.file), "digest": planned, "running_digest": self.in_force}
+            return {**PLAN, **known, **self.said}
         if request["do"] == "history":
             return {"file": str(self.file), "number": 4, "content": OLD}
         if self.refuses is not None:
@@ -86,6 +88,24 @@ def test_apply_puts_the_file_in_the_place_of_the_one_that_dsrlb_runs_by(running:
     assert running.file.read_text() == NEW
     assert stat.S_IMODE(running.file.stat().st_mode) == 0o640
     assert done.output.endswith("web: 9 of 65537 slots have moved\napplied\n")
+
+
+def test_what_was_written_and_never_loaded_is_not_lost(running: Running, new: str) -> None:
+    assert run("apply", "--yes", new).exit_code == 0
+    assert not running.file.with_name("dsrlb.toml.not-loaded").exists()
+    running.file.write_text(OLD + "# a thought\n")
+    done = run("apply", "--yes", new)
+    aside = running.file.with_name("dsrlb.toml.not-loaded")
+    assert aside.read_text() == OLD + "# a thought\n" and str(aside) in done.stderr
+    assert running.file.read_text() == NEW
+
+
+def test_a_balancer_that_does_not_answer_leaves_it_open_whether_that_is_in_force(
+    running: Running, new: str
+) -> None:
+    running.refuses = DsrlbError("dsrlb did not answer at /run/dsrlb/default.sock.")
+    assert "whether it is in force is not known" in str(run("apply", "--yes", new).exception)
+    assert running.file.read_text() == NEW
 
 
 def test_a_link_to_the_file_stays_one(running: Running, new: str, tmp_path: Path) -> None:
@@ -134,6 +154,7 @@ def test_a_file_that_cannot_be_written_is_one_sentence(running: Running, new: st
 
 def test_rollback_puts_back_what_was_kept(running: Running) -> None:
     running.file.write_text(NEW)
+    running.in_force = sha256(NEW.encode()).hexdigest()
     done = run("rollback", "--yes", "--json")
     assert running.asked == ["history", "plan", "apply"] and running.file.read_text() == OLD
     assert json.loads(done.output)["moved"][0]["slots_moved"] == 9

@@ -194,3 +194,20 @@ def test_nothing_is_worked_out_anew_while_nothing_changes() -> None:
 def test_an_event_names_the_backend_and_what_is_said() -> None:
     (one, *_) = names_of(web())
     assert standing_event(one, DOWN) == ("standing", *one, DOWN)
+
+
+def test_what_is_tried_aside_comes_to_what_then_holds_and_changes_nothing_before(told: list[str]) -> None:
+    before = web(ONE, TWO, slow_start_s=10)
+    after = web(TWO, f"{THREE},weight=3", slow_start_s=10)
+    standings = Standings([before])
+    standings.hear(names_of(before)[1], DOWN, 1)
+    assert told == ["backend 198.18.1.12 (rs2) of 198.18.1.100:80/tcp is down: refused (3 of 3 checks)"]
+    said, aside = standings.effective(5), standings.aside()
+    aside.change_to([web(TWO)], 5)  # none is up there
+    aside.change_to([after], 5)
+    foreseen = aside.effective(5)
+    assert told == []
+    assert standings.effective(5) == said and foreseen != said
+    standings.change_to([after], 5)
+    assert standings.effective(5) == foreseen
+    assert foreseen.percents[names_of(after)[1]] < 100 and names_of(after)[0] in foreseen.down
