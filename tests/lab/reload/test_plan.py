@@ -7,23 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
 from lab_reload import DEADLINE_S, Start, Write, all_answer, holding, service
 from lab_running import RS1, RS2, RS3
 from lab_wire import eventually
 
-from dsrlb.lab.balancer import Balancer, run_dsrlb
-from dsrlb.lab.topology import VIP, VIP6, Lab
+from dsrlb.cli import cli
+from dsrlb.lab.balancer import Balancer
+from dsrlb.lab.topology import VIP6, Lab
 
 Ask = Callable[..., Any]
 
 
-def asking(lab: Lab, running: Balancer) -> Ask:
+def asking(running: Balancer) -> Ask:
     """Return what runs a command that asks a balancer, and returns its answer, or what went wrong."""
 
     def ask(*words: str) -> Any:
-        done = run_dsrlb(lab, "lb", *words, "--json", "--admin", str(running.admin))
-        assert done.returncode in (0, 3), done.stderr
-        return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+        done = CliRunner().invoke(cli, [*words, "--json", "--admin", str(running.admin)])
+        return json.loads(done.stdout) if done.exception is None else str(done.exception)
 
     return ask
 
@@ -33,7 +34,7 @@ def test_the_slots_that_were_to_move_have_moved_and_a_rollback_moves_them_back(
 ) -> None:
     write(service(RS1, RS2, scheduler="maglev"))
     file, new = tmp_path / "dsrlb.toml", tmp_path / "new.toml"
-    ask = asking(lab, running := start())
+    ask = asking(running := start())
     before = file.read_text()
     marks = ask("show", "table")[0]["mark"]
     with holding(lab, 12) as held:
@@ -67,7 +68,7 @@ def test_the_flows_that_were_to_move_are_those_of_the_server_that_is_removed(
     lab: Lab, start: Start, write: Write, tmp_path: Path
 ) -> None:
     write(service(RS1, RS2, RS3, scheduler="wlc"))
-    ask = asking(lab, start())
+    ask = asking(start())
     new = tmp_path / "new.toml"
     new.write_text('interfaces = ["e0"]\n' + service(RS1, RS3, scheduler="wlc"))
     with holding(lab, 9) as held:
@@ -80,10 +81,10 @@ def test_the_flows_that_were_to_move_are_those_of_the_server_that_is_removed(
 
 
 def test_what_would_be_refused_is_said_beforehand_and_leaves_the_file_as_it_was(
-    lab: Lab, start: Start, write: Write, tmp_path: Path, client: Any
+    start: Start, write: Write, tmp_path: Path, client: Any
 ) -> None:
     write(service(RS1))
-    ask = asking(lab, running := start())
+    ask = asking(running := start())
     file, new = tmp_path / "dsrlb.toml", tmp_path / "new.toml"
     before, log = file.read_text(), running.stderr
     new.write_text(before.replace('["e0"]', '["nosuch"]'))
@@ -92,4 +93,4 @@ def test_what_would_be_refused_is_said_beforehand_and_leaves_the_file_as_it_was(
     assert file.read_text() == before and running.stderr == log
     new.write_text(before + service("198.18.0.2", vip=VIP6))
     assert f"{new}:" in (said := ask("plan", str(new))) and "198.18.0.2" in said
-    assert client.requests(2)["errors"] == [] and VIP
+    assert client.requests(2)["errors"] == []
