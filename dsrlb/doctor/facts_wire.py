@@ -36,7 +36,7 @@ class WireFacts:
 
     vips: Mapping[tuple[Address, str], frozenset[bytes]]  # by VIP and interface: MACs that answer for it
     neighbours: tuple[Neighbouring, ...]
-    own: frozenset[bytes] = field(default_factory=frozenset)  # MACs of this host
+    own: Mapping[bytes, str] = field(default_factory=dict)  # this host's interfaces, by MAC
 
 
 def wire_facts(scene: Scene) -> WireFacts:
@@ -59,7 +59,7 @@ def wire_facts(scene: Scene) -> WireFacts:
             _neighbouring(scene, hop, link, behind, heard.get((hop, link.ifindex), frozenset()), known)
             for (hop, _), (link, behind) in hops.items()
         ),
-        own=frozenset(one.mac for one in links),
+        own={one.mac: one.name for one in links},
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -9,12 +11,15 @@ from dsrlb.doctor.facts_proxy import ProxyFacts
 from dsrlb.doctor.finding import BALANCER, Finding, Verdict
 from dsrlb.host.certificates import SOON
 
+REFUSED = os.strerror(errno.ECONNREFUSED)
+
 
 def judge_proxy(facts: ProxyFacts) -> Iterator[Finding]:
     """Yield what is to be said of the services of mode proxy."""
     yield from _certificates(facts)
     yield from _names(facts)
     yield from _listeners(facts)
+    yield from _servers(facts)
     yield from _haproxy(facts)
 
 
@@ -57,6 +62,16 @@ def _listeners(facts: ProxyFacts) -> Iterator[Finding]:
         else:
             says = f"HAProxy has {service}" if is_free is None else f"{service} is free to listen at"
             yield Finding("listener_clash", Verdict.OK, BALANCER, says)
+
+
+def _servers(facts: ProxyFacts) -> Iterator[Finding]:
+    for label, place, why in facts.servers:
+        if why:
+            name = "no_listener" if why == REFUSED else "unreachable"  # whoever refuses is there
+            says, mend = f"it takes no connection from here at {place}", "on it: ss -ltn, ip addr; here: ping"
+            yield Finding(name, Verdict.WRONG, label, says, why, mend)
+        else:
+            yield Finding("no_listener", Verdict.OK, label, f"it takes connections at {place}")
 
 
 def _haproxy(facts: ProxyFacts) -> Iterator[Finding]:

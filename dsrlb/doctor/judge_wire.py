@@ -21,7 +21,7 @@ def judge_owners(facts: WireFacts, services: Sequence[Service], *, runs: bool) -
     for service in services:
         modes.setdefault(service.vip, set()).add(service.mode)
     for (vip, device), macs in facts.vips.items():
-        others = sorted(macs - facts.own)
+        others = sorted(macs - facts.own.keys())
         for mac in others:
             server = of_servers.get(mac)
             if server is None:
@@ -29,12 +29,14 @@ def judge_owners(facts: WireFacts, services: Sequence[Service], *, runs: bool) -
             else:
                 yield _server(vip, device, mac, server, modes[vip])
         if not others:
-            yield _alone(vip, device, runs)
+            here = next((person_mac(mac) for mac, name in facts.own.items() if name == device), "")
+            yield _alone(vip, device, here if runs else "")
 
 
-def _alone(vip: Address, device: str, runs: bool) -> Finding:
-    says = f"nobody but dsrlb here answers for VIP {vip} on {device}"
-    if not runs:
+def _alone(vip: Address, device: str, here: str) -> Finding:
+    """Return that nobody else answers; ``here``: the MAC with which dsrlb does, empty: it does not run."""
+    says = f"nobody but dsrlb here, {here}, answers for VIP {vip} on {device}"
+    if not here:
         says = f"nobody answers for VIP {vip} on {device} yet, as no dsrlb runs here"
     return Finding(
         "second_owner", Verdict.OK, BALANCER, says, SILENT.format(QUESTION[vip.version], vip, device)
@@ -95,7 +97,7 @@ def _called(one: Neighbouring) -> Called:
 def judge_neighbours(facts: WireFacts) -> Iterator[Finding]:
     """Yield whether each machine that frames are sent to is there, at the MAC that they are sent to."""
     for one in facts.neighbours:
-        macs = sorted(one.answers - facts.own)
+        macs = sorted(one.answers - facts.own.keys())
         if macs:
             yield from _there(one, _called(one), macs)
         else:

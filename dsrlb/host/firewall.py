@@ -19,6 +19,8 @@ Rules of ``iptables`` (nft) are among these, with a match ``conntrack`` or ``sta
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import socket
 import struct
@@ -43,6 +45,7 @@ _INVALID = 1  # NF_CT_STATE_INVALID_BIT, XT_CONNTRACK_STATE_INVALID
 _CT_STATE, _NOT_EQUAL = 0, 1
 _DROP, _JUMP, _GOTO = 0, -3, -4
 _XT_STATE_MASK = {"conntrack": (146, 150), "state": (0, 0)}  # flags (0x1: by state), mask
+_NO_NFTABLES = (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT)
 _LEGACY = ("iptables-legacy-save", "iptables-save"), ("ip6tables-legacy-save", "ip6tables-save")
 WITHIN_S = 5.0
 
@@ -230,10 +233,15 @@ def _dump(kind: int, family: int = 0, wanted: bytes = b"") -> Iterator[tuple[str
             kernel.send(request)
             while True:
                 for answer, _, body in netlink.messages(kernel.recv(1 << 17)):
-                    if answer in (netlink.NLMSG_DONE, netlink.NLMSG_ERROR):
+                    if answer == netlink.NLMSG_ERROR:
+                        (code,) = struct.unpack_from("=i", body)
+                        raise OSError(-code, os.strerror(-code))
+                    if answer == netlink.NLMSG_DONE:
                         return
                     yield _FAMILIES.get(body[0], str(body[0])), _inside(body[4:])
     except OSError as error:
+        if error.errno in _NO_NFTABLES:
+            return
         raise HostError(f"the rules of nftables could not be read ({error}).") from error
 
 
@@ -246,7 +254,7 @@ def _of_legacy() -> Iterator[Killer]:
         if program is None:
             raise HostError(f"there are rules of iptables-legacy here, and no {names[0]} that shows them.")
         done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=WITHIN_S)  # noqa: S603 - no shell
-        yield from killers_in(done.stdout, names[0].partition("-")[0])
+        yield from killers_in(done.stdout, Path(program).name.removesuffix("-save"))
 
 
 def killers_in(saved: str, program: str) -> Iterator[Killer]:

@@ -42,7 +42,7 @@ RULE = Killer(
     ("forward",), "nft -a list chain ip filter FORWARD", "nft delete rule ip filter FORWARD handle 4"
 )
 NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
-PROXY = ProxyFacts(NOW, (), (), (), (("198.18.1.100:443/tcp", True),), None, False)
+PROXY = ProxyFacts(NOW, (), (), (), (("198.18.1.100:443/tcp", True),), (), None, False)
 
 
 def verdicts(found: Iterable[Finding]) -> dict[str, Verdict]:
@@ -271,6 +271,9 @@ def proxy(**differs: Any) -> dict[str, Verdict]:
         ({"unnamed": (("www", "www.example.com"),)}, "certificate_name", WRONG),
         ({"listening": (("www", False),)}, "listener_clash", WRONG),
         ({"listening": (("www", None),)}, "listener_clash", OK),
+        ({"servers": (("rs1", "198.18.1.11 port 80", "Connection refused"),)}, "no_listener", WRONG),
+        ({"servers": (("rs1", "198.18.1.11 port 80", "no answer within 3 s"),)}, "unreachable", WRONG),
+        ({"servers": (("rs1", "198.18.1.11 port 80", ""),)}, "no_listener", OK),
         ({"runs": True}, "haproxy", WRONG),
         ({"runs": True, "haproxy": {"is_serving": False}}, "haproxy", WRONG),
     ],

@@ -21,13 +21,13 @@ SERVER_THERE = Neighbouring(SERVER, E0, ("rs1",), True, frozenset((RS1,)), known
 
 
 def owners(mode: str, *macs: bytes, vip: Any = VIP, runs: bool = True) -> list[Finding]:
-    facts = WireFacts({(vip, "e0"): frozenset(macs)}, (SERVER_THERE,), frozenset((OWN,)))
+    facts = WireFacts({(vip, "e0"): frozenset(macs)}, (SERVER_THERE,), {OWN: "e0"})
     service = Service(vip, 80, "tcp", mode, "rr", (Backend(SERVER, label="rs1"),))
     return list(judge_owners(facts, [service], runs=runs))
 
 
 def neighbour(**differs: Any) -> dict[str, Finding]:
-    facts = WireFacts({}, (replace(SERVER_THERE, **differs),), frozenset((OWN,)))
+    facts = WireFacts({}, (replace(SERVER_THERE, **differs),), {OWN: "e0"})
     return {one.name: one for one in judge_neighbours(facts)}
 
 
