@@ -14,15 +14,15 @@ from dsrlb.admin.listening import haproxy_folder, socket_path
 from dsrlb.cli import tables
 from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
 from dsrlb.config import Config, parse_instance, parse_interface, read_config
-from dsrlb.doctor import look_balancer
-from dsrlb.doctor.finding import BALANCER, Finding, Verdict, is_fault, told_once
+from dsrlb.doctor import look_balancer, look_servers
+from dsrlb.doctor.finding import BALANCER, Finding, Verdict, is_fault, joined, told_once
 from dsrlb.doctor.scene import Look, Running, Scene, running_at, scene_of
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.errors import DsrlbError, UsageError
 from dsrlb.host.privileges import require_network
 
 # What is looked at, in this order; each yields its findings.
-LOOKS: tuple[Look, ...] = (*look_balancer.LOOKS,)
+LOOKS: tuple[Look, ...] = (*look_balancer.LOOKS, look_servers.servers)
 
 
 @click.command()
@@ -73,7 +73,10 @@ def doctor(
     running = running_at(admin)
     config = _with(config or _config_of(running), interfaces)
     scene = scene_of(config, running, haproxy_folder(admin, instance), vias)
-    found = told_once([finding for look in LOOKS for finding in _looked(look, scene)])
+    found: list[Finding] = []
+    for look in LOOKS:
+        found = joined(found, list(_looked(look, scene)))
+    found = told_once(found)
     _print(found, is_json)
     ctx.exit(DsrlbError.exit_code if any(map(is_fault, found)) else 0)
 

@@ -9,20 +9,26 @@ LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
 export LC_ALL PATH
 WITHIN=3 # seconds for one connection
-ENOUGH=3 # failures of one kind at one place
+ENOUGH=3 # failures at one place
 
 PROGRAM='
 import socket, sys
-address, port, within = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-try:
-    socket.create_connection((address, port), within).close()
-    print("ok")
-except ConnectionRefusedError:
-    print("refused")
-except (TimeoutError, socket.timeout):
-    print("silent")
-except OSError as error:
-    print("unreachable", error.strerror)
+address, port, tries, enough, within = sys.argv[1], *map(int, sys.argv[2:])
+failed = 0
+for _ in range(tries):
+    try:
+        socket.create_connection((address, port), within).close()
+        word = "ok"
+    except ConnectionRefusedError:
+        word = "refused"
+    except (TimeoutError, socket.timeout):
+        word = "silent"
+    except OSError as error:
+        word = f"unreachable {error.strerror}"
+    print("try", address, port, word)
+    failed += word != "ok"
+    if failed == enough:
+        break
 '
 
 has() { # COMMAND
@@ -40,7 +46,6 @@ told() { # EXIT-CODE WORDS: says what they mean
 
 connect() { # ADDRESS PORT
     case $tool in
-    python3) python3 -c "$PROGRAM" "$1" "$2" "$WITHIN" ;;
     bash)
         # shellcheck disable=SC2016  # the words are the other shell's
         said=$(timeout "$WITHIN" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>&1)
@@ -67,6 +72,10 @@ while [ $# -ge 2 ] && [ "$tool" != none ]; do
     if has ip; then ip -o route get "$1" 2>/dev/null | sed -e "s|^|way $1 |"; fi
     number=0
     failed=0
+    if [ "$tool" = python3 ]; then
+        python3 -c "$PROGRAM" "$1" "$2" "$tries" "$ENOUGH" "$WITHIN"
+        number=$tries
+    fi
     while [ "$number" -lt "$tries" ] && [ "$failed" -lt "$ENOUGH" ]; do
         number=$((number + 1))
         word=$(connect "$1" "$2")

@@ -44,7 +44,7 @@ def places_of(services: Sequence[Service]) -> list[Place]:
 
 async def client_facts(via: Via, places: Sequence[Place], servers: int) -> ClientFacts:
     """Return what a client's side sees, with some tries for each server.  Raises HostError."""
-    tries = min(MOST_TRIES, TRIES_A_SERVER * max(1, servers))
+    tries = min(MOST_TRIES, TRIES_A_SERVER * servers)
     words = [str(tries), *(str(word) for place in places for word in place)]
     within_s = WITHIN_S + FAILING_S * len(places)
     said = await ran(via, SCRIPT.read_text(encoding="utf-8"), words, within_s)
@@ -60,7 +60,7 @@ def client_in(text: str) -> ClientFacts:
     sources: dict[int, Address] = {}
     tried: dict[Place, Counter[str]] = {}
     for line in text.splitlines():
-        word, *rest = line.split(maxsplit=4)
+        word, *rest = line.split(maxsplit=4) or [""]
         with suppress(ValueError, IndexError):
             if word == "tool":
                 tool = rest[0]

@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 from pathlib import Path
+from typing import Any
 
 from dsrlb.errors import HostError
 from dsrlb.host.via import Via, ran
@@ -124,65 +125,88 @@ def facts_in(text: str) -> ServerFacts:
     order = "little" if lines["order"] in ([], ["0001"], [""]) else "big"
     return ServerFacts(
         devices={one.name: one for one in _devices(lines)},
-        addresses=tuple(dict.fromkeys(_addresses(lines, order))),
+        addresses=tuple(dict.fromkeys(_addresses(lines))),
         roads=_roads(lines, order),
         by_gateway=_by_gateway(lines["by"]),
-        sysctls=dict(_numbers(lines["sysctl"])),
-        listeners=tuple(_listeners(lines["listen"], order)),
+        sysctls=dict(_read(lines["sysctl"], _setting)),
+        listeners=tuple(_read(lines["listen"], lambda row: _listener(row, order))),
         programs=_programs(lines["filter"]) if lines["tc"] else None,
         counters=dict(_counters(lines["count"])),
     )
 
 
+def _read(rows: Iterable[str], read: Callable[[str], Any]) -> Iterator[Any]:
+    """Yield what is read in each row, but for those that cannot be read."""
+    for row in rows:
+        with suppress(ValueError, LookupError):
+            yield read(row)
+
+
+def _matched(pattern: str, row: str) -> tuple[str, ...]:
+    match = re.match(pattern, row)
+    if match is None:
+        raise ValueError(row)
+    return match.groups("")
+
+
 def _devices(lines: Lines) -> Iterator[Device]:
+    yield from _read(lines["link"], _device_of_ip)
+    yield from _read(lines["device"], _device_of_sys)
+
+
+def _device_of_ip(row: str) -> Device:
     pattern = r"\d+: ([^:@\s]+)[^:]*: <([^>]*)> mtu (\d+).*?link/(\S+)(?: ([0-9a-f:]+))?"
-    for line in lines["link"]:
-        if match := re.match(pattern, line):
-            name, flags, mtu, kind, mac = match.groups()
-            yield Device(name, frozenset(flags.split(",")), int(mtu), kind, mac or "")
-    for line in lines["device"]:
-        with suppress(ValueError):
-            name, flags, mtu, kind, *rest = line.split()
-            named = frozenset(word for bit, word in _IFF.items() if int(flags, 16) & bit)
-            yield Device(name, named, int(mtu), _KINDS.get(kind, ""), "".join(rest))
+    name, flags, mtu, kind, mac = _matched(pattern, row)
+    return Device(name, frozenset(flags.split(",")), int(mtu), kind, mac)
 
 
-def _addresses(lines: Lines, order: str) -> Iterator[Held]:
-    for line in lines["address"]:
-        if match := re.match(r"\d+: (\S+)\s+inet6? (\S+)(?: peer (\S+))?", line):
-            device, address, peer = match.groups()
-            length = "/" + peer.partition("/")[2] if peer else ""
-            with suppress(ValueError):
-                yield Held(device, ip_interface(address + length))
-    for line in lines["if_inet6"]:  # address, index, prefix length, scope, flags, name
-        with suppress(ValueError):
-            digits, _, length, _, _, device = line.split()
-            yield Held(device, IPv6Interface((int(digits, 16), int(length, 16))))
-    for line, behind in zip(lines["fib_trie"], lines["fib_trie"][1:], strict=False):
-        if "host LOCAL" in behind and (match := re.search(r"\|-- (\S+)", line)):
-            with suppress(ValueError):
-                yield Held("lo" if match[1].startswith("127.") else "", IPv4Interface(match[1]))
+def _device_of_sys(row: str) -> Device:
+    name, flags, mtu, kind, *rest = row.split()
+    named = frozenset(word for bit, word in _IFF.items() if int(flags, 16) & bit)
+    return Device(name, named, int(mtu), _KINDS.get(kind, ""), "".join(rest))
+
+
+def _addresses(lines: Lines) -> Iterator[Held]:
+    yield from _read(lines["address"], _held_of_ip)
+    yield from _read(lines["if_inet6"], _held_of_inet6)
+    pairs = zip(lines["fib_trie"], lines["fib_trie"][1:], strict=False)
+    yield from _read((line for line, behind in pairs if "host LOCAL" in behind), _held_of_trie)
+
+
+def _held_of_ip(row: str) -> Held:
+    device, address, peer = _matched(r"\d+: (\S+)\s+inet6? (\S+)(?: peer (\S+))?", row)
+    return Held(device, ip_interface(address + ("/" + peer.partition("/")[2] if peer else "")))
+
+
+def _held_of_inet6(row: str) -> Held:
+    """Return what a row of address, index, prefix length, scope, flags and name says."""
+    digits, _, length, _, _, device = row.split()
+    return Held(device, IPv6Interface((int(digits, 16), int(length, 16))))
+
+
+def _held_of_trie(row: str) -> Held:
+    address = IPv4Interface(row.split()[-1])
+    return Held("lo" if address.ip.is_loopback else "", address)
 
 
 def _roads(lines: Lines, order: str) -> dict[str, Road]:
-    """Return the roads; of several default routes the first one that ip names, which has the least metric."""
-    found: dict[str, Road] = {}
-    for number, line in enumerate(_from_table(lines["rt"], order)):
-        if number == 0:
-            found[DEFAULT4] = road_in(line)
+    """Return the roads; of several to the same place the one of the least metric."""
     by_ip: dict[str, Road] = {}
-    for line in sorted(lines["route"], key=_metric):
-        word, _, route = line.partition(" ")
-        if route.strip():
-            by_ip.setdefault(word, road_in(route))
-    if DEFAULT4 in by_ip and DEFAULT4 in found and found[DEFAULT4].advmss is not None:
+    for _, word, route in sorted(_read(lines["route"], _ranked)):
+        by_ip.setdefault(word, road_in(route))
+    rows = sorted(_read(lines["rt"], lambda row: _from_table(row, order)))
+    table = {DEFAULT4: road_in(rows[0][1])} if rows else {}
+    if table and DEFAULT4 in by_ip and table[DEFAULT4].advmss is not None:
         del by_ip[DEFAULT4]  # busybox's ip does not say the MSS
-    return {**found, **by_ip}
+    return {**table, **by_ip}
 
 
-def _metric(line: str) -> int:
-    match = re.search(r" metric (\d+)", line)
-    return int(match[1]) if match else 0
+def _ranked(row: str) -> tuple[int, str, str]:
+    word, _, route = row.partition(" ")
+    if not route.strip():
+        raise ValueError(row)
+    match = re.search(r" metric ([0-9]{1,10})\b", row)
+    return int(match[1]) if match else 0, word, route
 
 
 def road_in(route: str) -> Road:
@@ -192,20 +216,23 @@ def road_in(route: str) -> Road:
     gateway = None
     with suppress(ValueError):
         gateway = ip_address(found.get("via", ""))
-    advmss, mtu = (int(found[key]) if found.get(key, "").isdigit() else None for key in ("advmss", "mtu"))
+    advmss, mtu = (_size(found.get(key, "")) for key in ("advmss", "mtu"))
     return Road(gateway, found.get("dev", ""), advmss, mtu, words)
 
 
-def _from_table(rows: Sequence[str], order: str) -> Iterator[str]:
-    """Yield the IPv4 default routes of /proc/net/route as ip writes them; its column MTU is MSS and 40."""
-    fields = [row.split() for row in rows]
-    defaults = [one for one in fields if len(one) >= 11 and (one[1], one[7]) == ("00000000", "00000000")]
-    for one in sorted(defaults, key=lambda one: int(one[6])):
-        gateway = IPv4Address(_word(one[2], order))
-        way = f" via {gateway}" if int(gateway) else ""
-        metric = f" metric {one[6]}" if one[6] != "0" else ""
-        advmss = f" advmss {int(one[8]) - 40}" if int(one[8]) else ""
-        yield f"default{way} dev {one[0]}{metric}{advmss}"
+def _size(word: str) -> int | None:
+    return int(word) if re.fullmatch(r"[0-9]{1,6}", word) else None
+
+
+def _from_table(row: str, order: str) -> tuple[int, str]:
+    """Return metric and words of a default route in /proc/net/route, whose column MTU is the MSS and 40."""
+    device, to, gateway, _, _, _, metric, mask, mss, *_ = row.split()
+    if (to, mask) != ("00000000", "00000000"):
+        raise ValueError(row)
+    address = IPv4Address(_word(gateway, order))
+    words = f"default{f' via {address}' if int(address) else ''} dev {device}"
+    words += f" metric {metric}" if int(metric) else ""
+    return int(metric), words + (f" advmss {int(mss) - 40}" if int(mss) else "")
 
 
 def _word(digits: str, order: str) -> bytes:
@@ -221,23 +248,18 @@ def _by_gateway(rows: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _numbers(rows: Sequence[str]) -> Iterator[tuple[str, int]]:
-    for row in rows:
-        name, _, value = row.rpartition(" ")
-        with suppress(ValueError):
-            yield name, int(value)
+def _setting(row: str) -> tuple[str, int]:
+    name, _, value = row.rpartition(" ")
+    return name, int(value)
 
 
-def _listeners(rows: Sequence[str], order: str) -> Iterator[Listener]:
-    """Yield the sockets; the kernel writes an address as numbers of 32 bits in its own order of bytes."""
-    for row in rows:
-        with suppress(ValueError, KeyError):
-            table, place = row.split()
-            digits, _, port = place.partition(":")
-            protocol, version = _TABLES[table]
-            packed = b"".join(_word(digits[at : at + 8], order) for at in range(0, len(digits), 8))
-            address: Address = IPv4Address(packed) if version == 4 else IPv6Address(packed)
-            yield Listener(protocol, address, int(port, 16))
+def _listener(row: str, order: str) -> Listener:
+    """Return a socket; the kernel writes an address as numbers of 32 bits in its own order of bytes."""
+    table, place = row.split()
+    digits, _, port = place.partition(":")
+    protocol, version = _TABLES[table]
+    packed = b"".join(_word(digits[at : at + 8], order) for at in range(0, len(digits), 8))
+    return Listener(protocol, IPv4Address(packed) if version == 4 else IPv6Address(packed), int(port, 16))
 
 
 def _programs(rows: Sequence[str]) -> dict[str, str]:

@@ -38,6 +38,17 @@ def is_fault(finding: Finding) -> bool:
     return finding.verdict is Verdict.WRONG
 
 
+def joined(found: Sequence[Finding], more: Sequence[Finding]) -> list[Finding]:
+    """Return findings with those of a further look.
+
+    A fault is told by the look that saw it first, and what one look sees to be wrong, no other one calls ok.
+    """
+    known = {(one.name, one.where) for one in found if is_fault(one)}
+    new = [one for one in more if (one.name, one.where) not in known]
+    wrong = {(one.name, one.where) for one in new if is_fault(one)}
+    return [one for one in found if (one.name, one.where) not in wrong] + new
+
+
 def told_once(findings: Sequence[Finding]) -> list[Finding]:
     """Return findings, each once, without those that cannot tell what another one does."""
     told = {(one.name, one.where) for one in findings if one.verdict is not Verdict.UNKNOWN}

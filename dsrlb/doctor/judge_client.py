@@ -16,8 +16,10 @@ MEANS = {
 ABOUT = About("end_to_end", CLIENT)
 
 
-def judge_client(facts: ClientFacts, is_served: bool) -> Iterator[Finding]:
-    """Yield for each place what became of the connections; ``is_served``: a dsrlb runs here."""
+def judge_client(facts: ClientFacts) -> Iterator[Finding]:
+    """Yield for each place what became of the connections."""
+    if not facts.tried and facts.tool != "none":
+        yield ABOUT.unknown("no dsrlb runs here, so connections to the VIPs would prove nothing")
     if facts.tool == "none":
         yield ABOUT.unknown("nothing there connects: neither python3, bash nor nc is to be found")
         return
@@ -27,8 +29,6 @@ def judge_client(facts: ClientFacts, is_served: bool) -> Iterator[Finding]:
         seen = ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
         if not failed:
             yield ABOUT.ok(f"all of {tries} connections to {name} came about", seen)
-        elif not is_served:
-            yield ABOUT.unknown(f"no dsrlb runs here, so connections to {name} prove nothing", seen)
         else:
             worst = max((word for word in words if word != "ok"), key=lambda word: words[word])
             says = f"{failed} of {tries} connections to {name} {MEANS.get(worst, worst)}"

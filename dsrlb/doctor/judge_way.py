@@ -87,7 +87,8 @@ def _judge_by(server: Wanted, facts: ServerFacts, service: Service) -> Finding:
     road = facts.road_to(client, version)
     if road is not None and road.gateway in server.balancer:
         return about.ok("its answers go by the balancer", road.words)
-    networks = [one for us in server.balancer for one in facts.by_gateway.get(str(us), ())]
+    ours = (one for one in server.balancer if one.version == version)
+    networks = [one for us in ours for one in facts.by_gateway.get(str(us), ())]
     if client is None and networks:
         says = f"only what is for {', '.join(networks[:5])} goes by the balancer: whether clients are there?"
         return about.unknown(says, road.words if road else "no default route", _name_client(client))
@@ -115,5 +116,7 @@ def _judge_mac(server: Wanted, facts: ServerFacts, mac: bytes) -> Iterator[Findi
         yield about.ok("its MAC address is the one given by hand", given)
         return
     mend = f"leave mac out of the backend {server.address}, or write mac={device.mac}"
+    if not any(backend.mac for _, backend in server.serves):
+        mend = f"ip neighbour del {server.address} dev {server.way.link.name}" if server.way else ""
     says = f"packets for it go to {given}, its {device.name} has another MAC address"
     yield about.wrong(says, f"{device.name}: {device.mac}", mend)

@@ -184,8 +184,10 @@ def test_inline_answers_have_to_come_by_the_balancer() -> None:
 def test_a_mac_given_by_hand_is_compared_with_the_servers() -> None:
     right, other = bytes.fromhex("0200c6120111"), bytes.fromhex("0200c6120199")
     assert not wrong(list(judge_server(replace(wanted(), mac=right), facts())))
-    found = wrong(list(judge_server(replace(wanted(), mac=other), facts())))
-    assert "mac=02:00:c6:12:01:11" in found["server_mac"].mend
+    by_file = wanted(service(backends=(Backend(SERVER, label="rs1", mac=other),)), mac=other)
+    assert "mac=02:00:c6:12:01:11" in wrong(list(judge_server(by_file, facts())))["server_mac"].mend
+    by_kernel = wrong(list(judge_server(replace(wanted(), mac=other), facts())))
+    assert by_kernel["server_mac"].mend == "ip neighbour del 198.18.1.11 dev e0"
 
 
 def test_a_vip_of_ipv6_is_no_matter_of_arp() -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from doctored import facts
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dsrlb.doctor.facts_client import client_in
 from dsrlb.doctor.facts_server import DEFAULT4, SCRIPT, Held, Listener, facts_at, facts_in, road_in
 from dsrlb.errors import HostError
 from dsrlb.host.via import via_in
@@ -82,6 +85,21 @@ def test_a_route_tells_its_segment_and_mtu() -> None:
 )
 def test_a_line_that_says_nothing_is_left_out(line: str) -> None:
     assert facts_in(f"{line}\nend\n").devices == {}
+
+
+WORDS = (
+    "link address route default4 by rt fib_trie if_inet6 device sysctl listen tcp6 filter count order host "
+    "LOCAL metric try tool way src"
+)
+ODD = st.sampled_from(
+    [*WORDS.split(), "1:", "e0:", "<UP>", "mtu", "²", "9" * 5000, "-1", "0.0.0.0/0", "::/129", "FF:", "\\"]
+)
+
+
+@given(st.lists(st.lists(ODD | st.text(max_size=6), max_size=12).map(" ".join), max_size=20).map("\n".join))
+def test_whatever_a_server_says_is_read_or_left_out(text: str) -> None:
+    facts_in(text)
+    client_in(text)
 
 
 @pytest.mark.parametrize("shell", ("dash", "bash", "busybox"))
