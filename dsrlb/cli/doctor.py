@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.admin.listening import haproxy_folder, socket_path
 from dsrlb.cli import tables
@@ -104,7 +105,7 @@ def _looked(look: Look, scene: Scene) -> Iterator[Finding]:
     """Yield what a look finds; one that cannot be made is a finding as well."""
     try:
         yield from look(scene)
-    except (DsrlbError, OSError) as error:
+    except (DsrlbError, OSError, NetlinkError) as error:
         yield Finding(look.__name__, Verdict.UNKNOWN, BALANCER, f"this could not be looked at: {error}")
 
 

@@ -35,6 +35,7 @@ class KernelFacts:
 def kernel_facts(scene: Scene) -> KernelFacts:
     """Ask this host."""
     pid = scene.running.engine.get("pid") if scene.running is not None else None
+    pid = pid if pid is not None and Path("/proc", str(pid)).exists() else None  # else of another container
     wants_xdp = scene.wants_xdp
     return KernelFacts(
         release=os.uname().release,

@@ -24,6 +24,7 @@ from dsrlb.doctor.judge_stack import (
 )
 from dsrlb.doctor.judge_wire import judge_neighbours, judge_owners
 from dsrlb.doctor.scene import Scene
+from dsrlb.errors import HostError
 from dsrlb.host import firewall
 from dsrlb.host.answers_in import why_dropped
 from dsrlb.host.links import own_addresses
@@ -81,8 +82,13 @@ def stack(scene: Scene) -> Iterator[Finding]:
     yield from judge_vips_here(vips, [str(own) for own in own_addresses(vips)])
     yield from judge_rp_filter(settings, _dropped(scene))
     yield judge_forwarding(settings, _gateways(scene))
-    yield from judge_bridge_nf(settings, facts, _versions(scene), has_rules=firewall.has_rules())
-    yield from judge_conntrack(firewall.killers())
+    try:
+        has_rules, killers = firewall.has_rules(), firewall.killers()
+    except HostError as error:
+        yield Finding("conntrack_invalid", Verdict.UNKNOWN, BALANCER, str(error))
+        return
+    yield from judge_bridge_nf(settings, facts, _versions(scene), has_rules=has_rules)
+    yield from judge_conntrack(killers)
 
 
 def _dropped(scene: Scene) -> list[tuple[Address, str, str | None]]:

@@ -253,7 +253,10 @@ def _of_legacy() -> Iterator[Killer]:
         program = next(filter(shutil.which, names), None)
         if program is None:
             raise HostError(f"there are rules of iptables-legacy here, and no {names[0]} that shows them.")
-        done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=WITHIN_S)  # noqa: S603 - no shell
+        try:
+            done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=WITHIN_S)  # noqa: S603 - no shell
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise HostError(f"{program} did not show its rules ({error}).") from error
         yield from killers_in(done.stdout, Path(program).name.removesuffix("-save"))
 
 
