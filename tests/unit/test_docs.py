@@ -189,3 +189,11 @@ def test_the_wrapped_packet_on_the_page_of_l3dsr_is_what_the_data_path_makes() -
     name = "docs/modes/l3dsr.md"
     table = balancer.table(["198.18.1.100:80"], ["198.18.21.2,mac=02:00:c6:12:01:00"], mode="l3dsr")
     assert balancer.one(hex_block("in", name), table)[3] == hex_block("out", name)
+
+
+def test_the_table_of_the_doctor_has_each_name_of_a_finding() -> None:
+    listed = " ".join(row[0] for row in rows((ROOT / "docs/doctor.md").read_text(), "Name"))
+    sources = "".join(file.read_text() for file in (ROOT / "dsrlb/doctor").glob("*.py"))
+    named = set(re.findall(r'\b(?:Finding|About|_wrong)\(\s*"([a-z_]+)"', sources))
+    assert len(named) > 20
+    assert named - set(re.findall(r"`([a-z_]+)`", listed)) == set()
