@@ -35,8 +35,8 @@ def handle(loop: Loop, request: Request, reply: Reply) -> None:
             take(words, {})
             loop.begin_reload(lambda problems: reply(_of_reload(problems)))
         elif verb == "apply":
-            take(words, {})
-            loop.begin_reload(lambda problems: reply(_of_reload(problems, loop)))
+            loop.history.going_back_to(take(words, {"number": int})["number"])
+            loop.begin_reload(lambda problems: reply(_of_apply(problems, loop)))
         elif verb == "plan":
             begin_plan(loop, words, reply)
         elif verb == "history":
@@ -56,12 +56,17 @@ def handle(loop: Loop, request: Request, reply: Reply) -> None:
             loop.totals.when_kept(lambda: reply({"ok": True, "answer": answer}))
 
 
-def _of_reload(problems: Sequence[str], loop: Loop | None = None) -> dict[str, Any]:
-    """Return the answer to a reload; with a loop, to an apply, which tells what has moved."""
+def _of_reload(problems: Sequence[str]) -> dict[str, Any]:
     if problems:
         return failed("\n".join(problems), ConfigError.exit_code)
-    if loop is None:
-        return {"ok": True, "answer": None}
+    return {"ok": True, "answer": None}
+
+
+def _of_apply(problems: Sequence[str], loop: Loop) -> dict[str, Any]:
+    """Return the answer to a reload of what was planned: what has moved."""
+    loop.history.going_back_to(None)
+    if problems:
+        return _of_reload(problems)
     return {"ok": True, "answer": {"digest": digest(loop.config), "services": loop.moved}}
 
 

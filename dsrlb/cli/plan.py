@@ -13,7 +13,7 @@ import sys
 import tempfile
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -48,7 +48,7 @@ def plan(ask: Ask, is_json: bool, file: str, against: str | None) -> None:
 
     Exit code 0 when it could be applied, 3 when it would be refused, which is told with every reason.
     """
-    planned = _compared(file, against) if against is not None else _planned(ask, *_read(file))
+    planned = _compared(file, against) if against is not None else _planned(ask, _read(file))
     _show(planned, is_json)
     if planned["refused"]:
         raise ConfigError(*planned["refused"])
@@ -63,7 +63,7 @@ def apply(ask: Ask, is_json: bool, is_sure: bool, file: str) -> None:
 
     What dsrlb refuses is put back.  dsrlb rollback takes an apply back.
     """
-    _put_in_force(ask, *_read(file), is_json=is_json, is_sure=is_sure)
+    _put_in_force(ask, _read(file), is_json=is_json, is_sure=is_sure)
 
 
 @click.command()
@@ -81,21 +81,30 @@ def rollback(ask: Ask, is_json: bool, is_sure: bool, number: int | None, is_list
         return
     found = ask(do="history", number=number, before=number is None)
     name = f"{found['file']} (number {found['number']})"
-    _put_in_force(ask, found["content"].encode(), name, is_json=is_json, is_sure=is_sure)
+    new = New(found["content"].encode(), name, found["number"])
+    _put_in_force(ask, new, is_json=is_json, is_sure=is_sure)
 
 
-def _read(file: str) -> tuple[bytes, str]:
-    """Return what is in a file, and its name.  ConfigError with every problem in it, UsageError."""
+class New(NamedTuple):
+    """A configuration that is to be in force."""
+
+    content: bytes
+    name: str
+    number: int | None = None  # of those that are kept: this one again
+
+
+def _read(file: str) -> New:
+    """Return what is in a file.  ConfigError with every problem in it, UsageError."""
     origin = read_config(file).origin
-    return origin.content if origin is not None else b"", file
+    return New(origin.content if origin is not None else b"", file)
 
 
-def _planned(ask: Ask, content: bytes, name: str) -> Row:
-    request = {"content": content.decode(), "name": name}
+def _planned(ask: Ask, new: New) -> Row:
+    request = {"content": new.content.decode(), "name": new.name}
     if len(json.dumps(request)) > MOST_REQUEST_BYTES - 1024:
         raise UsageError(
-            f"{name} has more than {MOST_REQUEST_BYTES >> 20} MiB, which is too much for a plan; put it in "
-            "its place, and say dsrlb reload"
+            f"{new.name} has more than {MOST_REQUEST_BYTES >> 20} MiB, too much for a plan; put it in its "
+            "place, and say dsrlb reload"
         )
     planned: Row = ask(do="plan", **request)
     return planned
@@ -115,11 +124,11 @@ def _show(planned: Row, is_json: bool) -> None:
 # ------------------------------------------------------------------------- in force
 
 
-def _put_in_force(ask: Ask, content: bytes, name: str, *, is_json: bool, is_sure: bool) -> None:
+def _put_in_force(ask: Ask, new: New, *, is_json: bool, is_sure: bool) -> None:
     """Have a running dsrlb go by other content of its file."""
     if not is_sure and not (sys.stdin.isatty() and not is_json):
         raise UsageError("there is no terminal to ask at whether this is meant; say --yes")
-    planned = _planned(ask, content, name)
+    planned = _planned(ask, new)
     if not is_json:
         _show(planned, is_json)
     if planned["refused"]:
@@ -128,7 +137,7 @@ def _put_in_force(ask: Ask, content: bytes, name: str, *, is_json: bool, is_sure
         raise ConfigError("dsrlb was started by options, and has no file to change: see dsrlb serve --config")
     if not is_sure and not click.confirm("Apply this?", default=False):
         raise DsrlbError("nothing is changed")
-    answer = _reloaded(ask, planned, content)
+    answer = _reloaded(ask, planned, new)
     if answer["digest"] != planned["digest"]:
         raise DsrlbError(
             f"dsrlb has reloaded {planned['running_file']}, but found something else in it than was put "
@@ -138,32 +147,40 @@ def _put_in_force(ask: Ask, content: bytes, name: str, *, is_json: bool, is_sure
     click.echo(json.dumps(said, indent=2) if is_json else "\n".join(applied_lines(answer["services"])))
 
 
-def _reloaded(ask: Ask, planned: Row, content: bytes) -> Row:
+def _reloaded(ask: Ask, planned: Row, new: New) -> Row:
     """Put content into the file that dsrlb runs by, and have it reloaded; refused: what was there is back."""
     file = Path(planned["running_file"])
-    before = _replaced(file, content, planned["running_digest"])
+    before = _replaced(file, new.content, planned["running_digest"])
     try:
-        answer: Row = ask(do="apply")
+        answer: Row = ask(do="apply", number=new.number)
     except ConfigError:
-        if before != content:
-            replace_alike(file, before)
+        _put(file, before)
         raise
     except DsrlbError as error:
         raise DsrlbError(f"{error} {file} is changed; whether it is in force is not known.") from None
     return answer
 
 
-def _replaced(file: Path, content: bytes, running_digest: str) -> bytes:
+def _replaced(file: Path, content: bytes, running_digest: str) -> bytes | None:
     """Put content into a file; return what was there, which is kept beside if it was not in force either."""
     try:
-        before = file.read_bytes()
-        if before != content and sha256(before).hexdigest() != running_digest:
+        before = file.read_bytes() if file.exists() else None
+        if before not in (None, content) and sha256(before or b"").hexdigest() != running_digest:
             aside = file.with_name(f"{file.name}.not-loaded")
-            replace_whole(aside, before, file.stat())
+            replace_whole(aside, before or b"", file.stat())
             logs.tell(f"{file} had been changed and not been loaded; what was in it is in {aside}")
-        if before != content:
-            replace_alike(file, content)
+        _put(file, content)
     except OSError as error:
         why = error.strerror or error
         raise DsrlbError(f"{file}, by which dsrlb runs, cannot be written ({why})") from None
     return before
+
+
+def _put(file: Path, content: bytes | None) -> None:
+    """Let a file have this content; None: let it be gone."""
+    if content is None:
+        file.unlink()
+    elif not file.exists():
+        replace_whole(file, content)
+    elif file.read_bytes() != content:
+        replace_alike(file, content)

@@ -38,6 +38,7 @@ class History:
         """Take the folder; nothing is made yet."""
         self._folder = folder
         self._current: int | None = None  # the number of what is in force
+        self._back_to: int | None = None  # the number of what is to be in force again
         self._wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_told = False  # that nothing can be kept
@@ -46,6 +47,14 @@ class History:
         """Keep what is in force from now on."""
         if content:
             self.do(lambda: self._keep(content))
+
+    def going_back_to(self, number: int | None) -> None:
+        """Take what comes into force next for this one, if it is the same; None: it is another again."""
+
+        def note() -> None:
+            self._back_to = number
+
+        self.do(note)
 
     def do(self, what: Callable[[], None]) -> None:
         """Do something with the files, after all that was asked for before."""
@@ -79,10 +88,14 @@ class History:
     def _put(self, content: bytes) -> None:
         there = self._there()
         same = [number for number, path in there.items() if read_whole(path, MOST_BYTES) == content]
+        back_to, self._back_to = self._back_to, None
+        if back_to in same:
+            self._current = back_to
+            return
         if self._current in same:
             return
-        if same and (self._current is None or min(same) < self._current):
-            self._current = max(one for one in same if self._current is None or one < self._current)
+        if same and self._current is None:  # of a process before this one
+            self._current = max(same)
             return
         ahead = [] if self._current is None else [one for one in there if one > self._current]
         for number in ahead:

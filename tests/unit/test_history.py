@@ -45,6 +45,18 @@ def kept(history: History) -> list[tuple[int, str]]:
     ]
 
 
+def go(history: History, *steps: bytes | int) -> None:
+    """Let contents come into force, one after the other; a number: by going back to that one."""
+    contents: dict[int, bytes] = {}
+    for step in steps:
+        if isinstance(step, int):
+            history.going_back_to(step)
+            history.keep(contents[step])
+        else:
+            contents[len(contents) + 1] = step
+            history.keep(step)
+
+
 def before(history: History) -> Any:
     return done(history, lambda: history.content(None))
 
@@ -57,8 +69,7 @@ def test_each_that_was_in_force_is_kept_and_the_one_before_is_the_way_back(histo
 
 
 def test_one_that_was_gone_back_from_is_no_way_back_any_more(history: History) -> None:
-    for text in (b"good", b"bad", b"good"):
-        history.keep(text)
+    go(history, b"good", b"bad", 1)
     assert kept(history) == [(2, ""), (1, "now")]
     assert "before is kept" in before(history)
     history.keep(b"better")
@@ -68,9 +79,22 @@ def test_one_that_was_gone_back_from_is_no_way_back_any_more(history: History) -
 
 
 def test_going_back_goes_on_to_the_ones_before(history: History) -> None:
-    for text in (b"1", b"2", b"3", b"2"):
-        history.keep(text)
+    go(history, b"1", b"2", b"3", 2)
     assert before(history) == (1, "1")
+
+
+def test_one_that_is_applied_again_is_not_gone_back_to(history: History) -> None:
+    go(history, b"1", b"2", b"3", b"1")
+    assert kept(history) == [(4, "now"), (3, ""), (2, ""), (1, "")]
+    assert before(history) == (3, "3")
+
+
+def test_going_back_that_was_refused_is_forgotten(history: History) -> None:
+    go(history, b"1", b"2")
+    history.going_back_to(1)
+    history.going_back_to(None)
+    history.keep(b"1")
+    assert kept(history)[0] == (3, "now")
 
 
 def test_only_the_last_ones_are_kept(history: History) -> None:

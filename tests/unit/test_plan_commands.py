@@ -45,10 +45,12 @@ class Running:
         self.asked: list[str] = []
         self.refuses: DsrlbError | None = None
         self.said: dict[str, Any] = {}
+        self.number: int | None = None  # of the last request
         self.in_force = sha256(OLD.encode()).hexdigest()
 
     def __call__(self, _: Path, request: dict[str, Any]) -> Any:
         self.asked.append(request["do"])
+        self.number = request.get("number")
         if request["do"] == "plan":
             planned = sha256(request["content"].encode()).hexdigest()
             known = {"running_file": str(self.file), "digest": planned, "running_digest": self.in_force}
@@ -148,8 +150,18 @@ def test_a_balancer_that_sees_another_file_is_found_out(running: Running, new: s
 
 def test_a_file_that_cannot_be_written_is_one_sentence(running: Running, new: str) -> None:
     running.file.unlink()
+    running.file.mkdir()
     done = run("apply", "--yes", new)
-    assert "cannot be written (No such file" in str(done.exception) and running.asked == ["plan"]
+    assert "cannot be written (Is a directory)" in str(done.exception) and running.asked == ["plan"]
+
+
+def test_a_file_that_is_gone_is_there_again_unless_it_is_refused(running: Running, new: str) -> None:
+    running.file.unlink()
+    running.refuses = ConfigError("another machine has the VIP")
+    assert run("apply", "--yes", new).exception and not running.file.exists()
+    running.refuses = None
+    assert run("rollback", "--yes").exit_code == 0
+    assert running.file.read_text() == OLD and stat.S_IMODE(running.file.stat().st_mode) == 0o600
 
 
 def test_rollback_puts_back_what_was_kept(running: Running) -> None:
@@ -158,6 +170,7 @@ def test_rollback_puts_back_what_was_kept(running: Running) -> None:
     done = run("rollback", "--yes", "--json")
     assert running.asked == ["history", "plan", "apply"] and running.file.read_text() == OLD
     assert json.loads(done.output)["moved"][0]["slots_moved"] == 9
+    assert running.number == 4
 
 
 def test_a_file_with_a_problem_is_told_before_anybody_is_asked(running: Running, tmp_path: Path) -> None:
