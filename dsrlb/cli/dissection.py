@@ -71,7 +71,10 @@ def _layers(frame: bytes, encap: str, port: int) -> list[Layer]:
     from scapy.layers import inet6  # noqa: F401  # late, like below; it teaches Ether what IPv6 is
     from scapy.layers.l2 import Ether  # late: scapy takes half a second to import
 
-    return list(_parts(Ether(frame), encap, port))
+    try:
+        return list(_parts(Ether(frame), encap, port))
+    except Exception:  # struct.error and others: headers that are cut short, or contradict themselves
+        return [Layer("Raw", {"load": _shown(frame)})]
 
 
 def _parts(packet: Any, encap: str, port: int) -> Iterator[Layer]:

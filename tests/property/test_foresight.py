@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from random import Random
 
@@ -10,6 +11,7 @@ from parity.hunting import SECONDS, few_slots
 from parity.settings import changed, draw
 from parity.traffic import Traffic
 
+from dsrlb.admin.explained import Around, explained
 from dsrlb.datapath import process
 from dsrlb.foresight.foretold import Foretold, Scene, foretell
 from dsrlb.foresight.overlay import overlay
@@ -20,6 +22,7 @@ from dsrlb.transition import carry
 
 MODES = "l2dsr", "l3dsr", "inline"
 FRAMES, STORY_FRAMES, COMPARED_EVERY = 20_000, 250, 50
+EXPLAINED_EVERY = 16
 SEED = int(os.environ.get("DSRLB_PARITY_SEED", "1"))
 
 
@@ -84,15 +87,17 @@ def tell_story(rng: Random) -> None:
             for balancer in (asked, never_asked):
                 balancer.wait(seconds)
         frame, ifindex = traffic.next()
-        meet(asked, frame, ifindex)
+        told = meet(asked, frame, ifindex)
+        if number % EXPLAINED_EVERY == 0:
+            assert json.dumps(explained(told, frame, ifindex, Around(setting.services, {}, "packet")))
         traffic.saw(process(frame, ifindex, never_asked.table, never_asked.state, never_asked.now_s))
         never_asked.state.released.clear()
         if number % COMPARED_EVERY == 0:
             assert asked.remembers() == never_asked.remembers()
 
 
-def meet(balancer: Balancer, frame: bytes, ifindex: int) -> None:
-    """Have it told what would come of a frame, let it come, and compare."""
+def meet(balancer: Balancer, frame: bytes, ifindex: int) -> Foretold:
+    """Have it told what would come of a frame, let it come, and compare; return what was told."""
     told, state = balancer.foretell(frame, ifindex), balancer.state
     reasons = list(state.reasons)
     sent = {names: count.packets for names, count in state.backends.items()}
@@ -105,6 +110,7 @@ def meet(balancer: Balancer, frame: bytes, ifindex: int) -> None:
     if more:
         assert told.target is not None and told.target.key in {backend for _, backend in more}
     check_record(told, balancer)
+    return told
 
 
 def check_record(told: Foretold, balancer: Balancer) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import packets as p
 import pytest
 from click.testing import CliRunner
+from fuzzing import mutate, seeds
 
 from dsrlb.cli import cli
 from dsrlb.cli.dissection import side_by_side
@@ -164,11 +166,7 @@ def test_every_reason_means_what_the_docs_say() -> None:
     assert set(MEANING) == set(Reason)
 
 
-def test_any_frame_can_be_put_side_by_side() -> None:
-    for frame in (
-        b"\x02" * 14,
-        b"\x02" * 12 + b"\x08\0",
-        bytes(p.tcp("S"))[:40],
-        bytes(p.tcp("S", tags=[5])),
-    ):
-        assert side_by_side(frame, None)
+def test_any_frames_can_be_put_side_by_side() -> None:
+    rng, whole = Random(5), seeds()
+    for frame in (b"", b"\x02" * 9, b"\x02" * 14, *(mutate(rng, whole) for _ in range(600))):
+        assert side_by_side(frame, mutate(rng, whole), rng.choice(("", "gue", "gue1")), 53)
