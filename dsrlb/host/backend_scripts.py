@@ -48,6 +48,6 @@ def dsrlb_there(via: Via, said: str | None) -> tuple[str, ...]:
     if via.kind == "ssh":
         return ()
     here = Path(sys.argv[0]).absolute()
-    if here.name == "dsrlb" and os.access(here, os.X_OK):
+    if here.name == "dsrlb" and here.is_file() and os.access(here, os.X_OK):
         return (str(here),)
     return (sys.executable, "-m", "dsrlb")

@@ -33,35 +33,55 @@ class Server:
     """A machine that is a backend of some services; without a job where their modes ask nothing of it."""
 
     name: str
-    address: Address
+    addresses: tuple[Address, ...]  # the first is where it is reached
     jobs: tuple[Job, ...]
 
+    @property
+    def address(self) -> Address:
+        """Where it is reached, unless another way is said."""
+        return self.addresses[0]
 
-def servers_of(services: Iterable[Service], flags_of: FlagsOf) -> list[Server]:
+
+def servers_of(services: Sequence[Service], flags_of: FlagsOf) -> list[Server]:
     """Return the servers in the order of the services, each once, with what they are to be."""
-    groups: dict[Address, dict[tuple[str, tuple[str, ...]], list[Address]]] = {}
-    names: dict[Address, str] = {}
+    names = _names(backend for service in services for backend in service.backends)
+    addresses: dict[str, list[Address]] = {}
+    jobs: dict[str, dict[tuple[str, tuple[str, ...]], list[Address]]] = {}
     for service in services:
         for backend in service.backends:
-            jobs = groups.setdefault(backend.address, {})
-            names[backend.address] = names.get(backend.address) or backend.label
+            name = names[backend.address]
+            _add(addresses.setdefault(name, []), backend.address)
+            mine = jobs.setdefault(name, {})
             if needs_setup(service):
-                vips = jobs.setdefault((service.mode, flags_of(service, backend)), [])
-                vips += [service.vip] if service.vip not in vips else []
+                _add(mine.setdefault((service.mode, flags_of(service, backend)), []), service.vip)
     return [
         Server(
-            _name(address, names),
-            address,
-            tuple(Job(mode, tuple(vips), flags) for (mode, flags), vips in jobs.items()),
+            name,
+            tuple(addresses[name]),
+            tuple(Job(mode, tuple(vips), flags) for (mode, flags), vips in mine.items()),
         )
-        for address, jobs in groups.items()
+        for name, mine in jobs.items()
     ]
 
 
-def _name(address: Address, names: Mapping[Address, str]) -> str:
-    """Return a server's name; its address if it has none, or if another server has the same."""
-    name = names[address]
-    return name if name and list(names.values()).count(name) == 1 else str(address)
+def _add(these: list[Address], one: Address) -> None:
+    if one not in these:
+        these.append(one)
+
+
+def _names(backends: Iterable[Backend]) -> dict[Address, str]:
+    """Return what the server at each address is called: by its address if it has no name of its own.
+
+    One name at an IPv4 and an IPv6 address is one machine; at two of one version it is two.
+    """
+    labels: dict[Address, str] = {}
+    for backend in backends:
+        labels[backend.address] = labels.get(backend.address) or backend.label
+    versions: dict[str, list[int]] = {}
+    for address, label in labels.items():
+        versions.setdefault(label, []).append(address.version)
+    own = {label for label, found in versions.items() if label and len(found) == len({*found})}
+    return {address: label if label in own else str(address) for address, label in labels.items()}
 
 
 def needs_setup(service: Service) -> bool:
@@ -79,7 +99,7 @@ def chosen_of(servers: Sequence[Server], wanted: Sequence[str]) -> list[Server]:
 
 
 def _called(server: Server) -> set[str]:
-    return {server.name, str(server.address)}
+    return {server.name, *map(str, server.addresses)}
 
 
 # ----------------------------------------------------------------------------- flags

@@ -53,8 +53,7 @@ def service(mode: str, vip: str, *names: str, more: str = "") -> str:
 
 QUIET = "".join(service("l2dsr", vip, *SERVERS) for vip in VIPS[:2])
 MIXED = (
-    service("l2dsr", VIPS[0], "web1")
-    + service("l2dsr", VIPS[1], "web1")
+    "".join(service("l2dsr", vip, "web1") for vip in VIPS)
     + service("inline", "198.18.1.102:80", "web2")
     + service("l3dsr", "198.18.1.103:80", "web3", more='encap = "gue"\n')
 )
@@ -119,6 +118,9 @@ def test_a_server_without_dsrlb_is_told_what_gue_needs_and_stays_as_it_was(serve
     before = servers.snapshot("web3")
     said = dsrlb("setup", "--config", mixed, "--backend", "web3", code=1)
     assert states(said) == {"web3": "unchanged"} and "install dsrlb here, on the server." in said
+    here = ("--via", f"netns:{namespace('{name}')}")  # a namespace of this machine, which has it
+    planned = dsrlb("setup", "--config", mixed, "--backend", "web3", *here, "--plan")
+    assert states(planned) == {"web3": "planned"} and "decap.bpf.o" in planned
     assert servers.snapshot("web3") == before
 
 

@@ -97,8 +97,19 @@ def test_a_name_that_two_servers_have_names_neither() -> None:
     assert list(found(*tables)) == ["198.18.1.11", "198.18.1.12"]
 
 
+def test_a_name_at_an_address_of_each_ip_version_is_one_machine() -> None:
+    tables = (
+        service("l2dsr", "198.18.1.100:80", "web1=198.18.1.11"),
+        service("l2dsr", "[2001:db8:1::100]:80", "web1=2001:db8:1::11"),
+    )
+    assert found(*tables) == {"web1": ["--mode l2dsr --vip 198.18.1.100 --vip 2001:db8:1::100"]}
+    servers = servers_of(services(*tables), lambda service, backend: ())
+    assert str(servers[0].address) == "198.18.1.11"
+    assert chosen_of(servers, ["2001:db8:1::11"]) == servers
+
+
 def test_a_server_is_chosen_by_name_or_address_and_another_word_is_refused() -> None:
-    servers = [Server(name, ip_address(f"198.18.1.1{name[-1]}"), ()) for name in ("web1", "web2", "web3")]
+    servers = [Server(name, (ip_address(f"198.18.1.1{name[-1]}"),), ()) for name in ("web1", "web2", "web3")]
     assert chosen_of(servers, ["web3", "198.18.1.11"]) == [servers[0], servers[2]]
     assert chosen_of(servers, []) == servers
     with pytest.raises(UsageError, match=r"'web9' is in no service of this file; there are web1, web2, web3"):

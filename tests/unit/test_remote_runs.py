@@ -22,7 +22,7 @@ Answer = Callable[[Sequence[str]], Ran]
 
 @pytest.fixture
 def course() -> Course:
-    return Course(Server("web1", ip_address("198.18.1.11"), (Job("l2dsr", (VIP,), ()),)), Via("local", ""))
+    return Course(Server("web1", (ip_address("198.18.1.11"),), (Job("l2dsr", (VIP,), ()),)), Via("local", ""))
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
