@@ -188,7 +188,7 @@ def running(
         undo.callback(_end, process)
         listening = {one.label: one.port for one in moved}
         assert eventually(lambda: process.poll() is not None or all(map(_listens, listening.values())), 20)
-        assert eventually(lambda: process.poll() is not None or (at / "runtime.sock").is_socket(), 20)
+        assert eventually(lambda: process.poll() is not None or _takes_commands(at / "runtime.sock"), 20)
         assert process.poll() is None, process.communicate()[1]
         yield Running(listening, servers)
 
@@ -223,6 +223,12 @@ def _with_own_servers(text: str, services: list[Service], words: str) -> str:
 def _listens(port: int) -> bool:
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _takes_commands(at: Path) -> bool:
+    """Whether somebody listens there: a socket has its file a moment before."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(at)) == 0
 
 
 def _end(process: subprocess.Popen[str]) -> None:
