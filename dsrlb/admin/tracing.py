@@ -24,7 +24,7 @@ from dsrlb.admin.words import Words, take, told
 from dsrlb.config import Config
 from dsrlb.control import Loop
 from dsrlb.control.ticks import Tick
-from dsrlb.engines.tracing import FRAME_BYTES, HEADERS_BYTES, Decision, SentFrame, Tracer, Wanted
+from dsrlb.engines.tracing import FRAME_BYTES, HEADERS_BYTES, HOSTS_OWN, Decision, SentFrame, Tracer, Wanted
 from dsrlb.errors import DsrlbError, UsageError
 from dsrlb.model import Action, Reason, person_address, person_backend
 from dsrlb.modes.proxy import PROXY
@@ -36,6 +36,7 @@ GIVES_WAY_AFTER_S = 1.0  # ... and makes room for another one
 MOST_AT_ONCE = 500  # decisions in an answer
 MOST_EVERY = 1 << 31
 _WORDS = {Action.PASS: "pass", Action.DROP: "drop", Action.TX: "sent", Action.REDIRECT: "sent"}
+_OURS = [one.word for one in Reason if one not in HOSTS_OWN]
 _NUMBERS = count(1)
 
 Row = dict[str, Any]
@@ -158,7 +159,7 @@ def wanted_by(
         raise UsageError(f"every {every} is not 1 to {MOST_EVERY}")
     chosen = backends_of(config.services, backend, service) if backend is not None else []
     return Wanted(
-        reasons=frozenset(map(_reason, reason.split(","))) if reason is not None else None,
+        reasons=frozenset(map(_reason, reason.split(",") if reason is not None else _OURS)),
         client=network(client) if client is not None else None,
         services=frozenset(map(key_of, among)) if service is not None else None,
         backends=frozenset(names for names, _, _ in chosen) if backend is not None else None,

@@ -34,7 +34,8 @@ _TO_BACKENDS = frozenset(("forwarded", "fragment_forwarded", "icmp_steered"))
     "reasons",
     multiple=True,
     metavar="REASON",
-    help="Only with this reason, a word of docs/REASONS.md (again for more).",
+    help="Only with this reason, a word of docs/REASONS.md (again for more).  [default: all but those of the "
+    "host's own frames: not_vip, not_ip, not_for_us, arp_other, nd_other]",
 )
 @click.option("--every", type=click.IntRange(1), metavar="N", help="Only one in N of these, on each CPU.")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after so many.  [default: Ctrl-C]")
@@ -54,6 +55,7 @@ def trace(
     with _ended_by_signals(), capture(pcap) as file:
         asked = {**words, "reason": ",".join(reasons) or None, "frames": pcap is not None or None}
         number = ask(do="trace", step="begin", **asked)["trace"]
+        logs.tell("frames are told from now on; Ctrl-C ends it")
         told = _Told(is_json=is_json, count=count, file=file, is_silent=pcap == "-")
         try:
             with suppress(KeyboardInterrupt):

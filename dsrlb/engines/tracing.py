@@ -14,12 +14,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from dsrlb.model import Reason
+from dsrlb.model import PASS_REASONS, Reason
 from dsrlb.standing import Names
 from dsrlb.wire.glance import Glance, glance
 
 HEADERS_BYTES, FRAME_BYTES = 256, 2048  # what is kept of a frame: for a line; for a capture file
 MOST_WAITING = 8192  # decisions
+# Of the host's own frames, of which an interface has many: told only where they are asked for.
+HOSTS_OWN = PASS_REASONS - {Reason.VIP_CONFLICT, Reason.HANDED_OVER}
 
 
 class SentFrame(NamedTuple):

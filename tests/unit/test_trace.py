@@ -140,6 +140,16 @@ def test_only_what_is_asked_for_is_told(asked: dict[str, Any], ports: list[int],
     assert [int(row["from"].rpartition(":")[2]) for row in loop.rows(number)] == ports
 
 
+def test_the_host_s_own_frames_are_told_where_they_are_asked_for(loop: At) -> None:
+    others = p.tcp(dst=p.ROUTER), p.who_has(target=p.STRANGER)
+    number = loop.begin()
+    loop.data_path.meets(*others, SYN)
+    assert [row["reason"] for row in loop.rows(number, "end")] == ["forwarded"]
+    number = loop.begin(reason="not_vip,arp_other")
+    loop.data_path.meets(*others, SYN)
+    assert [row["reason"] for row in loop.rows(number)] == ["not_vip", "arp_other"]
+
+
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
@@ -262,7 +272,9 @@ def test_the_command_asks_for_what_was_said_and_stops_after_so_many(traced: Any)
         "every": 9,
     }
     assert asked.requests[-1] == {"do": "trace", "step": "end", "trace": 7}
-    assert done.stderr.endswith("3 decisions told, 0 not\n")
+    assert (
+        done.stderr == "dsrlb: frames are told from now on; Ctrl-C ends it\ndsrlb: 3 decisions told, 0 not\n"
+    )
 
 
 def test_what_was_lost_is_told_as_it_happens(traced: Any) -> None:
