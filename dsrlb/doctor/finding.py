@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 
+# What a server seems to lack that frames do not get to.
+FOLLOWS = {"server_mac": ("vip_missing", "no_decapsulation", "no_listener", "listener_elsewhere")}
 BALANCER, CLIENT = "balancer", "client"
 
 
@@ -42,8 +44,10 @@ def joined(found: Sequence[Finding], more: Sequence[Finding]) -> list[Finding]:
     """Return findings with those of a further look.
 
     A fault is told by the look that saw it first, and what one look sees to be wrong, no other one calls ok.
+    What follows from a fault is none of its own.
     """
     known = {(one.name, one.where) for one in found if is_fault(one)}
+    known |= {(name, where) for fault, where in known for name in FOLLOWS.get(fault, ())}
     new = [one for one in more if (one.name, one.where) not in known]
     wrong = {(one.name, one.where) for one in new if is_fault(one)}
     return [one for one in found if (one.name, one.where) not in wrong] + new

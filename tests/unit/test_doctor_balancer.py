@@ -14,7 +14,7 @@ from dsrlb.config import Config
 from dsrlb.doctor.facts_kernel import KernelFacts
 from dsrlb.doctor.facts_links import LinkFacts, StackFacts
 from dsrlb.doctor.facts_proxy import ProxyFacts
-from dsrlb.doctor.finding import Finding, Verdict, told_once
+from dsrlb.doctor.finding import Finding, Verdict, joined, told_once
 from dsrlb.doctor.judge_health import judge_clock, judge_down
 from dsrlb.doctor.judge_kernel import judge_kernel
 from dsrlb.doctor.judge_links import judge_mtu, judge_offloads, judge_xdp
@@ -294,6 +294,12 @@ def test_a_certificate_that_expires_soon_is_told_before_it_is_wrong() -> None:
 
 
 # ------------------------------------------------------------------------- findings
+
+
+def test_what_a_server_seems_to_lack_that_frames_do_not_get_to_is_no_fault_of_its_own() -> None:
+    mac, vip = (Finding(name, WRONG, "rs1", "") for name in ("server_mac", "vip_missing"))
+    other = replace(vip, where="rs2")
+    assert joined([mac], [vip, other]) == [mac, other]
 
 
 def test_what_one_look_cannot_tell_is_left_out_where_another_tells() -> None:
