@@ -42,7 +42,9 @@ from dsrlb.host.links import Link
 from dsrlb.host.ownership import find_owner
 from dsrlb.model import person_mac
 
-LOOK_EVERY_S, AGAIN_AFTER_S = 10.0, 2.0  # while all is well, and while something is remarked
+LOOK_EVERY_S, AGAIN_AFTER_S = 3.0, 2.0  # while all is well, and while something is remarked
+LOOKS_A_SECOND = 50  # of all servers: with more than 150 of them each one's turn comes later
+PROVOKED_EVERY_S = 15.0  # a server asks all its neighbours then, three times
 AT_ONCE = 20
 SPARE_FOR_S = 30.0
 HOPS = {True: 1, False: 64}  # by a mode's path as checks have
@@ -63,7 +65,11 @@ class Looking:
     def __init__(self, by_path: ByPath, remarks: Remarks) -> None:
         self._by_path, self._remarks = by_path, remarks
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._servers = 0  # that are looked at for ever
         self._out: socket.socket | None = None
+        self._provoked: dict[
+            About, tuple[Remark | None, float]
+        ] = {}  # what that showed, and until when it holds
         self._spares: dict[IPv4Network, tuple[IPv4Address | None, float]] = {}  # and until when that holds
         self._choosing = asyncio.Lock()
 
@@ -76,14 +82,16 @@ class Looking:
         """Look at a server while its checks pass, and remark what is wrong."""
         about = About(server.vip, server.address)
         pause_s = AGAIN_AFTER_S * random.random()  # noqa: S311  (no secret)
+        self._servers += 1
         try:
             while True:
                 await asyncio.sleep(pause_s)
                 found = (await self.look(server) if passes() else None) or []
                 for word in WORDS:
                     self._remark(about, word, found)
-                pause_s = AGAIN_AFTER_S if found else LOOK_EVERY_S
+                pause_s = AGAIN_AFTER_S if found else max(LOOK_EVERY_S, self._servers / LOOKS_A_SECOND)
         finally:
+            self._servers -= 1
             for word in WORDS:
                 self._remarks.take_back(about, word)
 
@@ -111,7 +119,7 @@ class Looking:
         if way.server.mode and way.server.check.kind in BY_TCP and is_wrapped(way):
             found.append(await self._segments(way))
         if way.server.mode and not overhead_bytes(way):
-            found.append(await self._sender(way))
+            found.append(await self._sender_of_late(way))
         if way.server.answers_by_us:
             found.append(await self._way_back(way))
         return [one for one in found if one is not None]
@@ -157,6 +165,17 @@ class Looking:
             f"on the server: dsrlb backend setup --mode {way.server.mode} --vip {way.server.vip}, or let the "
             f"links there carry {fits_bytes(way) + overhead_bytes(way) + mss - most} bytes",
         )
+
+    async def _sender_of_late(self, way: Way) -> Remark | None:
+        """Return the same of the last time, if that is not long ago."""
+        about, now = About(way.server.vip, way.server.address), asyncio.get_running_loop().time()
+        remark, until_s = self._provoked.get(about, (None, 0.0))
+        if now >= until_s:
+            remark = await self._sender(way)
+            holds_for_s = PROVOKED_EVERY_S if remark is None else AGAIN_AFTER_S
+            self._provoked = {one: it for one, it in self._provoked.items() if it[1] > now}
+            self._provoked[about] = remark, now + holds_for_s
+        return remark
 
     async def _sender(self, way: Way) -> Remark | None:
         """Return what is wrong with as whom a server asks by ARP."""
