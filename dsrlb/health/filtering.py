@@ -9,7 +9,7 @@ from dsrlb.errors import HostError
 from dsrlb.health.remarks import About, Remark, Remarks
 from dsrlb.host.firewall import killers
 
-LOOK_EVERY_S, COSTS_AT_MOST = 10.0, 0.01  # of the time of a processor: rules may be many
+LOOK_EVERY_S, COSTS_AT_MOST = 5.0, 0.01  # of the time of a processor: rules may be many
 WORD = "conntrack_invalid"
 
 log = logging.getLogger("dsrlb")
