@@ -47,9 +47,10 @@ def setup(
         return
     machine, chosen = this_machine(), _chosen(mode, vips, said)
     wanted = _wanted(machine, mode, vips, ServerOptions(outer=outer_versions(machine)), chosen)
+    lasting = boot_here("write", boot, mode, vips, chosen, plan=True) if boot is not None else []
     if plan:
         _print(map(steps.command, steps.plan(wanted)))
-        _print(boot_here("write", boot, mode, vips, chosen, plan=True) if boot is not None else ())
+        _print(lasting)
         return
     _need_root()
     warnings = problems(machine, wanted, chosen.get("device"))

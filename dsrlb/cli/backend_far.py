@@ -30,7 +30,7 @@ def setup(far: Far, chosen: Chosen, *, plan: bool, boot: str | None) -> None:
 
     async def work() -> None:
         await runs.each(courses, runs.plan_setup)
-        if plan and boot is not None:
+        if boot is not None:  # what cannot last is told before anything is changed
             await runs.each(courses, runs.booting(boot, plan=True))
         _show(far, courses, "plan")
         if plan:
