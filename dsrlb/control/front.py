@@ -30,7 +30,7 @@ class Front:
         self.lent = ground.lent
         self.links = {one.ifindex: one for one in ground.links}
         self._claim, self._events = claim, events
-        self.owned_here: dict[Address, str] = {}  # VIPs that are configured on this host, and what to say
+        self._owned_here: dict[Address, str] = {}  # VIPs that are configured on this host, and what to say
         self.known_macs: frozenset[bytes] = frozenset()  # of backends
         # VIP, who claims it (one of the backends, or anybody else), and whether by asking for another address
         # -> when the next claim may be told
@@ -139,13 +139,14 @@ class Front:
         self.keep_guard()
         self.announce(back.values())
 
-    def warn_of_owned(self) -> None:
-        """Say it when somebody configures a VIP on this host: its own stack answers then."""
-        before, now = self.owned_here, {one.subject: one.sentence for one in vips_owned_here(self.vips)}
-        self.owned_here = {vip: now[vip] for vip in self.vips if vip in now}
-        for vip, sentence in self.owned_here.items():
+    def warn_of_owned(self) -> dict[Address, str]:
+        """Say it when somebody configures a VIP on this host, whose stack then answers; return all such."""
+        before, now = self._owned_here, {one.subject: one.sentence for one in vips_owned_here(self.vips)}
+        self._owned_here = {vip: now[vip] for vip in self.vips if vip in now}
+        for vip, sentence in self._owned_here.items():
             if vip not in before:
                 log.warning("%s", sentence)
+        return self._owned_here
 
     def hear_claim(self, frame: bytes, ifindex: int) -> None:
         """Pass on, from the engine's thread, that another machine claims a VIP; not too often."""

@@ -32,7 +32,7 @@ from dsrlb.control.planned_slots import moved_rows
 from dsrlb.control.proxied import Proxied
 from dsrlb.control.reload import RESOLVE_WITHIN_S, Prepared, Reload, Running, changes, wait_for_macs
 from dsrlb.control.reloading import Heard, Reloads
-from dsrlb.control.remarked import CLAIM_FOR_S, MAC_FOR_S, of_claim, of_new_mac, of_owned
+from dsrlb.control.remarking import Remarking
 from dsrlb.control.standings import Standings
 from dsrlb.control.takeover import finish, stage, unstage
 from dsrlb.control.ticks import Tick
@@ -41,13 +41,11 @@ from dsrlb.engines.base import Counters, Engine, Hears
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.report import lines
 from dsrlb.errors import ConfigError, DsrlbError
-from dsrlb.health.remarks import About
 from dsrlb.host import guard
 from dsrlb.host.notify import READY, WATCHDOG, notify, watchdog_every_s
 from dsrlb.host.output import print_lines
 from dsrlb.host.resolver import NextHop
 from dsrlb.host.watch import Event, Watch
-from dsrlb.model import person_mac
 from dsrlb.outliers import LOOK_S
 from dsrlb.preflight import Ground, links_of_answers, other_owners
 from dsrlb.standing import Ejection, Health, Wish
@@ -89,6 +87,7 @@ class Loop:
         self.totals = KeptTotals(totals_path(choice.state_dir, choice.instance))
         self.known: tables.Known = {}
         self.checks = Checks(events, self.backends.refused_at, self.backends.refused_own_at)
+        self.remarking = Remarking(self.checks.remarks)
         self.observed = Observed(config.services, self.standings, self.checks, events)
         self.proxied = Proxied(choice.haproxy_at, keeps=keeps(choice, config))
         self.complaints: dict[str, float] = {}  # what failed lately, and when it did last
@@ -220,8 +219,7 @@ class Loop:
                 log.warning("VIP %s is also claimed by %s on %s; announcing it again", vip, mac, interface)
                 self.front.announce()
                 whose = self.backends.at_mac(mac)
-                for about, remark in of_claim(ip_address(vip), mac, interface, whose, by_asking):
-                    self.checks.remarks.say(about, remark, CLAIM_FOR_S)
+                self.remarking.claimed(ip_address(vip), mac, interface, whose, by_asking=by_asking)
             case ("refusal", str(backend)):
                 log.warning(
                     "backend %s does not unwrap what it is sent (it says so by ICMP); "
@@ -255,17 +253,8 @@ class Loop:
         if self.backends.routes_changed:
             self.backends.look_at_routes(self.front.links.values(), self.engine)
             self.follow_answers()
-            self.look_at_owned()
+            self.remarking.owned(self.front.warn_of_owned())
             self.backends.routes_changed = False  # only now: a look that failed is taken again
-
-    def look_at_owned(self) -> None:
-        """Remark which VIPs are configured on this host."""
-        before = self.front.owned_here
-        self.front.warn_of_owned()
-        for vip, sentence in self.front.owned_here.items():
-            self.checks.remarks.say(About(vip), of_owned(sentence))
-        for vip in before.keys() - self.front.owned_here.keys():
-            self.checks.remarks.take_back(About(vip), of_owned("").word)
 
     def look_for_returned(self) -> None:
         """Take frames again on interfaces that were deleted and made anew."""
@@ -301,10 +290,7 @@ class Loop:
         if tables.diff(self.engine.table, table):
             self.engine.install(table)
         self.proxied.reconcile(said)
-        for address, (old, new) in self.backends.tell_changes(macs).items():
-            self.checks.remarks.say(
-                About(None, address), of_new_mac(person_mac(old), person_mac(new)), MAC_FOR_S
-            )
+        self.remarking.moved(self.backends.tell_changes(macs))
         self.front.known_macs = frozenset(filter(None, macs.values()))
 
     def weigh(self) -> None:

@@ -43,6 +43,7 @@ LOOKS = {
     "path_mtu": "packets as long as they may be arrive there",
     "mtu": "what it asks clients for fits into the tunnel",
     "default_route": "its answers to other networks come back this way",
+    "arp_announce": "",  # that it never asks as the VIP only the server can tell
 }
 DROPS = {
     "TcpExt.IPReversePathFilter": "dropped by rp_filter",
@@ -98,7 +99,7 @@ def judge_looks(server: Wanted, shakes: Sequence[Shake]) -> Iterator[Finding]:
             said, _, mend = remarks[0].detail.partition("; ")
             mend = mend.removeprefix("on the server: ")
             yield About(name, server.label).wrong(said, "seen by packets of this host's", mend)
-        elif asked:
+        elif asked and says:
             yield About(name, server.label).ok(says)
 
 

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from dsrlb.control.remarked import of_claim
+from dsrlb.control.remarking import OWNED, Remarking, of_claim
 from dsrlb.health.remarks import About, Remark, Remarks
 from dsrlb.host import frames
 from dsrlb.host.ownership import is_question
@@ -65,3 +65,15 @@ def test_an_announcement_and_an_answer_are_no_questions() -> None:
     assert is_question(frames.arp_request(MAC, VIP, A))  # type: ignore[arg-type]  # IPv4, as the file says
     assert not any(is_question(one) for one in frames.gratuitous_arp(MAC, VIP))  # type: ignore[arg-type]
     assert not is_question(frames.unsolicited_advertisement(MAC, ip_address("2001:db8::100")))  # type: ignore[arg-type]
+
+
+def test_what_the_host_has_and_who_moved_is_remarked_and_a_vip_taken_off_no_more() -> None:
+    remarks = Remarks()
+    it = Remarking(remarks)
+    it.owned({VIP: "it is on lo"})
+    it.moved({A: (MAC, MAC[::-1])})
+    it.claimed(VIP, "02:00:c6:12:01:12", "e0", [B], by_asking=False)
+    assert words(remarks, VIP, A) == ["server_mac", OWNED] and words(remarks, OTHER, B) == []
+    assert words(remarks, VIP, B) == ["arp_ignore", OWNED]
+    it.owned({})
+    assert words(remarks, VIP, B) == ["arp_ignore"] and words(remarks, VIP, B, 30) == []
