@@ -211,7 +211,7 @@ def _addresses(text: str) -> Iterator[Address]:
 
 def _persist(node: Node, vip: Address, found: Found) -> str:
     timeout, mask = node.get("persistence_timeout"), node.get("persistence_granularity") or ""
-    if timeout is None and not mask:
+    if timeout == "0" or (timeout is None and not mask):
         return ""
     told = persist_in(timeout or PERSIST_S, mask, vip)
     if told is None:
@@ -244,7 +244,7 @@ def _method(node: Node, service: Node, found: Found) -> tuple[str, dict[str, Any
     """Return the mode of a server, and the keys of its tunnel."""
     line = node.node("lvs_method", "lb_kind") or service.node("lvs_method", "lb_kind")
     words = line.words[1:] if line is not None else ["NAT"]
-    mode = MODES.get(words[0] if words else "")
+    mode = MODES.get(words[0].upper() if words else "")
     if mode is None:
         found.note(
             node.where, f"lvs_method {' '.join(words)} is not known; NAT, keepalived's default, is taken"

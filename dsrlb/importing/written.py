@@ -58,14 +58,14 @@ def _service(virtual: Virtual, found: Found) -> Iterator[str]:
     checks = [one.check for one in servers]
     if virtual.is_refused and any(checks):
         yield 'on_all_down = "reject"'
-    common = checks[0] if all(one == checks[0] for one in checks) else None
+    common = max(checks, key=checks.count) if all(checks) else None  # a server without one would have it too
     if common:
         yield from _table("[service.check]", common)
     timeouts = {name: value for name, value in found.timeouts.items() if name in TIMEOUTS[virtual.protocol]}
     if timeouts:
         yield from _table("[service.timeouts]", timeouts)
     for server in servers:
-        yield from _backend(server, virtual, None if common else server.check, found)
+        yield from _backend(server, virtual, None if server.check == common else server.check, found)
 
 
 def _alike(virtual: Virtual, found: Found) -> list[Server]:

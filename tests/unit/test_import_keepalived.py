@@ -119,6 +119,19 @@ def test_a_site_is_taken_over_with_its_checks() -> None:
     assert "refuses one that the host has" in notes[2] and "sorry_server 198.18.1.99 80" in notes[1]
 
 
+@pytest.mark.parametrize(("third", "of_service"), [("PING_CHECK {\n}", "tcp"), ("", None)])
+def test_the_check_that_most_servers_have_is_the_service_s_if_each_has_one(
+    third: str, of_service: str | None
+) -> None:
+    servers = [("11", "TCP_CHECK {\n}"), ("12", third), ("13", "TCP_CHECK {\n}")]
+    blocks = "\n".join(f"real_server 198.18.1.{last} 80 {{\n{one}\n}}" for last, one in servers)
+    config, _ = imported(f"virtual_server 198.18.1.100 80 {{\n{blocks}\n}}")
+    (web,) = config.services
+    assert (web.check.kind if web.check else None) == of_service
+    kinds = [one.check.kind if one.check else None for one in web.backends]
+    assert kinds == ([None, "icmp", None] if of_service else ["tcp", None, "tcp"])
+
+
 def test_without_a_sorry_server_clients_are_refused_as_they_were() -> None:
     config, _ = imported(server("TCP_CHECK { \n}"))
     assert config.services[0].on_all_down == "reject"
