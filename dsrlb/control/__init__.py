@@ -8,6 +8,8 @@
     backends  the way to each backend, and the MAC at its end
     standings what health and operators say of each backend
     reload    from a file that changed to a configuration that can take over at once
+    planning  what another configuration would change
+    history   configurations that were in force
 """
 
 from __future__ import annotations
