@@ -26,20 +26,15 @@ def begin_plan(loop: Loop, words: Words, reply: Reply) -> None:
     said = take(words, {"content": str, "name": str})
     if said["content"] is None:
         raise UsageError("the request has no content of a configuration to plan")
-    content, name = said["content"].encode(), (said["name"] or "dsrlb.toml")[:MOST_NAME]
+    content, name = said["content"].encode(errors="replace"), (said["name"] or "dsrlb.toml")[:MOST_NAME]
     loop.reloads.beside(partial(_begin, loop, content, name, reply))
 
 
 def _begin(loop: Loop, content: bytes, name: str, reply: Reply) -> None:
     """Work on a plan on a thread of its own; the control loop ends it."""
-    try:
-        moment = _moment(loop)
-        threading.Thread(
-            target=_work, args=(loop, moment, content, name, reply), name="plan", daemon=True
-        ).start()
-    except BaseException:
-        loop.reloads.free()
-        raise
+    with told(_after(loop.reloads.free, reply)):
+        work = partial(_work, loop, _moment(loop), content, name, reply)
+        threading.Thread(target=work, name="plan", daemon=True).start()
 
 
 def _work(loop: Loop, moment: Moment, content: bytes, name: str, reply: Reply) -> None:
