@@ -50,6 +50,7 @@ class Shake:
     outcome: Outcome | None  # None: this host could not ask
     not_so: str = ""  # why it was asked at its own address only, or not at all
     looked: tuple[Remark, ...] | None = None  # None: it was not looked at
+    by_check: bool = False  # it is what a check of the running dsrlb found
 
 
 def hops_of(config: Config, ground: Ground) -> dict[Address, Hop | None]:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from dsrlb import modes
 from dsrlb.doctor.about import About
@@ -39,6 +40,7 @@ FAULTS: Mapping[str, tuple[str, str]] = {
 }
 # What works needs no reason: a server may do it in a way that its facts do not show.
 BELIEVED = frozenset(("vip_missing", "no_decapsulation", ABSENT, ELSEWHERE))
+BY_ICMP = frozenset(("no_vip", "no_decapsulation", "rp_filter"))  # which of them it is
 LOOKS = {
     "path_mtu": "packets as long as they may be arrive there",
     "mtu": "what it asks clients for fits into the tunnel",
@@ -66,11 +68,12 @@ def judge_shakes(server: Wanted, shakes: Sequence[Shake], dropped: str = "") -> 
             says = f"its own address answers; {name} on it could not be asked: {shake.not_so}"
             yield about.unknown(says)
         elif outcome.ok:
-            yield about.ok(f"a handshake to {name} comes about by it", _way(server, shake))
+            says = f"the check of {name} passes" if shake.by_check else f"a handshake to {name} comes about"
+            yield about.ok(f"{says} by it", _way(server, shake))
         else:
             lost = FAULTS.get(outcome.word, ("", "on the way"))[1]
             seen = "; ".join(filter(None, (_seen(outcome), dropped)))
-            says = f"a handshake to {name} by it gets lost {lost}"
+            says = f"{'the check of' if shake.by_check else 'a handshake to'} {name} by it gets lost {lost}"
             yield about.wrong(says, seen, _mend(server, shake, outcome))
 
 
@@ -85,7 +88,7 @@ def judge_faults(server: Wanted, shakes: Sequence[Shake]) -> Iterator[Finding]:
         name = fault if fault not in (ABSENT, ELSEWHERE) else f"{fault} {shake.service.port}"
         if name not in told:
             told.add(name)
-            says = f"{shake.service.name}: a handshake gets lost {lost}"
+            says = f"{shake.service.name}: a {'check' if shake.by_check else 'handshake'} gets lost {lost}"
             yield About(fault, server.label).wrong(says, _seen(outcome), _mend(server, shake, outcome))
 
 
@@ -147,7 +150,20 @@ def _believed(finding: Finding) -> Finding:
     return About(finding.name, finding.where).ok(says, finding.evidence)
 
 
+def sharpened(shake: Shake, checked: Shake | None) -> Shake:
+    """Return a handshake, by the word of a check where ICMP makes the difference.
+
+    A server says but once a second that it does not unwrap, and the engine in the kernel hears it first.
+    """
+    words = {one.outcome.word for one in (shake, checked) if one is not None and one.outcome is not None}
+    if checked is None or len(words) < 2 or not words <= BY_ICMP:
+        return shake
+    return replace(shake, outcome=checked.outcome)
+
+
 def _way(server: Wanted, shake: Shake) -> str:
+    if shake.by_check:
+        return "dsrlb show health"
     if modes.BY_NAME[shake.service.mode].sees_replies:
         return f"asked at {server.address}"
     return f"asked at {shake.service.vip}, with a mark, as {shake.service.mode} sends clients' packets"

@@ -94,8 +94,10 @@ def judge_segments(server: Wanted, facts: ServerFacts, service: Service) -> Find
         return about.unknown(
             "which packets clients send to it is not to be told: no TCP, or no way back to them"
         )
+    default = facts.road_to(None, version)
+    is_default = default is not None and (default.gateway, default.device) == (road.gateway, road.device)
     announced = _announced(facts, road, version)
-    return judge_announced(about, service, fits, announced, road)
+    return judge_announced(about, service, fits, announced, default if is_default else None)
 
 
 def _announced(facts: ServerFacts, road: Road, version: int) -> int:
@@ -107,7 +109,7 @@ def _announced(facts: ServerFacts, road: Road, version: int) -> int:
 def judge_announced(
     about: About, service: Service, fits: Room, announced: int, road: Road | None = None
 ) -> Finding:
-    """Return whether segments of this size fit; ``road``: the server's route, if it is known."""
+    """Return whether segments of this size fit; ``road``: the default route, if it is the one to change."""
     whole = announced + HEADERS[service.vip.version] + fits.overhead_bytes
     seen = (
         f"asks for segments of {announced} bytes: {whole} bytes wrapped, the way takes {fits.way_mtu_bytes}"
@@ -116,7 +118,7 @@ def judge_announced(
         return about.ok("what clients send fits into the tunnel", seen)
     says = "whole segments of clients do not fit into the tunnel, and clients that hear no ICMP hang"
     mend = f"{setup_command(service)} --advmss {fits.mss}"
-    if road is not None and road.words.startswith("default"):
+    if road is not None:
         words = " ".join(road.words.replace(f"advmss {road.advmss}", "").split())
         mend = f"ip -{service.vip.version} route replace {words} advmss {fits.mss}"
     return about.wrong(says, seen, mend)

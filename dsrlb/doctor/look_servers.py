@@ -26,12 +26,14 @@ from dsrlb.doctor.judge_shake import (
     judge_shakes,
     merged,
     passes,
+    sharpened,
 )
 from dsrlb.doctor.scene import Scene, label_of
 from dsrlb.doctor.wanted import Wanted, wanted_servers
 from dsrlb.errors import HostError
+from dsrlb.health.base import PASSED, Outcome
 from dsrlb.host.via import Via
-from dsrlb.model import Address, Service
+from dsrlb.model import Address, Backend, Service, backend_key, person_backend
 
 VIAS_AT_ONCE = 16
 Facts = ServerFacts | HostError
@@ -47,24 +49,26 @@ def servers(scene: Scene) -> Iterator[Finding]:
     wanted = wanted_servers(scene.config, scene.ground, sources)
     said = asyncio.run(_facts(scene, wanted))
     shakes = shake_all(scene.config, scene.ground, hops_of(scene.config, scene.ground))
-    by_server = {one.address: _shakes_of(one, shakes) for one in wanted}
+    by_server = {one.address: _shakes_of(scene, one, shakes) for one in wanted}
     lost = [one for one in wanted if not passes(by_server[one.address])]
-    later = asyncio.run(_facts(scene, lost))
+    # A server that could not be asked is not waited for once more.
+    again = [one for one in lost if isinstance(said.get(one.address), ServerFacts)]
+    later = asyncio.run(_facts(scene, again))
     for one in wanted:
         facts = said.get(one.address)
         dropped = _dropped(facts, later.get(one.address))
-        yield from _of_server(scene, one, facts, by_server[one.address], dropped)
+        yield from _of_server(one, facts, by_server[one.address], dropped)
 
 
 def _of_client(scene: Scene, client: ClientFacts | HostError | None) -> Iterator[Finding]:
     if isinstance(client, HostError):
         yield ABOUT.unknown(str(client))
     elif client is not None:
-        yield from judge_client(client)
+        yield from judge_client(client, runs=scene.running is not None)
 
 
 def _of_server(
-    scene: Scene, server: Wanted, facts: Facts | None, shakes: Sequence[Shake], dropped: str
+    server: Wanted, facts: Facts | None, shakes: Sequence[Shake], dropped: str
 ) -> Iterator[Finding]:
     told, faults = [], list(judge_faults(server, shakes))
     if isinstance(facts, ServerFacts):
@@ -73,7 +77,7 @@ def _of_server(
         yield _unasked(server, facts)
     yield from merged(told, faults, list(judge_looks(server, shakes)), passes(shakes))
     yield from judge_shakes(server, shakes, dropped)
-    yield from _unshaken(scene, server, shakes)
+    yield from _unshaken(server, shakes)
 
 
 def _unasked(server: Wanted, why: HostError | None) -> Finding:
@@ -87,42 +91,40 @@ def _unasked(server: Wanted, why: HostError | None) -> Finding:
     )
 
 
-def _unshaken(scene: Scene, server: Wanted, shakes: Sequence[Shake]) -> Iterator[Finding]:
-    """Yield for services that no handshake speaks of: UDP, and all ports."""
+def _unshaken(server: Wanted, shakes: Sequence[Shake]) -> Iterator[Finding]:
+    """Yield for services that nothing speaks of: UDP or all ports, unchecked; or nothing gets there."""
     about, asked = About("end_to_end", server.label), {one.service.name for one in shakes}
     for service in server.services:
         if service.name in asked:
             continue
         if server.way is None:
-            yield about.wrong(
-                f"nothing gets to it for {service.name}",
-                "this host has no way there",
-                f"ip route get {server.address}",
-            )
-            continue
-        state = _state(scene, service, server.address)
-        if state == "up":
-            yield about.ok(f"the check of {service.name} passes", "dsrlb show health")
+            says = f"nothing gets to it for {service.name}"
+            yield about.wrong(says, "this host has no way there", f"ip route get {server.address}")
         else:
             says = f"{service.name} has no handshake to look for; a check asks as its clients do"
-            yield about.unknown(
-                says, f"dsrlb show health: {state}" if state else "", "[service.check] kind = 'udp'"
-            )
+            kind = 'kind = "udp"' if service.protocol == "udp" else 'kind = "tcp" and a port'
+            yield about.unknown(says, "", f"[service.check] with {kind}")
 
 
-def _state(scene: Scene, service: Service, address: Address) -> str:
-    """Return how a server is by the checks of the dsrlb that runs; empty if there is none, or no check."""
+def _shakes_of(scene: Scene, server: Wanted, shakes: Mapping[tuple[Address, str], Shake]) -> list[Shake]:
+    """Return the handshakes with a server; where there is none, what the check of the running dsrlb says."""
+    found = []
+    for service, backend in server.serves:
+        checked = _checked(scene, service, backend)
+        shake = shakes.get((server.address, service.name))
+        found.append(checked if shake is None else sharpened(shake, checked))
+    return [one for one in found if one is not None]
+
+
+def _checked(scene: Scene, service: Service, backend: Backend) -> Shake | None:
+    """Return what the last check of the running dsrlb found; None if there was none."""
+    name = person_backend(backend_key(backend))
     for row in scene.running.health if scene.running is not None else ():
-        if row["service"] == service.name and str(row["backend"]).partition("]")[0].strip("[") == str(
-            address
-        ):
-            return str(row["state"]) if row["kind"] else ""
-    return ""
-
-
-def _shakes_of(server: Wanted, shakes: Mapping[tuple[Address, str], Shake]) -> list[Shake]:
-    names = [one.name for one in server.services]
-    return [shakes[server.address, name] for name in names if (server.address, name) in shakes]
+        if (row["service"], row["backend"]) == (service.name, name) and row["state"] in ("up", "down"):
+            word, _, detail = str(row["why"]).partition(": ")
+            outcome = PASSED if row["state"] == "up" else Outcome(word, detail)
+            return Shake(service, outcome, by_check=True)
+    return None
 
 
 def _dropped(before: Facts | None, after: Facts | None) -> str:

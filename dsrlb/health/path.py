@@ -150,10 +150,10 @@ class ByPath:
         asking = at_own_address(way.server, within_s)
         if not is_tunnelled(way) or self._refuses(way):
             return Second(await asking, False)
-        began = time.monotonic()
+        since = time.monotonic() - REFUSED_WITHIN_S  # it does not say so to each echo
         own, is_out = await asyncio.gather(asking, comes_out(way, within_s))
         refused_at = self._refused_own_at.get(way.server.address, -NEVER_S)
-        return Second(own, not is_out and refused_at < began)
+        return Second(own, not is_out and refused_at < since)
 
     def _refuses(self, way: Way) -> bool:
         """Return whether a server has said of late that it does not unwrap."""

@@ -161,6 +161,12 @@ def test_segments_that_do_not_fit_into_the_tunnel_are_told_with_the_route_that_m
         found["mtu"].mend == "ip -4 route replace default via 198.18.1.1 dev e0 src 198.18.1.11 advmss 1440"
     )
     assert "1520 bytes wrapped, the way takes 1500" in found["mtu"].evidence
+    known = replace(WRAPPED, clients={4: ip_address("198.18.0.2")})
+    back = "route 198.18.0.2 198.18.0.2 via 198.18.1.1 dev e0 src 198.18.1.11\n"
+    assert wrong(list(judge_server(known, facts(also=BY_PROGRAM + back))))["mtu"].mend == found["mtu"].mend
+    aside = back.replace("198.18.1.1 ", "198.18.1.7 ")
+    other = wrong(list(judge_server(known, facts(also=BY_PROGRAM + aside))))
+    assert other["mtu"].mend.endswith("backend setup --mode l3dsr --vip 198.18.1.100 --advmss 1440")
     wide = wanted(service("l3dsr"), way=by_router(1520))
     assert not wrong(list(judge_server(wide, facts(also=BY_PROGRAM))))
     narrow = wanted(service("l3dsr"), way=by_router(1400))

@@ -20,6 +20,7 @@ from dsrlb.doctor.judge_shake import (
     judge_shakes,
     merged,
     passes,
+    sharpened,
 )
 from dsrlb.health.base import PASSED, Outcome
 from dsrlb.health.remarks import Remark
@@ -153,13 +154,30 @@ def test_connections_of_a_client_are_counted(words: tuple[str, ...], verdict: Ve
     tried = "".join(f"try 198.18.1.100 80 {word}\n" for word in words)
     way = "way 198.18.1.100 198.18.1.100 via 198.18.0.1 dev c0 src 198.18.0.2 uid 0 \\    cache\n"
     seen = client_in(f"tool python3\n{way}{tried}try\nend\n")
-    (found,) = judge_client(seen)
+    (found,) = judge_client(seen, runs=True)
     assert (found.verdict, found.where) == (verdict, "client")
     assert says in found.says
     assert str(seen.sources[4]) == "198.18.0.2"
 
 
 def test_a_client_that_cannot_connect_proves_nothing() -> None:
-    for said in ("tool none\nend\n", "tool nc\nend\n"):
-        (found,) = judge_client(client_in(said))
-        assert found.verdict is Verdict.UNKNOWN
+    for said, runs, why in (
+        ("tool none\nend\n", True, "neither python3, bash nor nc"),
+        ("tool nc\nend\n", True, "no TCP service of one port"),
+        ("tool nc\nend\n", False, "no dsrlb runs here"),
+    ):
+        (found,) = judge_client(client_in(said), runs=runs)
+        assert found.verdict is Verdict.UNKNOWN and why in found.says
+
+
+def test_a_check_of_the_running_dsrlb_knows_why_the_vip_is_silent() -> None:
+    checked = Shake(service(), Outcome("no_decapsulation", "it refuses what is wrapped"), by_check=True)
+    assert sharpened(lost("no_vip"), checked).outcome == checked.outcome
+    assert sharpened(lost("rp_filter"), replace(checked, outcome=Outcome("no_vip"))).outcome == Outcome(
+        "no_vip"
+    )
+    for shake, other in ((lost("refused"), checked), (lost("no_vip"), None), (WORKS, checked)):
+        assert sharpened(shake, other) is shake
+    udp = Shake(service(protocol="udp"), PASSED, by_check=True)
+    (found,) = judge_shakes(wanted(), [udp])
+    assert found.says == "the check of 198.18.1.100:80/udp passes by it"
