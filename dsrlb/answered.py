@@ -41,7 +41,7 @@ class Answers:
     process: int
     count: int
     mean_ms: int
-    is_whole: bool = True  # until the answer came; else, until it was connected
+    failed: int = 0  # of these: 5xx
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,27 @@ class Answered:
     marks: tuple[Answers, ...]  # of before, from which the latest are told; the oldest first
     time_us: float | None = None  # None: too few
     of_late: int = 0  # answers, those of a second ago half, and so on
+    failed_of_late: int = 0
 
     @property
     def are_many(self) -> bool:
         """Whether clients tell better than a few probes how long an answer takes."""
-        return self.of_late >= FEW and self.last.is_whole
+        return self.of_late >= FEW
+
+    @property
+    def is_measure(self) -> bool:
+        """Whether others are to be as fast: to fail is soon done."""
+        return self.time_us is not None and 2 * self.failed_of_late <= self.of_late
 
 
 def heard(known: Answered | None, now: Answers) -> Answered:
     """Return what is known with another look."""
-    if known is None or (known.last.process, known.last.is_whole) != (now.process, now.is_whole):
-        nothing = replace(now, count=0, mean_ms=0)
+    if known is None or known.last.process != now.process:
+        nothing = Answers(now.process, 0, 0)
         known = Answered(nothing, (nothing,), known.time_us if known is not None else None)
     new = now.count - known.last.count
-    known = replace(known, last=now, of_late=known.of_late // 2 + new)
+    failed = known.failed_of_late // 2 + now.failed - known.last.failed
+    known = replace(known, last=now, of_late=known.of_late // 2 + new, failed_of_late=failed)
     if not new or now.count < FEW:
         return known
     time_ms = float(now.mean_ms)
@@ -106,11 +113,12 @@ def slowness(known: Mapping[Key, Mapping[str, Answered]], takers: Iterable[Key])
     """Return how many times as long servers surely take to answer as the fastest of their group.
 
     ``known``: by server and group; the requests of a group are alike, those of another one are others.
-    A server in several groups is as slow as where it is slowest.  ``takers``: whom others are compared with.
+    A server in several groups is as slow as where it is slowest.  ``takers``: whom others are compared with,
+    but for those that mostly fail.
     """
     fastest: dict[str, float] = {}
     for key in takers:
-        for group, time_us in _times(known[key]):
+        for group, time_us in _times({group: one for group, one in known[key].items() if one.is_measure}):
             fastest[group] = min(time_us, fastest.get(group, time_us))
     found: dict[Key, float] = {}
     for key, of in known.items():

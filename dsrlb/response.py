@@ -122,8 +122,7 @@ class Memory:
     @property
     def answer_us(self) -> float | None:
         """How long answers take, by whom there are most of late."""
-        whole = (one for one in self.answered.values() if one.last.is_whole)
-        many = max(whole, key=lambda one: one.of_late, default=None)
+        many = max(self.answered.values(), key=lambda one: one.of_late, default=None)
         return None if many is None else many.time_us
 
     @property

@@ -50,6 +50,13 @@ def _handshake_problems(draft: Draft, at: Path) -> Iterator[Problem]:
             f"{draft.name}: passive looks at clients' handshakes with servers, which mode proxy has none of; "
             "leave it out, a server that takes no connection is passed over anyway",
         )
+    is_asked = draft.check is not None or any(draft.backend_checks)
+    if draft.scheduler == "response" and not is_asked and (draft.proxy or {}).get("layer", 4) == 4:
+        yield Problem(
+            (*at, "scheduler"),
+            f"{draft.name}: by connection, response goes by the times of checks in mode proxy; "
+            "add [service.check]",
+        )
 
 
 def _out_of_place(draft: Draft, at: Path) -> Iterator[Problem]:

@@ -3,8 +3,8 @@
 ::
 
     clients' handshakes  ──► passive    ──► a server is ejected, or taken back     an event, like a check's
-    handshakes, probes, answers
-                         ──► responses  ──► how much of its weight a server has
+    handshakes, probes,
+    answers              ──► responses  ──► how much of its weight a server has
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ GROWING = (
     "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other", "req_tot", "conn_tot",
 )  # fmt: skip
 OF_NOW = ("scur", "qcur")
-MEANS = ("ctime", "rtime")  # milliseconds until it was connected, and from then until the answer came
+MEANS = ("rtime",)  # milliseconds from when a request had a connection until its answer began
 FRESH_S = 0.02  # several who ask at once cost one look
 SILENT_S = 2.0  # after which one that did not answer is asked again
 HANGS_S = 30.0  # after which an old worker is, that did not

@@ -52,19 +52,17 @@ def counts_of(services: Sequence[Service], found: Mapping[Key, Counts]) -> dict[
 def answers_of(
     services: Sequence[Service], worker: int, found: Mapping[Key, Counts]
 ) -> dict[Names, dict[str, Answers]]:
-    """Return how long servers take to answer, or with layer 4 to be connected, by group, as a worker says."""
+    """Return what a worker tells of the answers of servers, by group; by connection, it sees none."""
     told: dict[Names, dict[str, Answers]] = {}
-    for service in services:
-        is_whole = (service.proxy or NO_PROXY).layer == 7
-        column = "rtime" if is_whole else "ctime"
+    for service in (one for one in services if (one.proxy or NO_PROXY).layer == 7):
         for names, backend in named(service):
             by_group = zip(backend.groups, entries(service, backend), strict=True)
-            told[names] = {
-                group: Answers(worker, found[key]["stot"], found[key][column], is_whole)
-                for group, key in by_group
-                if key in found
-            }
+            told[names] = {group: _answers(worker, found[key]) for group, key in by_group if key in found}
     return told
+
+
+def _answers(worker: int, counts: Counts) -> Answers:
+    return Answers(worker, counts["req_tot"], counts["rtime"], counts["hrsp_5xx"])
 
 
 def as_new(services: Sequence[Service]) -> dict[Key, ServerState]:

@@ -182,12 +182,19 @@ def test_a_server_that_nobody_has_asked_yet_is_no_faster_than_the_fastest() -> N
     assert [one.percent for one in after({}, said, 0).values()] == [100, 100]
 
 
-def test_times_until_it_was_connected_leave_a_probe_what_it_says_of_the_answer() -> None:
-    quick = {"default": Answers(1, 1000, 1, is_whole=False)}
-    said = {0: Heard(2000, True, answers=quick), 1: Heard(20_000, True, answers=quick)}
-    known = after({}, said, 0)
-    assert [one.percent for one in known.values()] == [100, 10]
-    assert known[1].answer_us is None
+def test_a_server_that_soon_fails_is_no_measure_and_gets_no_more_than_its_share() -> None:
+    fails = Answers(1, 1000, 0, failed=700)
+    good, other = Answers(1, 1000, 20, failed=10), Answers(1, 1000, 40)
+    said = {number: Heard(answers={"default": one}) for number, one in enumerate((fails, good, other))}
+    assert [one.percent for one in after({}, said, 0).values()] == [100, 100, 50]
+
+
+def test_one_that_failed_is_a_measure_again_when_it_is_well() -> None:
+    known = heard(None, Answers(1, 1000, 0, failed=1000))
+    assert not known.is_measure
+    for second in range(1, 6):
+        known = heard(known, Answers(1, 1000 + 100 * second, 0, failed=1000))
+    assert known.is_measure
 
 
 def test_each_group_is_compared_with_itself() -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from balancer import ALL_BACKENDS, services
 
+from dsrlb.answered import Answers
 from dsrlb.control import proxy_counts
 from dsrlb.control.proxy_counts import Counting, Totals
+from dsrlb.control.proxy_table import answers_of
+from dsrlb.engines.haproxy.names import entries
 from dsrlb.engines.haproxy.places import Places
 from dsrlb.engines.haproxy.runtime import Row, Workers
 from dsrlb.errors import HostError
+from dsrlb.proxying import NO_PROXY
+from dsrlb.standing import named
 
 KEY = ("web", "rs1")
 
@@ -132,3 +139,17 @@ def test_while_haproxy_is_silent_the_last_counts_hold_and_it_is_asked_seldom(
     it.is_silent, it.rows = False, [row(9)]
     clock[0] += 3
     assert counting.look()[KEY]["stot"] == 9
+
+
+def test_answers_are_told_by_group_of_services_by_request_and_of_servers_that_the_worker_knows() -> None:
+    (four,) = services(["198.18.1.100:81"], ALL_BACKENDS[:2])
+    seven = replace(
+        four,
+        proxy=replace(NO_PROXY, layer=7),
+        backends=tuple(replace(one, groups=("default", "api")) for one in four.backends),
+    )
+    counts = {"req_tot": 9, "rtime": 20, "hrsp_5xx": 1}
+    known = dict.fromkeys(entries(seven, seven.backends[0]), counts)
+    first, second = (names for names, _ in named(seven))
+    told = answers_of([four, seven], 811, known)
+    assert told == {first: dict.fromkeys(("default", "api"), Answers(811, 9, 20, failed=1)), second: {}}

@@ -145,6 +145,10 @@ def test_what_can_work_is_taken(text: str) -> None:
         ),
         (HEAD.replace(":80", ":80/udp") + ONE, "3: service web: mode proxy serves one TCP port"),
         (HEAD + "passive = true\n" + ONE, "5: service web: passive looks at clients' handshakes"),
+        (
+            HEAD + 'scheduler = "response"\n' + ONE,
+            "5: service web: by connection, response goes by the times of checks",
+        ),
         (HEAD + "persist = 300\n" + ONE, "5: service web: mode proxy knows no persist; take scheduler hash"),
         (
             HEAD + ONE + HEAD.replace("web", "dsr").replace("proxy", "l2dsr").replace(":80", ":81") + TWO,
