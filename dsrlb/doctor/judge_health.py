@@ -12,6 +12,7 @@ from dsrlb.model import Check, Service, person_backend
 from dsrlb.standing import named
 
 SLACK_S = 2.0  # what checks may be late by: a moment of a busy host is no fault
+SEEN_ONCE = frozenset(("server_mac", "arp_announce"))
 NAMED = 3  # so many late ones are told of by name
 
 
@@ -57,6 +58,17 @@ def judge_down(proxied: Sequence[Service], rows: Sequence[Row]) -> Iterator[Find
             yield Finding("server_down", Verdict.WRONG, label, says, row["why"], row["mending"])
         elif row["service"] in names and row["state"] == "up":
             yield Finding("server_down", Verdict.OK, label, f"it passes the checks of {row['service']}")
+
+
+def judge_remarks(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Yield what the running dsrlb has seen of servers, and may not be seen again while the doctor looks."""
+    for row in rows:
+        for word, detail in ((one["word"], one["detail"]) for one in row["remarks"]):
+            if word in SEEN_ONCE:
+                says, _, mend = detail.rpartition("; ")
+                mend = mend.removeprefix("on the server: ")
+                label = row["name"] or row["backend"]
+                yield Finding(word, Verdict.WRONG, label, says, "seen by the running dsrlb", mend)
 
 
 def checks_of(config: Config) -> dict[tuple[str, str], Check]:

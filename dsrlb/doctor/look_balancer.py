@@ -11,7 +11,7 @@ from dsrlb.doctor.facts_links import link_facts, stack_facts
 from dsrlb.doctor.facts_proxy import proxy_facts
 from dsrlb.doctor.facts_wire import wire_facts
 from dsrlb.doctor.finding import BALANCER, Finding, Verdict
-from dsrlb.doctor.judge_health import judge_clock, judge_down
+from dsrlb.doctor.judge_health import judge_clock, judge_down, judge_remarks
 from dsrlb.doctor.judge_kernel import judge_kernel
 from dsrlb.doctor.judge_links import judge_mtu, judge_offloads, judge_xdp
 from dsrlb.doctor.judge_proxy import judge_proxy
@@ -139,6 +139,7 @@ def health(scene: Scene) -> Iterator[Finding]:
     rows = running.health if running is not None else None
     yield from judge_clock(scene.config, rows)
     yield from judge_down(scene.config.proxied, rows or ())
+    yield from judge_remarks(rows or ())
 
 
 def proxy(scene: Scene) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from dsrlb.doctor.facts_kernel import KernelFacts
 from dsrlb.doctor.facts_links import LinkFacts, StackFacts
 from dsrlb.doctor.facts_proxy import ProxyFacts
 from dsrlb.doctor.finding import Finding, Verdict, joined, told_once
-from dsrlb.doctor.judge_health import judge_clock, judge_down
+from dsrlb.doctor.judge_health import judge_clock, judge_down, judge_remarks
 from dsrlb.doctor.judge_kernel import judge_kernel
 from dsrlb.doctor.judge_links import judge_mtu, judge_offloads, judge_xdp
 from dsrlb.doctor.judge_proxy import judge_proxy
@@ -306,3 +306,18 @@ def test_what_one_look_cannot_tell_is_left_out_where_another_tells() -> None:
     cannot, can = (Finding("mtu", verdict, "rs1", "") for verdict in (UNKNOWN, OK))
     elsewhere = replace(cannot, where="rs2")
     assert told_once([cannot, can, elsewhere, can]) == [can, elsewhere]
+
+
+def test_what_the_running_dsrlb_alone_has_seen_is_told_with_what_mends_it() -> None:
+    remarks = [
+        {"word": "arp_announce", "detail": "it asks as the VIP; on the server: dsrlb backend setup"},
+        {"word": "path_mtu", "detail": "the doctor sees that itself; mend it"},
+        {"word": "server_mac", "detail": "frames went elsewhere; see that this is the server"},
+    ]
+    found = list(judge_remarks([{"name": "rs1", "backend": "198.18.1.11", "remarks": remarks}]))
+    assert [(one.name, one.where, one.mend) for one in found] == [
+        ("arp_announce", "rs1", "dsrlb backend setup"),
+        ("server_mac", "rs1", "see that this is the server"),
+    ]
+    assert all(one.verdict is Verdict.WRONG for one in found)
+    assert found[0].says == "it asks as the VIP"
