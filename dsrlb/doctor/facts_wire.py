@@ -50,7 +50,7 @@ def wire_facts(scene: Scene) -> WireFacts:
     asked = [*vips, *((hop, link) for (hop, _), (link, _) in hops.items())]
     usable = [(address, link) for address, link in asked if link.up]
     with ThreadPoolExecutor(max_workers=min(len(usable), ASKED_AT_ONCE) or 1) as pool:
-        answers = list(pool.map(lambda pair: claimants(*pair), usable))
+        answers = list(pool.map(lambda pair: claimants(*pair, of_nobody=pair[0] in every), usable))
     heard = {(address, link.ifindex): macs for (address, link), macs in zip(usable, answers, strict=True)}
     links = [*scene.ground.links, *(link for link, _ in hops.values())]
     return WireFacts(

@@ -53,29 +53,36 @@ def find_owner(vip: Address, link: Link, timeout_s: float = 0.6) -> bytes | None
     return None
 
 
-def claimants(address: Address, link: Link, timeout_s: float = 0.9) -> frozenset[bytes]:
+def claimants(address: Address, link: Link, *, of_nobody: bool, timeout_s: float = 0.9) -> frozenset[bytes]:
     """Return the MACs of all other machines that answer for an address on this link; takes ``timeout_s``.
 
-    Asked are those who answer probes, and those who answer neighbours of theirs only.  Raises DsrlbError.
+    ``of_nobody``: no other machine is to have it, so it is asked for by probes as well; a machine that is
+    just taking an address for its own would give it up for a probe.  Raises DsrlbError.
     """
-    asked = (_probe(address, link.mac), *_question(address, link))
+    asked = _question(address, link)
+    if of_nobody or not asked:
+        asked = (*asked, _probe(address, link.mac))
     found: set[bytes] = set()
     with _listener(address, link) as listener:
         start = time.monotonic()
         for number in range(1, PROBES + 1):
             _send_all(listener, asked, link)
             until = start + timeout_s * number / PROBES
-            while (mac := _listen(listener, address, link.mac, until, answers_only=True)) is not None:
+            while (mac := _listen(listener, address, link.mac, until)) is not None:
                 found.add(mac)
     return frozenset(found)
 
 
 def _question(address: Address, link: Link) -> tuple[bytes, ...]:
-    """Return an ARP request from this host's own address, if it has one on that link."""
-    if not isinstance(address, IPv4Address) or not link.ipv4:
-        return ()
-    beside = next((one.ip for one in link.ipv4 if address in one.network), link.ipv4[0].ip)
-    return (frames.arp_request(link.mac, beside, address),)
+    """Return the question of a neighbour, from this host's own address on that link; empty: it has none.
+
+    An address of the same network as the other one's is taken, if there is any.
+    """
+    if isinstance(address, IPv4Address):
+        beside = sorted(link.ipv4, key=lambda one: address not in one.network)[:1]
+        return tuple(frames.arp_request(link.mac, one.ip, address) for one in beside)
+    beside6 = sorted(link.ipv6, key=lambda one: address not in one.network)[:1]
+    return tuple(frames.neighbour_solicitation(link.mac, one.ip, address) for one in beside6)
 
 
 def announce(vips: Iterable[Address], link: Link) -> None:
