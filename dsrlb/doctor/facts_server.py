@@ -113,7 +113,11 @@ async def facts_at(via: Via, clients: Sequence[Address], gateways: Sequence[Addr
     if said.code or not said.out.endswith("end\n"):
         last = next(reversed([line for line in (said.err + said.out).splitlines() if line]), "nothing")
         raise HostError(f"{via} did not say what the server is like; it ended with: {last[:120]}")
-    return facts_in(said.out)
+    facts = facts_in(said.out)
+    if not facts.addresses:  # not even that of lo: a tool there does not do what it should
+        last = next(reversed(said.err.splitlines()), "that takes sed, and ip or /proc")
+        raise HostError(f"{via} did not say which addresses the server has: {last[:120]}")
+    return facts
 
 
 def facts_in(text: str) -> ServerFacts:

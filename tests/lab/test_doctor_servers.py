@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from lab_clients import PORT, Clients, clients_of
+from lab_far import ADDRESSES, BALANCER, SERVERS, SSHD, farm
 from lab_faults import decapsulation_gone, own_address_only, vip_gone
 from lab_fork import run_forked
 from lab_matrix import arp_announce_0, arp_ignore_0, no_listener, whole_segments, wrong_gateway
@@ -24,8 +25,12 @@ AT_RS1 = "198.18.1.11"
 
 
 def doctor(lab: Lab, file: Path, *more: str, code: int = 0) -> list[Row]:
-    """What it finds."""
-    done = run_forked(lab.namespace("lb"), "doctor", "--config", str(file), "--json", *more)
+    """What it finds at the lab's balancer."""
+    return found_at(lab.namespace("lb"), file, *more, code=code)
+
+
+def found_at(namespace: str, file: Path, *more: str, code: int) -> list[Row]:
+    done = run_forked(namespace, "doctor", "--config", str(file), "--json", *more)
     assert done.returncode == code, (done.stdout, done.stderr)
     assert done.stderr == ""
     rows: list[Row] = json.loads(done.stdout)
@@ -143,3 +148,19 @@ class TestInline:
         row = named(clients, file, wrong_gateway)["default_route"]
         assert row["mend"].endswith("--gateway 198.18.2.1")
         assert "default via 198.18.2.12" in row["evidence"]
+
+
+@pytest.mark.skipif(not Path(SSHD).exists(), reason="sshd is missing")
+def test_servers_are_asked_by_ssh_and_one_that_says_nothing_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "dsrlb.toml").write_text(
+        'interfaces = ["e0"]\n[[service]]\nvip = "198.18.1.100:22"\nmode = "l2dsr"\n'
+        + "".join(f'[[service.backend]]\naddress = "{ADDRESSES[one]}"\nname = "{one}"\n' for one in SERVERS)
+    )
+    with farm(tmp_path) as servers:
+        servers.put(SERVERS[2], "sed", "exit 3")
+        rows = found_at(BALANCER, tmp_path / "dsrlb.toml", "--via", "ssh:root@{address}", code=1)
+    told = {(row["where"], row["name"]): row for row in rows if row["verdict"] != "ok"}
+    for name in SERVERS[:2]:
+        assert told[name, "vip_missing"]["mend"] == "ip address add 198.18.1.100/32 dev lo"
+        assert told[name, "arp_announce"]["evidence"] == "arp_announce is e0: 0"
+    assert "did not say which addresses the server has" in told[SERVERS[2], "server"]["says"]

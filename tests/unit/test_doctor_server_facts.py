@@ -132,9 +132,19 @@ def test_the_script_runs_by_any_shell_and_without_ip(shell: str, with_ip: bool, 
     assert any(name.startswith("TcpExt.") for name in said.counters)
 
 
-def test_a_server_that_says_half_of_it_is_no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "why"),
+    (
+        ("echo link; exit 3", "did not say what the server is like; it ended with: link"),
+        ("echo end", "did not say which addresses the server has: that takes sed"),
+        ("echo sed: not found >&2; echo end", "did not say which addresses the server has: sed: not found"),
+    ),
+)
+def test_a_server_that_says_half_of_it_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, why: str
+) -> None:
     half = tmp_path / "half.sh"
-    half.write_text("echo link; exit 3")
+    half.write_text(script)
     monkeypatch.setattr("dsrlb.doctor.facts_server.SCRIPT", half)
-    with pytest.raises(HostError, match=r"local did not say what the server is like; it ended with: link"):
+    with pytest.raises(HostError, match=f"local {why}"):
         asyncio.run(facts_at(via_in("local"), [], []))
