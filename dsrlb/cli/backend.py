@@ -18,6 +18,7 @@ from dsrlb.host import steps
 from dsrlb.host.machine import Machine, this_machine
 from dsrlb.host.server_options import is_own_link, kernel_can, outer_versions, tunnel_device
 from dsrlb.host.step_checks import problems
+from dsrlb.host.steps_lock import alone
 from dsrlb.host.steps_state import Setup, setups
 from dsrlb.model import Address, ServerOptions
 from dsrlb.modes import BY_NAME
@@ -54,7 +55,8 @@ def setup(
         return
     _need_root()
     warnings = problems(machine, wanted, chosen.get("device"))
-    _print(steps.apply(machine, wanted))
+    with alone(machine.state, "setup"):
+        _print(steps.apply(machine, wanted))
     if boot is not None:
         _print(boot_here("write", boot, mode, vips, chosen))
     _print(f"note     {line}" for line in steps.notes(machine, wanted, BY_NAME[mode].host_steps))
@@ -99,16 +101,18 @@ def undo(far: Far | None, mode: str, vips: tuple[Address, ...], plan: bool) -> N
         backend_far.undo(far, plan=plan)
         return
     machine = this_machine()
-    if not plan:
-        _need_root()
-    _print(steps.unrecorded(machine, mode, vips))
-    taken_back = steps.reversals(machine, mode, vips)
-    _print(boot_here("remove", "", mode, vips, {}, plan=plan))
     if plan:
-        lines = (steps.undo_command(machine, reversal) for reversal in taken_back)
+        _print(steps.unrecorded(machine, mode, vips))
+        _print(boot_here("remove", "", mode, vips, {}, plan=True))
+        lines = (steps.undo_command(machine, one) for one in steps.reversals(machine, mode, vips))
         _print(line for line in lines if line is not None)
         return
-    _print(steps.undo(machine, mode, vips, taken_back))
+    _need_root()
+    with alone(machine.state, "undo") as ended:
+        _print(ended)
+        _print(steps.unrecorded(machine, mode, vips))
+        _print(boot_here("remove", "", mode, vips, {}))
+        _print(steps.undo(machine, mode, vips, steps.reversals(machine, mode, vips)))
 
 
 def _given(said: Chosen) -> Chosen:

@@ -11,6 +11,7 @@ addresses nor sysctls.  ``scripts/backend-setup`` reads and writes the very same
                                                  line: kind, target, value, with tabs between
         former/sysctl net.ipv4.conf.all.arp_ignore      "0": what was there before the step
         former/address lo 198.18.0.10:32                "absent"
+        running                                  process that is at work on it now (see steps_lock)
 
 In the name of a step (kind and target; with the address, where there can be several) ``/`` is written ``:``.
 """

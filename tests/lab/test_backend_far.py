@@ -227,6 +227,23 @@ def test_a_balancer_that_is_killed_half_way_leaves_what_can_be_undone_whole(
     assert servers.snapshots() == before
 
 
+def test_an_undo_ends_a_setup_that_hangs_there_and_would_go_on_after_it(servers: Farm, quiet: str) -> None:
+    before = servers.snapshot("web1")
+    there = servers.folder / "web1/hangs"
+    hang = f"touch {there}; sleep 1000"
+    servers.put("web1", "ip", f'case "$*" in *"address add"*) {hang} ;; esac; exec /sbin/ip "$@"')
+    enter = ["ip", "netns", "exec", BALANCER, sys.executable, "-m", "dsrlb", "backend", "setup"]
+    words = ["--config", quiet, "--backend", "web1"]
+    with subprocess.Popen([*enter, *words], cwd=ROOT, stdout=subprocess.DEVNULL) as hanging:
+        assert eventually(there.exists, DEADLINE_S)
+        hanging.send_signal(signal.SIGKILL)
+    assert scripts_on("web1")
+    there.unlink()
+    said = dsrlb("undo", *words)
+    assert states(said) == {"web1": "undone"} and "which was at work on this and hung" in said
+    assert not scripts_on("web1") and servers.snapshot("web1") == before
+
+
 def scripts_on(name: str) -> list[str]:
     """The shells that run a sent script in a server's namespace."""
     inode = Path("/run/netns", namespace(name)).stat().st_ino
