@@ -56,6 +56,7 @@ COMMANDS = OnDemand(
     backend="dsrlb.cli.backend",
     lab="dsrlb.cli.lab",
     bench="dsrlb.cli.bench",
+    completion="dsrlb.cli.completion",
     **{"import": "dsrlb.cli.importing"},
 )
 
