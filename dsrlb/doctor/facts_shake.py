@@ -28,6 +28,7 @@ from dsrlb.doctor.ears import Ears
 from dsrlb.errors import HostError
 from dsrlb.health.base import Open, Outcome, Subject, Unasked
 from dsrlb.health.looking import Looking
+from dsrlb.health.naming import SILENT
 from dsrlb.health.path import ByPath
 from dsrlb.health.remarks import Remark, Remarks
 from dsrlb.health.stream import AT_ONCE
@@ -111,7 +112,7 @@ def _pairs(services: Iterable[Service]) -> list[tuple[Service, Backend]]:
 
 
 async def _shake(by_path: ByPath, looking: Looking, service: Service, backend: Backend) -> Shake:
-    """Shake hands once; look more closely where that came about."""
+    """Shake hands, once more if nothing comes of it; look more closely where that came about."""
     at_vip = not modes.BY_NAME[service.mode].sees_replies
     subject = Subject(
         backend.address,
@@ -124,6 +125,8 @@ async def _shake(by_path: ByPath, looking: Looking, service: Service, backend: B
     )
     try:
         outcome = await by_path.probe(_handshake, subject)
+        if outcome.word in SILENT:  # a packet may be lost, and a machine be busy
+            outcome = await by_path.probe(_handshake, subject)
     except Unasked as error:
         return Shake(service, None, str(error))
     looked = await looking.look(subject) if outcome.ok else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
 from dsrlb.health.base import received
@@ -25,6 +25,7 @@ from dsrlb.wire.icmp import ECHO_REPLY, ECHO_REQUEST, ICMP, ICMPV6
 TOKEN_BYTES = 12
 HEADERS_BYTES = {4: 20 + 4 + TOKEN_BYTES, 6: 40 + 4 + TOKEN_BYTES}  # of the shortest request
 TRIES_S = (0.1, 0.2, 0.5)  # a packet may be lost, and a machine be busy
+PATIENT_S = (0.3, 1.0, 2.0)  # before something is called wrong
 MOST_BYTES = 2048
 
 Send = Callable[[bytes], None]
@@ -53,19 +54,33 @@ def is_reply(message: bytes, version: int, token: bytes) -> bool:
     return message[:1] == bytes((kind,)) and message[4 : 4 + TOKEN_BYTES] == token
 
 
-async def is_answered(source: str, to: Address, send: Send, size_bytes: int, hops: int) -> bool:
+async def is_answered(
+    source: str,
+    to: Address,
+    send: Send,
+    size_bytes: int,
+    hops: int,
+    tries_s: Sequence[float] = TRIES_S,
+) -> bool:
     """Ask by ``send`` whether somebody answers as ``to`` to this host's address, a few times if need be."""
     token = secrets.token_bytes(TOKEN_BYTES)
     packet = request(ip_address(source), to, size_bytes, token, hops)
     with _hearing(source, to) as sock:
-        return await asked(sock, lambda: send(packet), lambda got: _is_reply_in(got, to.version, token))
+        return await asked(
+            sock, lambda: send(packet), lambda got: _is_reply_in(got, to.version, token), tries_s
+        )
 
 
-async def asked(sock: socket.socket, send: Callable[[], None], is_it: Callable[[bytes], bool]) -> bool:
+async def asked(
+    sock: socket.socket,
+    send: Callable[[], None],
+    is_it: Callable[[bytes], bool],
+    tries_s: Sequence[float] = TRIES_S,
+) -> bool:
     """Send, again if need be, and return whether what is awaited came to the socket."""
     hearing = asyncio.ensure_future(_heard(sock, is_it))
     try:
-        for wait_s in TRIES_S:
+        for wait_s in tries_s:
             send()
             if (await asyncio.wait({hearing}, timeout=wait_s))[0]:
                 hearing.result()

@@ -25,14 +25,23 @@ import random
 import secrets
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
 from dsrlb import modes
 from dsrlb.health.asking import NotSo, Way
 from dsrlb.health.base import Subject
-from dsrlb.health.echo import HEADERS_BYTES, TOKEN_BYTES, asked, is_answered, is_reply, request
+from dsrlb.health.echo import (
+    HEADERS_BYTES,
+    PATIENT_S,
+    TOKEN_BYTES,
+    TRIES_S,
+    asked,
+    is_answered,
+    is_reply,
+    request,
+)
 from dsrlb.health.path import ByPath
 from dsrlb.health.remarks import About, Remark, Remarks, claimed_by_asking
 from dsrlb.health.seeking import is_on_link
@@ -113,7 +122,7 @@ class Looking:
         return None
 
     async def _found(self, way: Way) -> list[Remark] | None:
-        if not await self._answers(way, HEADERS_BYTES[way.at_vip.address.version]):
+        if not await self._answers_short(way):
             return None  # it answers no echo: nothing can be told by one that is lost
         found = [await self._width(way)]
         if way.server.mode and way.server.check.kind in BY_TCP and is_wrapped(way):
@@ -124,9 +133,12 @@ class Looking:
             found.append(await self._way_back(way))
         return [one for one in found if one is not None]
 
-    async def _answers(self, way: Way, size_bytes: int) -> bool:
-        hops = HOPS[bool(way.server.mode)]
-        return await is_answered(way.source, way.at_vip.address, partial(self._send, way), size_bytes, hops)
+    async def _answers_short(self, way: Way) -> bool:
+        return await self._answers(way, HEADERS_BYTES[way.at_vip.address.version])
+
+    async def _answers(self, way: Way, size_bytes: int, tries_s: Sequence[float] = TRIES_S) -> bool:
+        hops, send = HOPS[bool(way.server.mode)], partial(self._send, way)
+        return await is_answered(way.source, way.at_vip.address, send, size_bytes, hops, tries_s)
 
     def _send(self, way: Way, packet: bytes) -> None:
         """Send a packet to a server as its clients' go, past the routing of this host."""
@@ -138,7 +150,9 @@ class Looking:
     async def _width(self, way: Way) -> Remark | None:
         """Return what is wrong with the length of packets that get there."""
         said = fits_bytes(way)
-        if await self._answers(way, said):
+        if await self._answers(way, said) or await self._answers(way, said, PATIENT_S):
+            return None
+        if not await self._answers_short(way):  # it is gone meanwhile, or all is slow
             return None
         most, less = said, LEAST_BYTES[way.at_vip.address.version]
         while most - less > 1:  # `less` is taken for answered
@@ -215,10 +229,11 @@ class Looking:
                 sock,
                 partial(self._send, way, packet),
                 lambda got: is_reply(got[headers:], version, token),
+                (*TRIES_S, *PATIENT_S),
             )
         finally:
             await asyncio.shield(asyncio.to_thread(sock.close))  # takes some 10 ms (synchronize_net)
-        if came:
+        if came or not await self._answers_short(way):
             return None
         return Remark(
             "default_route",
