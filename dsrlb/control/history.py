@@ -37,7 +37,8 @@ class History:
     def __init__(self, folder: Path) -> None:
         """Take the folder; nothing is made yet."""
         self._folder = folder
-        self._current: int | None = None  # the number of what is in force
+        self._current: int | None = None  # the number of what is in force, or of the last that could be kept
+        self._is_kept = True  # what is in force
         self._back_to: int | None = None  # the number of what is to be in force again
         self._wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -79,7 +80,9 @@ class History:
     def _keep(self, content: bytes) -> None:
         try:
             self._put(content)
+            self._is_kept = True
         except OSError as error:
+            self._is_kept = False
             if not self._is_told:
                 why = error.strerror or error
                 log.warning("%s: what is in force cannot be kept for a rollback (%s)", self._folder, why)
@@ -100,8 +103,9 @@ class History:
         ahead = [] if self._current is None else [one for one in there if one > self._current]
         for number in ahead:
             there[number].replace(self._path(number, ".undone"))
-        self._current = max(there, default=0) + 1
-        replace_whole(self._path(self._current), content)
+        number = max(there, default=0) + 1
+        replace_whole(self._path(number), content)
+        self._current = number
         for _, path in sorted(self._all().items())[:-MOST_KEPT]:
             path.unlink()
 
@@ -111,7 +115,7 @@ class History:
             {
                 "number": number,
                 "kept_at": path.stat().st_mtime,
-                "is_in_force": number == self._current,
+                "is_in_force": self._is_kept and number == self._current,
                 "is_undone": ".undone" in path.suffixes,
             }
             for number, path in sorted(self._all().items(), reverse=True)
@@ -131,8 +135,10 @@ class History:
         return number, content.decode()
 
     def _before(self) -> int:
-        now = self._current
-        if now is None or not (older := [one for one in self._there() if one < now]):
+        there, now = self._there(), self._current
+        if not self._is_kept:  # it comes after the last that is
+            now = (max(there, default=0) if now is None else now) + 1
+        if now is None or not (older := [one for one in there if one < now]):
             raise UsageError(f"no configuration that was in force before is kept in {self._folder}")
         return max(older)
 

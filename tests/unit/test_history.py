@@ -140,3 +140,23 @@ def test_a_folder_that_cannot_be_is_told_once_and_nothing_else_happens(
         "what is in force cannot be kept for a rollback (Not a directory)"
     ]
     history.close()
+
+
+def test_what_could_not_be_kept_leaves_the_way_back_to_the_last_that_could(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(history, b"one", b"two", 1)
+    assert kept(history) == [(2, ""), (1, "now")]
+    with monkeypatch.context() as disk:
+        disk.setattr("dsrlb.control.history.replace_whole", full)
+        disk.setattr(Path, "replace", full)
+        history.keep(b"three")
+        assert [note for _, note in kept(history)] == ["", ""]
+    assert before(history) == (1, "one")
+    history.going_back_to(1)
+    history.keep(b"one")
+    assert kept(history) == [(2, ""), (1, "now")]
+
+
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
