@@ -15,8 +15,14 @@ from dsrlb.cli.offline import explain_frame, explain_question
 from dsrlb.config import read_config
 from dsrlb.errors import UsageError
 from dsrlb.frameio.pcap import read_pcap
+from dsrlb.model import Reason
 
 Row = dict[str, Any]
+
+CUT_SHORT = (
+    "the capture has {} bytes of this frame; if it is the capture that is cut short (tcpdump -s), "
+    "the answer is not about the packet that was on the wire: capture whole frames"
+)
 
 
 @click.command()
@@ -54,6 +60,8 @@ def explain(
     _check(pcap, file, words)
     captured = _captured(pcap, frame) if pcap is not None else None
     row = _asked(ask, captured, words) if file is None else _offline(file, captured, words)
+    if captured is not None and row["reason"] == Reason.TRUNCATED.word:
+        row["notes"].append(CUT_SHORT.format(len(captured)))
     row["dissected"] = [line._asdict() for line in explained.dissected(row)]
     if is_json:
         return click.echo(json.dumps(row, indent=2))

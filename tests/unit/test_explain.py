@@ -153,6 +153,15 @@ def test_a_capture_that_is_cut_short_is_one_sentence_behind_its_last_whole_frame
     assert len(str(told.value).splitlines()) == 1
 
 
+def test_a_frame_that_the_capture_has_only_the_beginning_of_is_not_taken_for_a_broken_packet(
+    explain: Any, tmp_path: Path
+) -> None:
+    write_pcap(tmp_path / "cut.pcap", [(1.0, bytes(p.tcp("S"))[:40])])
+    row = explain("--pcap", str(tmp_path / "cut.pcap"), "--json")
+    assert row["reason"] == "truncated"
+    assert "the capture has 40 bytes of this frame" in row["notes"][-1]
+
+
 def test_a_frame_that_is_not_there_is_said(explain: Any, tmp_path: Path) -> None:
     write_pcap(tmp_path / "one.pcap", [(1.0, bytes(p.tcp("S")))])
     with pytest.raises(Exception, match="has 1 frame, and no frame 3"):
