@@ -33,6 +33,7 @@ LONG = {
 }  # fmt: skip
 COMMANDS = ("-A", "-E", "-a", "-e", "-D", "-d", "-C")
 FLAGS = ("-g", "-i", "-m", "-o", "-6", "--tun-nocsum", "--tun-csum", "--tun-remcsum")
+VALUED = ("-t", "-u", "-f", "-s", "-p", "-M", "-r", "-w", "-x", "-y", "-b")  # their value may stand close by
 PERSIST_S = "300"  # what ipvsadm takes for -p without a number
 IGNORED = ("-6", "--tun-nocsum", "--tun-csum", "--tun-remcsum", "-r", "-w", "-b", "--tun-type", "--tun-port")
 NO_EQUIVALENT = {
@@ -109,6 +110,8 @@ def _options(words: list[str]) -> Iterator[tuple[str, str]]:
         name, _, value = (
             words[place].partition("=") if words[place].startswith("--") else (words[place], "", "")
         )
+        if name[:1] == "-" != name[1:2] and name[2:] and name[:2] in VALUED:  # -t198.18.1.100:80
+            name, value = name[:2], name[2:]
         name, place = LONG.get(name, name), place + 1
         takes = name not in FLAGS and name not in COMMANDS and not value
         if takes and place < len(words) and not words[place].startswith("-"):

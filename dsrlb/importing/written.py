@@ -77,10 +77,17 @@ def _alike(virtual: Virtual, found: Found) -> list[Server]:
         if (one.mode, json.dumps(one.tunnel)) != (mode, tunnel):
             found.note(
                 one.where,
-                f"server {one.address} is reached by {_MODES[one.mode]}, others of its service otherwise; "
+                f"server {one.address} is reached by {_way(one)}, others of its service otherwise; "
                 "a service has one mode, so this server is left out",
             )
     return [one for one in virtual.servers if (one.mode, json.dumps(one.tunnel)) == (mode, tunnel)]
+
+
+def _way(server: Server) -> str:
+    if server.mode != TUNNEL:
+        return _MODES[server.mode]
+    port = f" to port {server.tunnel['encap_port']}" if "encap_port" in server.tunnel else ""
+    return f"{_MODES[TUNNEL]} ({server.tunnel.get('encap', 'ipip')}{port})"
 
 
 def _backend(server: Server, virtual: Virtual, check: Check | None, found: Found) -> Iterator[str]:

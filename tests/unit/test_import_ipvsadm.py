@@ -157,3 +157,21 @@ def test_tunnels_by_gre_are_told() -> None:
 def test_the_table_for_people_is_refused_with_the_right_command() -> None:
     with pytest.raises(ConfigError, match="give what ipvsadm -S -n prints"):
         read("IP Virtual Server version 1.2.1 (size=4096)\n", "dump")
+
+
+def test_a_value_may_stand_close_by_its_option() -> None:
+    (service,) = services(
+        "ipvsadm -A -t198.18.1.100:80 -swrr -p300\nipvsadm -a -t198.18.1.100:80 -r198.18.1.11:80 -g -w3\n"
+    )
+    assert (service.scheduler, service.backends[0].weight) == ("wrr", 3)
+    assert service.persist is not None
+
+
+def test_which_tunnel_a_server_that_is_left_out_has_is_told() -> None:
+    begin = "-a -t 198.18.1.100:80 -r 198.18.1.{} -i --tun-type gue --tun-port {}\n"
+    lines = "-A -t 198.18.1.100:80 -s rr\n" + begin.format("11:80", 6080) + begin.format("12:80", 6081)
+    _, notes = imported(lines + "-a -t 198.18.1.100:80 -r 198.18.1.13:80 -i\n")
+    assert [note.partition(", others")[0] for note in notes] == [
+        "dump:3: server 198.18.1.12 is reached by tunnelling (gue to port 6081)",
+        "dump:4: server 198.18.1.13 is reached by tunnelling (ipip)",
+    ]
