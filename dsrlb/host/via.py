@@ -188,7 +188,8 @@ async def _all_of(stream: asyncio.StreamReader | None, via: Via) -> str:
         pieces.append(piece)
         if sum(map(len, pieces)) > MOST_BYTES:
             raise HostError(f"{via} says more than {MOST_BYTES >> 20} MB: what runs there is no shell.")
-    return "".join(map(_harmless, b"".join(pieces).decode(errors="replace")))
+    said = b"".join(pieces).replace(b"\r\n", b"\n")  # ssh's own lines end so
+    return "".join(map(_harmless, said.decode(errors="replace")))
 
 
 def _harmless(sign: str) -> str:
