@@ -28,7 +28,7 @@ from dsrlb.doctor.judge_shake import (
     passes,
     sharpened,
 )
-from dsrlb.doctor.scene import Scene, label_of
+from dsrlb.doctor.scene import Scene
 from dsrlb.doctor.wanted import Wanted, wanted_servers
 from dsrlb.errors import HostError
 from dsrlb.health.base import PASSED, Outcome
@@ -158,11 +158,6 @@ async def _facts(scene: Scene, wanted: Sequence[Wanted]) -> dict[Address, Facts]
             except HostError as error:
                 return error
 
-    asked = [(one, via) for one in wanted if (via := _via(scene, one)) is not None]
+    asked = [(one, via) for one in wanted if (via := scene.vias.get(one.label)) is not None]
     said = await asyncio.gather(*(ask(*pair) for pair in asked))
     return {one.address: facts for (one, _), facts in zip(asked, said, strict=True)}
-
-
-def _via(scene: Scene, server: Wanted) -> Via | None:
-    labels = (label_of(backend) for _, backend in server.serves)
-    return next((scene.vias[one] for one in labels if one in scene.vias), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from dsrlb.errors import DsrlbError
 from dsrlb.host.links import Link
 from dsrlb.host.via import Via
 from dsrlb.host.via_choice import vias_for
-from dsrlb.model import Address, Backend
+from dsrlb.model import Address
 from dsrlb.preflight import Ground
+from dsrlb.remote.jobs import names_of
 
 Row = dict[str, Any]
 ANSWER_WITHIN_S = 10.0
@@ -42,7 +44,7 @@ class Scene:
     not_ready: tuple[preflight.Finding, ...] = ()  # what would keep dsrlb from serving here
     running: Running | None = None
     haproxy_at: Path = Path()  # where the files of the HAProxy of mode proxy are
-    vias: Mapping[str, Via] = field(default_factory=dict)  # by a backend's label, or "client"
+    vias: Mapping[str, Via] = field(default_factory=dict)  # by a server's name, or "client"
 
     @property
     def fronts(self) -> tuple[Link, ...]:
@@ -50,10 +52,13 @@ class Scene:
         links, names = self.ground.links, self.config.interfaces
         return tuple(one for one in links if one.name in names) if names else links[:1]
 
+    @cached_property
+    def _names(self) -> dict[Address, str]:
+        return names_in(self.config)
+
     def label_at(self, address: Address) -> str:
-        """Return what findings call the server of an address: the first label that it has."""
-        backends = (one for service in self.config.services for one in service.backends)
-        return next((one.label for one in backends if one.address == address and one.label), str(address))
+        """Return what findings call the server of an address, which ``--via`` does as well."""
+        return self._names.get(address, str(address))
 
     @property
     def wants_xdp(self) -> bool:
@@ -70,7 +75,9 @@ def scene_of(
     config: Config, running: Running | None, haproxy_at: Path = Path(), vias: Sequence[str] = ()
 ) -> Scene:
     """Return the scene of a configuration on this host; UsageError for a way that is none."""
-    addresses = {label_of(one): str(one.address) for service in config.services for one in service.backends}
+    addresses: dict[str, str] = {}
+    for address, name in names_in(config).items():
+        addresses.setdefault(name, str(address))  # of an IPv4 and an IPv6 one the first, as setup does
     ways = vias_for(vias, {**addresses, CLIENT: ""}, by_name_only=(CLIENT,))
     ground, found = preflight.look(config, force=False, ours=lent_before(haproxy_at))
     return Scene(config, ground, found, running, haproxy_at, ways)
@@ -90,6 +97,6 @@ def running_at(admin: Path) -> Running | None:
     return Running(engine, tuple(health), tuple(table))
 
 
-def label_of(backend: Backend) -> str:
-    """Return what findings call a backend."""
-    return backend.label or str(backend.address)
+def names_in(config: Config) -> dict[Address, str]:
+    """Return what the server at each address is called."""
+    return names_of(backend for service in config.services for backend in service.backends)

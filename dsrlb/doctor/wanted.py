@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dsrlb import modes
 from dsrlb.config import Config
+from dsrlb.doctor.scene import names_in
 from dsrlb.host.neighbours import NUD_PERMANENT, neighbours
 from dsrlb.model import ANY_PORT, Address, Backend, Service, wire_address
 from dsrlb.modes.base import wraps
@@ -85,17 +86,20 @@ def wanted_servers(config: Config, ground: Ground, clients: Mapping[int, Address
     for service in config.forwarded:
         for backend in service.backends:
             serves.setdefault(backend.address, []).append((service, backend))
-    return [_wanted(address, tuple(pairs), ground, clients) for address, pairs in serves.items()]
+    names = names_in(config)
+    return [
+        _wanted(names[address], address, tuple(pairs), ground, clients) for address, pairs in serves.items()
+    ]
 
 
 def _wanted(
+    label: str,
     address: Address,
     serves: tuple[tuple[Service, Backend], ...],
     ground: Ground,
     clients: Mapping[int, Address],
 ) -> Wanted:
     way = ground.ways.get(address)
-    label = next((one.label for _, one in serves if one.label), str(address))
     mac = ground.fixed_macs.get(address)
     if way is None:
         return Wanted(label, address, serves, mac=mac, clients=clients)

@@ -44,7 +44,7 @@ class Server:
 
 def servers_of(services: Sequence[Service], flags_of: FlagsOf) -> list[Server]:
     """Return the servers in the order of the services, each once, with what they are to be."""
-    names = _names(backend for service in services for backend in service.backends)
+    names = names_of(backend for service in services for backend in service.backends)
     addresses: dict[str, list[Address]] = {}
     jobs: dict[str, dict[tuple[str, tuple[str, ...]], list[Address]]] = {}
     for service in services:
@@ -69,7 +69,7 @@ def _add(these: list[Address], one: Address) -> None:
         these.append(one)
 
 
-def _names(backends: Iterable[Backend]) -> dict[Address, str]:
+def names_of(backends: Iterable[Backend]) -> dict[Address, str]:
     """Return what the server at each address is called: by its address if it has no name of its own.
 
     One name at an IPv4 and an IPv6 address is one machine; at two of one version it is two.
