@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dsrlb import modes
 from dsrlb.doctor.facts_links import LinkFacts
 from dsrlb.doctor.finding import BALANCER, Finding, Verdict
+from dsrlb.doctor.wanted import setup_command
 from dsrlb.host.xdp_features import XdpFeature
 from dsrlb.model import Address, Service
 from dsrlb.modes.base import wraps
@@ -126,6 +127,5 @@ def _mtu(service: Service, label: str, way: Way, front_bytes: int, more_bytes: i
         f"wrapped, packets of more than {fits} bytes do not fit; whether the server announces an MSS to "
         "clients by which they are shorter is not to be seen from here"
     )
-    setup = f"dsrlb backend setup --mode {service.mode} --vip {service.vip}"
-    mend = f"clamp_mss (--clamp-mss), or on the server: {setup}; or {widen}"
+    mend = f"clamp_mss (--clamp-mss), or on the server: {setup_command(service)}; or {widen}"
     return Finding("mtu", Verdict.UNKNOWN, label, says, seen, mend)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dsrlb import modes
 from dsrlb.config import Config
 from dsrlb.doctor.scene import names_in
+from dsrlb.health.naming import setup_line
 from dsrlb.host.neighbours import NUD_PERMANENT, neighbours
 from dsrlb.model import ANY_PORT, Address, Backend, Service, wire_address
 from dsrlb.modes.base import wraps
@@ -72,12 +73,8 @@ class Wanted:
 
 def setup_command(service: Service, gateway: Address | None = None) -> str:
     """Return the line that makes a machine a real server of a service, to be run there."""
-    line = f"dsrlb backend setup --mode {service.mode} --vip {service.vip}"
-    if gateway is not None:
-        line += f" --gateway {gateway}"
-    if wraps(modes.BY_NAME[service.mode], service.options) and service.options.encap != "ipip":
-        line += f" --encap {service.options.encap} --encap-port {service.options.encap_port}"
-    return line
+    line = setup_line(service.mode, service.vip, service.options)
+    return line if gateway is None else f"{line} --gateway {gateway}"
 
 
 def wanted_servers(config: Config, ground: Ground, clients: Mapping[int, Address]) -> list[Wanted]:

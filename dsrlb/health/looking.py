@@ -42,6 +42,7 @@ from dsrlb.health.echo import (
     is_reply,
     request,
 )
+from dsrlb.health.naming import setup_line
 from dsrlb.health.path import ByPath
 from dsrlb.health.remarks import About, Remark, Remarks, claimed_by_asking
 from dsrlb.health.seeking import is_on_link
@@ -176,7 +177,7 @@ class Looking:
         return Remark(
             "mtu",
             f"it asks clients for segments of {mss} bytes, {most} fit into the tunnel; "
-            f"on the server: dsrlb backend setup --mode {way.server.mode} --vip {way.server.vip}, or let the "
+            f"on the server: {setup_line(way.server.mode, way.server.vip, way.server.options)}, or let the "
             f"links there carry {fits_bytes(way) + overhead_bytes(way) + mss - most} bytes",
         )
 

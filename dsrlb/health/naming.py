@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dsrlb.health.base import Outcome
-from dsrlb.model import Address
+from dsrlb.model import Address, ModeOptions
 
 REFUSED, SILENT = "refused", frozenset(("no_answer", "unreachable"))
 
@@ -35,6 +35,7 @@ class Findings(NamedTuple):
     at_own: Outcome | None  # None: it could not be asked there
     says_no_tunnel: bool  # by ICMP: it does not unwrap what is sent to it
     is_tunnel_dead: bool = False  # nothing comes out of it, and nothing is said of that
+    options: ModeOptions = ModeOptions()
 
 
 def is_open(at_vip: Outcome, is_connected: bool) -> bool:
@@ -79,5 +80,13 @@ def moved(server: Address, to: str, known: str) -> Outcome:
     )
 
 
+def setup_line(mode: str, vip: Address, options: ModeOptions) -> str:
+    """Return the line that makes a machine a real server, to be run there."""
+    line = f"dsrlb backend setup --mode {mode} --vip {vip}"
+    if mode == "l3dsr" and options.encap != "ipip":
+        line += f" --encap {options.encap} --encap-port {options.encap_port}"
+    return line
+
+
 def _set_up(found: Findings) -> str:
-    return f"on the server: dsrlb backend setup --mode {found.mode} --vip {found.vip}"
+    return f"on the server: {setup_line(found.mode, found.vip, found.options)}"

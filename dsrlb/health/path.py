@@ -170,7 +170,15 @@ class ByPath:
             if why is not None:
                 raise NotSo(way.place, why)
         return named(
-            Findings(way.server.vip, way.server.mode, at_vip, at_own, says_no_tunnel, again.is_tunnel_dead)
+            Findings(
+                way.server.vip,
+                way.server.mode,
+                at_vip,
+                at_own,
+                says_no_tunnel,
+                again.is_tunnel_dead,
+                way.server.options,
+            )
         )
 
     # ------------------------------------------------------------------------- the path

@@ -8,6 +8,7 @@ import pytest
 
 from dsrlb.health.base import PASSED, Outcome
 from dsrlb.health.naming import Findings, is_open, named
+from dsrlb.model import ModeOptions
 
 VIP = ip_address("198.18.1.100")
 SILENT, REFUSED = Outcome("no_answer", "none within 1 s"), Outcome("refused")
@@ -48,6 +49,11 @@ def test_the_name_comes_with_the_command_that_mends_it() -> None:
     for says in (False, True):
         said = named(Findings(VIP, "l3dsr", SILENT, PASSED, says)).detail
         assert said.endswith("dsrlb backend setup --mode l3dsr --vip 198.18.1.100")
+
+
+def test_the_line_that_mends_a_tunnel_says_which_one() -> None:
+    found = Findings(VIP, "l3dsr", SILENT, PASSED, True, options=ModeOptions(encap="gue", encap_port=6081))
+    assert named(found).detail.endswith(f"--mode l3dsr --vip {VIP} --encap gue --encap-port 6081")
 
 
 def test_a_second_question_is_asked_only_where_it_tells_more() -> None:

@@ -140,6 +140,7 @@ def test_the_largest_frame_has_to_fit_with_what_the_mode_adds(
     way = Way(E0, SERVER, way_bytes, None)
     (found,) = judge_mtu([service], {SERVER: ("rs1", way)}, 1500)
     assert (found.verdict, found.where) == (verdict, "rs1")
+    assert options.encap == "ipip" or f"--encap {options.encap}" in found.mend
 
 
 # ------------------------------------------------------------------------- the host's stack
