@@ -50,7 +50,7 @@ def kernel_facts(scene: Scene) -> KernelFacts:
         why_no_bpf=_why_no_bpf(Path(scene.config.engine.bpf_fs)) if pid is None else "",  # else it is at work
         jit_bytes=_jit_bytes(),
         lacking=tuple(missing(pid, bpf=wants_xdp)),
-        whose="dsrlb serve" if pid is not None else "dsrlb, as it would be started from here",
+        whose="dsrlb serve" if pid is not None else "dsrlb, as it would be started from here,",
     )
 
 
