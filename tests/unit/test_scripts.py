@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def shell_scripts() -> list[Path]:
-    folders = ROOT / "scripts", ROOT / "vagrant", ROOT / "vagrant/provision", ROOT / "dsrlb/host"
+    folders = (
+        ROOT / "scripts",
+        ROOT / "scripts/debian",
+        ROOT / "vagrant",
+        ROOT / "vagrant/provision",
+        ROOT / "dsrlb/host",
+    )
     found = [path for folder in folders for path in folder.iterdir() if path.suffix in ("", ".sh")]
     scripts = [path for path in found if path.is_file() and path.name != "Vagrantfile"]
     return sorted(path for path in [*scripts, ROOT / ".ci/run"] if "python" not in first_line(path))
