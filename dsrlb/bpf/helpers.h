@@ -27,9 +27,11 @@
 #define MAP_TYPE(name, type) type *name
 
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
-static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) =
+/* An int each, not a long: before Linux 6.4 the function of the map that is called in the helper's place returns
+ * an int, and then -EEXIST is not negative in 64 bits.  Source: kernel/bpf/hashtab.c, htab_map_update_elem(). */
+static int (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) =
     (void *)BPF_FUNC_map_update_elem;
-static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
+static int (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
 static __u64 (*const bpf_jiffies64)(void) = (void *)BPF_FUNC_jiffies64;
 static long (*const bpf_tail_call)(void *context, void *programs, __u32 index) = (void *)BPF_FUNC_tail_call;

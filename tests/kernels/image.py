@@ -58,7 +58,7 @@ def common(cache: Path) -> Path:
 
 
 def _digest() -> str:
-    digest = hashlib.sha256(sys.version.encode())
+    digest = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes())
     for top in SOURCES:
         for path in sorted([PROJECT / top, *(PROJECT / top).rglob("*")]):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -66,10 +66,13 @@ class Machine:
         raise SilentError(f"{wanted} was awaited for {deadline_s:g} s; its console: {self._last_words()}")
 
     def go_on(self) -> None:
-        """Tell the machine to go on."""
+        """Tell the machine to go on; raises ``SilentError``."""
         assert self._process.stdin is not None
-        self._process.stdin.write(b"next\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(b"next\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise SilentError(f"it has ended; its console: {self._last_words()}") from None
 
     def _line(self, end: float) -> bytes | None:
         assert self._process.stdout is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from itertools import pairwise
 
 import pytest
@@ -16,6 +17,7 @@ TAIL_CALL = 12
 LAST_MAP_TYPE = 28  # BPF_MAP_TYPE_INODE_STORAGE
 STACK_BYTES, FRAME_POINTER = 512, 10
 ATOMICS, PLAIN_ADD = (0xC3, 0xDB), 0
+JUMPS, JUMP_32 = (5, 6), 6  # classes of instructions: by 64 bits, and by 32
 MOVE, ADD = 0xBF, 0x07  # of 64 bits: a register; a constant
 NEWER = {0x06: "a long jump", 0xD7: "an unconditional byte swap"}  # instruction set 4, Linux 6.6
 SIGNED_LOADS = 0x81, 0x89, 0x91, 0x99
@@ -61,6 +63,12 @@ def test_the_instruction_set_is_an_old_one(code: list[Instruction]) -> None:
     assert not {NEWER[one.opcode] for one in code if one.opcode in NEWER}
     assert not [one for one in code if one.opcode in SIGNED_LOADS]
     assert not [one for one in code if one.opcode in DIVISIONS_AND_MOVES and one.offset]
+
+
+def test_what_a_map_says_of_an_entry_is_compared_in_32_bits(code: list[Instruction]) -> None:
+    """Before Linux 6.4 the upper half of the register is not of the same sign."""
+    errors = {one.opcode & 7 for one in code if one.opcode & 7 in JUMPS and one.immediate == -errno.EEXIST}
+    assert errors == {JUMP_32}
 
 
 def test_the_stack_is_deep_enough(code: list[Instruction]) -> None:

@@ -71,7 +71,7 @@ enum claim { MINE, ANOTHERS, NO_ROOM };
 /* Put a name into `replies`, unless another flow has it. */
 static ALWAYS_INLINE enum claim claim(const struct flow_key *name, const struct translation *fresh)
 {
-    long error = bpf_map_update_elem(&replies, name, fresh, BPF_NOEXIST);
+    int error = bpf_map_update_elem(&replies, name, fresh, BPF_NOEXIST);
     const struct translation *other;
 
     if (!error)
