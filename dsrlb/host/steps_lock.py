@@ -72,7 +72,18 @@ def _is_mine(running: Path) -> bool:
 
 
 def _holder(running: Path) -> int | None:
-    """Return the process that stands in the file, if it is at work; None: it ended without a word."""
+    """Return the process that stands in the file, if it is at work; None: it ended without a word.
+
+    Who has only begun may not stand there yet, nor may its words in /proc: so it is looked for twice.
+    """
+    holder = _at_work(running)
+    if holder is None:
+        time.sleep(_AGAIN_S)
+        holder = _at_work(running)
+    return holder
+
+
+def _at_work(running: Path) -> int | None:
     with suppress(OSError, ValueError):
         holder = int(running.read_text())
         words = Path("/proc", str(holder), "cmdline").read_bytes().split(b"\0")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from check_servers import eventually
 
 from dsrlb.errors import HostError
 from dsrlb.host import steps_lock
@@ -45,6 +46,21 @@ def test_a_setup_does_not_go_beside_another_one(tmp_path: Path) -> None:
             with pytest.raises(HostError, match=refused), alone(tmp_path, "setup"):
                 pass
             assert other.poll() is None
+        finally:
+            other.kill()
+
+
+def test_who_has_only_made_the_file_is_not_taken_for_one_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hold(tmp_path, AT_WORK) as other:
+        running = tmp_path / "running"
+        running.write_text("")
+        assert eventually(Path("/proc", str(other.pid), "cmdline").read_bytes)
+        monkeypatch.setattr(steps_lock.time, "sleep", lambda _: running.write_text(f"{other.pid}\n"))
+        try:
+            with pytest.raises(HostError, match="is at work on this here"), alone(tmp_path, "setup"):
+                pass
         finally:
             other.kill()
 
