@@ -13,8 +13,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.admin.listening import haproxy_folder, socket_path
 from dsrlb.cli import tables
-from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
-from dsrlb.config import Config, parse_instance, parse_interface, read_config
+from dsrlb.cli.options import BESIDE_FILE, Parsed, configured, interface_option
+from dsrlb.config import Config, parse_instance, read_config
 from dsrlb.doctor import look_balancer, look_servers
 from dsrlb.doctor.finding import BALANCER, Finding, Verdict, is_fault, joined, told_once
 from dsrlb.doctor.scene import Look, Running, Scene, running_at, scene_of
@@ -27,14 +27,7 @@ LOOKS: tuple[Look, ...] = (*look_balancer.LOOKS, look_servers.servers)
 
 
 @click.command()
-@click.option(
-    "--interface",
-    "interfaces",
-    multiple=True,
-    metavar="IF",
-    type=Parsed("interface", parse_interface),
-    help="Where the VIP's frames come in; repeat for more.  [default: the interface of the default route]",
-)
+@interface_option
 @lambda function: configured(function, if_given=True)
 @click.option(
     "--via",

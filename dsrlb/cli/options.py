@@ -35,6 +35,14 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only in newe
             self.fail(str(error), param, ctx)
 
 
+interface_option = click.option(
+    "--interface",
+    "interfaces",
+    multiple=True,
+    metavar="IF",
+    type=Parsed("interface", configuration.parse_interface),
+    help="Where the VIP's frames come in; repeat for more.  [default: the interface of the default route]",
+)
 OPTIONS = (
     click.option(
         "--config",

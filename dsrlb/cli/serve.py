@@ -13,8 +13,8 @@ from dsrlb import control
 from dsrlb.admin.beside import OFF, Admin
 from dsrlb.admin.listening import haproxy_folder, socket_path
 from dsrlb.cli.logs import log_format
-from dsrlb.cli.options import BESIDE_FILE, Parsed, configured
-from dsrlb.config import Config, Listen, parse_folder, parse_instance, parse_interface, parse_metrics
+from dsrlb.cli.options import BESIDE_FILE, Parsed, configured, interface_option
+from dsrlb.config import Config, Listen, parse_folder, parse_instance, parse_metrics
 from dsrlb.control.serve import Beside
 from dsrlb.engines.choice import (
     BPF_FS,
@@ -83,14 +83,7 @@ ENGINE_OPTIONS = (
 
 
 @click.command()
-@click.option(
-    "--interface",
-    "interfaces",
-    multiple=True,
-    metavar="IF",
-    type=Parsed("interface", parse_interface),
-    help="Where the VIP's frames come in; repeat for more.  [default: the interface of the default route]",
-)
+@interface_option
 @configured
 @click.option(
     "--force",
