@@ -129,7 +129,7 @@ def main() -> int:
     given.cache.mkdir(parents=True, exist_ok=True)
     try:
         outcomes = _run(given.versions, given.cache.resolve())
-    except (KernelError, DsrlbError) as error:
+    except (KernelError, image.ImageError, DsrlbError) as error:
         print(f"scripts/test-kernels: {error}", file=sys.stderr)
         return 1
     print(table(outcomes))

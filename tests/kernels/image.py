@@ -39,11 +39,15 @@ for one in "proc /proc" "sysfs /sys" "devtmpfs /dev" "tmpfs /run" "bpf /sys/fs/b
     busybox mount -t "${{one% *}}" none "${{one#* }}"
 done
 exec </dev/null >/dev/console 2>&1
-for one in virtio_pci virtio_net veth; do modprobe $one; done
+for one in virtio_pci virtio_net veth; do modprobe -q $one; done  # some kernels have them built in
 cd /{there}
 PYTHONPATH=/{there}/tests {python} -B -m kernels.guest </dev/ttyS1 >/dev/ttyS1
 busybox poweroff -f
 """
+
+
+class ImageError(Exception):
+    """What a machine is to boot into cannot be made; the message says why."""
 
 
 def common(cache: Path) -> Path:
@@ -58,7 +62,8 @@ def common(cache: Path) -> Path:
 
 
 def _digest() -> str:
-    digest = hashlib.sha256(sys.version.encode() + Path(__file__).read_bytes())
+    made_by = f"{sys.version} {_interpreter()}"
+    digest = hashlib.sha256(made_by.encode() + Path(__file__).read_bytes())
     for top in SOURCES:
         for path in sorted([PROJECT / top, *(PROJECT / top).rglob("*")]):
             if path.is_file() and "__pycache__" not in path.parts:
@@ -84,7 +89,7 @@ def environment(cache: Path, package: Path) -> Path:
     """Return the Python of a virtual environment with the wheel and what its tests need."""
     folder = cache / "venv"
     python = _python(cache)
-    if not python.exists():
+    if python.resolve() != _interpreter():  # another's standard library would not be in the archive
         _run([sys.executable, "-m", "venv", "--clear", str(folder)])
     pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     _run([*pip, str(package), *BESIDE])
@@ -94,6 +99,11 @@ def environment(cache: Path, package: Path) -> Path:
 
 def _python(cache: Path) -> Path:
     return cache / "venv/bin/python"
+
+
+def _interpreter() -> Path:
+    """Return the Python behind the virtual environment that this runs in."""
+    return Path(sys.executable).resolve()
 
 
 def _make_common(cache: Path, python: Path) -> None:
@@ -112,6 +122,7 @@ def _make_common(cache: Path, python: Path) -> None:
     _add_python(root, python)
     for path in _needed(root):
         _add(root, path)
+    _run(["chroot", str(root), str(python), "-B", "-c", f"import dsrlb.cli, {', '.join(BESIDE)}"])
     _archive(root, cache / "common.cpio")
 
 
@@ -173,7 +184,7 @@ def _library(name: str) -> Path:
 
 
 def _missing(name: str) -> Any:
-    raise FileNotFoundError(f"{name} is not on this machine")
+    raise ImageError(f"{name} is not on this machine; apt-get install the package that has it")
 
 
 def _in(root: Path, path: Path) -> Path:
@@ -202,4 +213,4 @@ def _names(root: Path) -> Iterable[str]:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()[-1000:]}")
+        raise ImageError(f"{' '.join(command)} failed: {done.stderr.strip()[-1000:]}")
