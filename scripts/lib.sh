@@ -45,6 +45,8 @@ wrk         wrk
 vagrant     vagrant vagrant-libvirt
 ssh         openssh-client
 sshd        openssh-server
+linux.uml   user-mode-linux
+modprobe    kmod
 '
 
 packages_of() { # TOOLS: prints the packages of those that are not there

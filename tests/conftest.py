@@ -23,7 +23,7 @@ settings.load_profile("dsrlb")
 
 TESTS = Path(__file__).parent
 ENGINES = ("packet", "xdp")
-NEED_ROOT = ("lab", "parity")
+NEED_ROOT = ("lab", "parity", "uml")
 PROMISED = os.environ.get("DSRLB_REQUIRE_LAB") == "1"  # scripts/test sets it
 
 # A shell lets what it starts in the background ignore SIGINT, and so would all that tests start.

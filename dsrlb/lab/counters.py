@@ -44,7 +44,12 @@ def kernel_counters(lab: Lab, role: str) -> Counter[str]:
     has what grew and nothing else.
     """
     files = [f"/proc/net/{name}" for name in ("snmp", "netstat", *(["snmp6"] if lab.ipv6 else []))]
-    return Counter(dict(_counted(run(inside(lab.namespace(role), "cat", *files)))))
+    return counted_in(run(inside(lab.namespace(role), "cat", *files)))
+
+
+def counted_in(text: str) -> Counter[str]:
+    """Return the counters that the text of such files has."""
+    return Counter(dict(_counted(text)))
 
 
 def _counted(text: str) -> Iterator[tuple[str, int]]:

@@ -29,38 +29,14 @@ import pytest
 from lab_engine import PACKET, Engine, engines_of, is_wanted
 from lab_reload import Start, Write
 from lab_running import Serve
-from lab_wire import GUEST_MAC, TEST_PREFIX, Inject, Tap, eventually, socket_in
+from lab_shared import shared_directories as shared_directories
+from lab_wire import GUEST_MAC, TEST_PREFIX, Inject, Tap, socket_in
 
-from dsrlb.host.steps_state import BASE
 from dsrlb.lab import balancer, xdp
 from dsrlb.lab.balancer import Balancer
 from dsrlb.lab.client import Result, ask, begin, result
 from dsrlb.lab.lifecycle import standing
-from dsrlb.lab.topology import RUN_ROOT, VIP, Lab, run
-
-
-@pytest.fixture(scope="session", autouse=True)
-def shared_directories() -> Iterator[None]:
-    """Keep what all labs share under /run from being empty.
-
-    A lab that goes away removes these directories when nothing is in them: just then another worker's
-    lab may be about to make something there.
-    """
-    mine = [parent / f"{TEST_PREFIX}tests" for parent in (RUN_ROOT, BASE)]
-
-    def made() -> bool:
-        with contextlib.suppress(FileNotFoundError):  # another worker removed the parent in between
-            for one in mine:
-                one.mkdir(parents=True, exist_ok=True)
-        return all(one.is_dir() for one in mine)
-
-    assert eventually(made, 10)
-    yield
-    for one in mine:
-        one.rmdir()
-    for parent in (RUN_ROOT, BASE, BASE.parent):
-        with contextlib.suppress(OSError):  # another worker's are in there
-            parent.rmdir()
+from dsrlb.lab.topology import VIP, Lab, run
 
 
 @pytest.fixture(scope="session")
