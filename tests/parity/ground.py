@@ -7,16 +7,20 @@ where the caller is.  So the tests have a network namespace without a name, with
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import packets as p
 from lab_wire import enter
 
+from dsrlb.bpf.objects import object_path
 from dsrlb.engines.xdp.program import Loaded
 from dsrlb.engines.xdp.sizes import sizes_for
 from dsrlb.host import bpf, bpf_maps, libbpf
@@ -30,6 +34,8 @@ MOST_BYTES = 3500  # of one that lies in one page, as a driver has it
 ROOM_BYTES = 8192
 MANY_CPUS = 5, 6, 10  # linux/bpf.h: map types with a value for each CPU
 ARRAYS, HASHES = (2, 6), (1, 9)  # linux/bpf.h: BPF_MAP_TYPE_ARRAY, _PERCPU_ARRAY; _HASH, _LRU_HASH
+PASS = "dsrlb_pass"
+ENOTSUPP = 524  # include/linux/errno.h
 KEPT = "setup", "slots"  # written by whoever loads the program; told by what is not kept
 
 
@@ -92,11 +98,29 @@ def kind_of(table: bpf_maps.Map) -> tuple[int, int]:
 
 
 def _zero(table: bpf_maps.Map, entries: int) -> None:
-    places = np.arange(entries, dtype=np.uint32).tobytes()
+    places = np.arange(entries, dtype=np.uint32)
     count = ctypes.c_uint32(entries)
     values = bytes(table.value_bytes * entries)
-    call = ("bpf_map_update_batch", table.fd, places, values, ctypes.byref(count), None)
-    libbpf.call(f"empty map {table.name}", *call)
+    call = ("bpf_map_update_batch", table.fd, places.tobytes(), values, ctypes.byref(count), None)
+    if -libbpf.call(f"empty map {table.name}", *call, allowed=(ENOTSUPP,)) == ENOTSUPP:  # before Linux 5.13
+        for place in places:
+            bpf_maps.update(table, place.tobytes(), bytes(table.value_bytes))
+
+
+@cache
+def takes_context() -> bool:
+    """Return whether a test run can say by which interface a frame comes in (Linux 5.15)."""
+    with bpf.load(object_path("pass")) as opened:
+        passing = opened.program(PASS)
+        frame = bytes(LEAST_BYTES)
+        context = struct.pack("=6I", 0, len(frame), 0, 0, 0, 0)  # struct xdp_md
+        try:
+            bpf.run(passing, frame, context=context)
+        except libbpf.Refused as refused:
+            if refused.code != errno.EINVAL:
+                raise
+            return False
+    return True
 
 
 class Counters:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from operator import add
 
 import packets as p
-from parity.ground import LEAST_BYTES, MOST_BYTES, Counters, Runner, forget_all
+from parity.by_wire import WireRunner
+from parity.ground import LEAST_BYTES, MOST_BYTES, Counters, Runner, forget_all, takes_context
 from parity.memory import differences
 
 from dsrlb.datapath import process
@@ -64,7 +65,7 @@ class Twins:
     ) -> None:
         """``flows`` makes the specification's flow table."""
         self._loaded, self._flows, self._inserts_a_second = loaded, flows, inserts_a_second
-        self._run = Runner(loaded.entry)
+        self._run = (Runner if takes_context() else WireRunner)(loaded.entry)
         self._counters = Counters(loaded.maps["reasons"])
         self.begin()
 
