@@ -43,6 +43,7 @@ shellcheck  shellcheck
 h2load      nghttp2-client
 wrk         wrk
 vagrant     vagrant vagrant-libvirt
+keepalived  keepalived
 ssh         openssh-client
 sshd        openssh-server
 linux.uml   user-mode-linux
@@ -64,7 +65,7 @@ missing_packages() {
 }
 
 # Debian starts and enables a service as soon as its package is installed.  The lab starts an nginx and a
-# HAProxy of its own, in its namespaces, tests an sshd: on the machine itself none is wanted.
+# HAProxy of its own, in its namespaces, tests an sshd, keepalived: on the machine itself none is wanted.
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK='# written by dsrlb scripts/lib.sh for the length of one apt-get install'
 
@@ -110,7 +111,7 @@ install_packages() { # with FOR_TESTS set, the tests' tools as well, but for tho
     release_services
     trap - EXIT INT TERM
     rm -f "$log"
-    for one in nginx:nginx haproxy:haproxy openssh-server:ssh; do
+    for one in nginx:nginx haproxy:haproxy openssh-server:ssh keepalived:keepalived; do
         case $packages in *${one%:*}*)
             if [ -d /run/systemd/system ]; then systemctl --quiet disable "${one#*:}.service" || true; fi ;;
         esac

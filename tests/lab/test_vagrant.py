@@ -1,52 +1,55 @@
 """Do the scripts that provision the virtual machines make a network that balances?
 
-The machines are namespaces here, plugged together and addressed as the Vagrantfile says; on them run the
-very scripts of ``vagrant/provision``, and the lines of ``vagrant/README.md``.
+The machines are pretended ones, plugged together and addressed as the Vagrantfile says, each with a network,
+a file system and processes of its own.  On them run the very scripts of ``vagrant/provision``, with the
+wheel of this checkout, and the lines of ``vagrant/README.md``.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_interface
-from pathlib import Path
 
 import pytest
-from lab_wire import TEST_PREFIX
+from lab_machines import MISSING, ROOT, Machine, fill_box, storage
+from lab_wire import TEST_PREFIX, eventually
 
-from dsrlb.lab.balancer import serve
-from dsrlb.lab.client import ask
-from dsrlb.lab.commands import inside
+from dsrlb.lab import build
+from dsrlb.lab.client import Result, ask, begin, result
 from dsrlb.lab.lifecycle import standing
 from dsrlb.lab.topologies import BY_MODE
 from dsrlb.lab.topologies.base import Cable, End, Network
-from dsrlb.lab.topology import Lab
+from dsrlb.lab.topology import Lab, link_bytes
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 README = (ROOT / "vagrant/README.md").read_text()
-SWITCHES = {"outside": "switch", "front": "switch2", "remote": "switch3"}
-MODES = ["l2dsr", "l3dsr"]
+VIPS = {
+    "198.18.1.100": "l2dsr",
+    "2001:db8:1::100": "l2dsr",
+    "198.18.10.1": "l3dsr",
+    "2001:db8:10::1": "l3dsr",
+}
+CLIENTS = {4: "198.18.0.2", 6: "2001:db8::2"}
+DEADLINE_S = 60
 
 
 @dataclass(frozen=True)
-class Machine:
+class Row:
     role: str
     mode: str
     addresses: dict[str, str]  # by network, in the order of the interfaces
 
 
-def machines() -> dict[str, Machine]:
+def table() -> dict[str, Row]:
     """What the Vagrantfile's table says."""
-    table = (ROOT / "vagrant/Vagrantfile").read_text().partition("MACHINES = {")[2].partition("\n}\n")[0]
-    rows = re.split(r'^  "(\w+)" +=> ', table, flags=re.MULTILINE)[1:]
+    text = (ROOT / "vagrant/Vagrantfile").read_text().partition("MACHINES = {")[2].partition("\n}\n")[0]
+    rows = re.split(r'^  "(\w+)" +=> ', text, flags=re.MULTILINE)[1:]
     return {
-        name: Machine(
+        name: Row(
             role=re.findall(r'role: "(\w+)"', row)[0],
             mode=next(iter(re.findall(r'mode: "(\w+)"', row)), ""),
             addresses=dict(re.findall(r'"(\w+)" +=> "([\d.]+)"', row)),
@@ -55,7 +58,13 @@ def machines() -> dict[str, Machine]:
     }
 
 
-class Machines(Lab):
+ROWS = table()
+NETWORKS = {network for row in ROWS.values() for network in row.addresses}
+SWITCHES = {network: f"switch{number}" for number, network in enumerate(sorted(NETWORKS), 1)}
+SERVERS = {mode: {name for name, row in ROWS.items() if row.mode == mode} for mode in ("l2dsr", "l3dsr")}
+
+
+class Plugged(Lab):
     """A lab with the Vagrantfile's machines: interfaces are eth1 and on, with IPv4 addresses only."""
 
     @property
@@ -66,8 +75,8 @@ class Machines(Lab):
                 End(SWITCHES[network], f"p-{name}"),
                 1500,
             )
-            for name, machine in machines().items()
-            for number, (network, address) in enumerate(machine.addresses.items(), 1)
+            for name, row in ROWS.items()
+            for number, (network, address) in enumerate(row.addresses.items(), 1)
         ]
         return Network(tuple(cables), routes=(), switches=tuple(SWITCHES.values()), routers=())
 
@@ -75,104 +84,170 @@ class Machines(Lab):
     def topology(self):
         return BY_MODE["inline"]  # the one whose servers are not set up by the lab
 
+    @property
+    def balancer_names(self) -> tuple[str, ...]:
+        return ("lb1", "lb2")
 
-def on(lab: Lab, role: str, line: str) -> subprocess.CompletedProcess[str]:
-    """Run a line of shell on a machine."""
-    path = f"{lab.run_directory}:{os.environ['PATH']}"
-    return subprocess.run(
-        inside(lab.namespace(role), "sh", "-c", line),
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        return ()  # the lab is to start nothing there
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return (*ROWS, *SWITCHES.values())
 
 
-def lines_to_paste(role: str) -> list[str]:
-    """The README's lines for a machine, without ``sudo`` and without the comment behind."""
-    found = re.findall(rf"^vagrant ssh {role} -c '(.*?)'", README, re.MULTILINE)
-    return [line.removeprefix("sudo ") for line in found]
+@dataclass(frozen=True)
+class Machines:
+    lab: Lab
+    all: dict[str, Machine]
+
+    def __getitem__(self, name: str) -> Machine:
+        return self.all[name]
+
+    def together(self, line: dict[str, str]) -> None:
+        """Run a line on each of these machines, all at the same time."""
+        with ThreadPoolExecutor(3) as pool:
+            for done in [pool.submit(self[name].must, one) for name, one in line.items()]:
+                done.result()
+
+    def provision(self, pair: str, names: Iterable[str] = ROWS) -> None:
+        """Do what Vagrant does at ``vagrant provision --provision-with network``."""
+        words = {"lb": pair, "router": pair, "client": ""}
+        self.together(
+            {
+                name: f"/vagrant/provision/{ROWS[name].role}.sh {words.get(ROWS[name].role, ROWS[name].mode)}"
+                for name in names
+            }
+        )
+
+    def reboot(self) -> None:
+        """Cut the power of all, and bring it back."""
+        for one in self.all.values():
+            one.switch_off()
+        build.remove(self.lab.prefix)
+        build.build(self.lab)
+        for one in self.all.values():
+            one.switch_on()
+        self.together(dict.fromkeys(self.all, "systemctl boot"))
+
+    def answers(self, vip: str, count: int = 100) -> Result:
+        return ask(self.lab, "requests", host=vip, count=count, parallel=4, timeout_s=2, lost_max=1)
+
+    def serve(self, vip: str) -> bool:
+        """Whether each server of the VIP answers: after a change of turns it takes a moment."""
+        answers = self.answers(vip, 20)
+        return not answers["errors"] and set(answers["servers"]) == SERVERS[VIPS[vip]]
+
+    def all_serve(self) -> None:
+        for vip in VIPS:
+            assert eventually(lambda vip=vip: self.serve(vip), DEADLINE_S), (
+                vip,
+                self.answers(vip, 1),
+                self.logs(),
+            )
+
+    def logs(self) -> str:
+        return "".join(self[name].run("tail -n 30 /var/log/dsrlb.log").stdout for name in ("lb1", "lb2"))
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with standing(Machines(prefix=f"{TEST_PREFIX}v-", ipv6=True)) as it:
-        dsrlb = it.run_directory / "dsrlb"
-        dsrlb.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m dsrlb "$@"\n')
-        dsrlb.chmod(0o755)
-        for name, machine in machines().items():
-            script = ROOT / "vagrant/provision" / f"{machine.role}.sh"
-            for _ in range(2):  # at every start of a machine: it must not mind what is there already
-                done = on(it, name, f"{script} {machine.mode}")
-                assert done.returncode == 0, done.stdout + done.stderr
-        yield it
+def machines() -> Iterator[Machines]:
+    with standing(Plugged(prefix=f"{TEST_PREFIX}v-", ipv6=True)) as lab, storage(lab) as folder:
+        box = fill_box(folder)
+        below = [str(box.upper)]
+        it = Machines(lab, {name: Machine(name, folder, lab.namespace(name), below) for name in ROWS})
+        try:
+            for one in it.all.values():
+                one.switch_on()
+            yield it
+        finally:
+            for one in it.all.values():
+                one.switch_off()
 
 
-def serve_line(mode: str) -> list[str]:
-    [line] = [line for line in lines_to_paste("lb") if f"serve --mode {mode}" in line]
-    return shlex.split(line)[2:]
+def requests_by_every_vip(machines: Machines) -> None:
+    """100 requests by each VIP are answered, by all of its servers, who see the client itself."""
+    machines.all_serve()
+    for vip, mode in VIPS.items():
+        answers = machines.answers(vip)
+        assert answers["errors"] == []
+        assert set(Counter(answers["servers"])) == SERVERS[mode]
+        client = CLIENTS[6 if ":" in vip else 4]
+        assert {body.split()[1] for body in answers["bodies"]} == {client}
 
 
-def by_ipv6(flags: list[str]) -> list[str]:
-    vips = {"198.18.1.100:80": "[2001:db8:1::100]:80", "198.18.10.1:80": "[2001:db8:10::1]:80"}
-    return [vips.get(word, word) for word in flags]
+def lines_to_paste(name: str) -> list[str]:
+    """The README's lines for a machine, without ``sudo`` and without the comment behind."""
+    found = re.findall(rf"vagrant ssh {name} -c '(.*?)'", README)
+    return [line.removeprefix("sudo ") for line in found]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("version", [4, 6])
-def test_the_readmes_line_balances_over_the_provisioned_servers(lab: Lab, mode: str, version: int) -> None:
-    flags = serve_line(mode) if version == 4 else by_ipv6(serve_line(mode))
-    names = [name for name, machine in machines().items() if machine.mode == mode]
-    vip = flags[flags.index("--vip") + 1].rpartition(":")[0].strip("[]")
-    balancer = serve(lab, flags)
-    try:
-        answers = ask(lab, "requests", host=vip, count=10 * len(names))
-    finally:
-        code = balancer.stop()
-    assert (answers["errors"], code) == ([], 0)
-    assert Counter(answers["servers"]) == dict.fromkeys(names, 10)
+def crossed(machines: Machines, device: str, work: Callable[[], object]) -> dict[str, int]:
+    """Return the bytes that each balancer received by a device meanwhile."""
+    before = {name: link_bytes(machines.lab, name, device).received for name in ("lb1", "lb2")}
+    work()
+    return {name: link_bytes(machines.lab, name, device).received - then for name, then in before.items()}
 
 
-def test_the_readmes_file_balances_all_services_side_by_side(lab: Lab) -> None:
-    [line] = [line for line in lines_to_paste("lb") if "--config" in line]
-    balancer = serve(lab, shlex.split(line.replace("/vagrant/", f"{ROOT}/vagrant/"))[2:])
-    vips = re.findall(
-        r'^vip = "\[?([0-9a-f.:]+?)\]?:80/tcp"', (ROOT / "vagrant/dsrlb.toml").read_text(), re.M
-    )
-    try:
-        answers = {vip: ask(lab, "requests", host=vip, count=4)["servers"] for vip in vips}
-    finally:
-        assert balancer.stop() == 0
-    assert {vip: sorted(servers) for vip, servers in answers.items()} == {
-        "198.18.1.100": ["rs1", "rs1", "rs2", "rs2"],
-        "2001:db8:1::100": ["rs1", "rs1", "rs2", "rs2"],
-        "198.18.10.1": ["rs3"] * 4,
-        "2001:db8:10::1": ["rs3"] * 4,
-    }
-
-
-@pytest.mark.parametrize("version", [4, 6])
-def test_the_servers_see_the_client_itself(lab: Lab, version: int) -> None:
-    flags = serve_line("l2dsr") if version == 4 else by_ipv6(serve_line("l2dsr"))
-    balancer = serve(lab, flags)
-    try:
-        vip = flags[flags.index("--vip") + 1].rpartition(":")[0].strip("[]")
-        bodies = ask(lab, "requests", host=vip, count=1)["bodies"]
-    finally:
-        balancer.stop()
-    assert [body.split()[1] for body in bodies] == ["198.18.0.2" if version == 4 else "2001:db8::2"]
-
-
-def test_the_readmes_lines_for_a_server_say_what_it_claims(lab: Lab) -> None:
-    verify, undo, setup = lines_to_paste("rs1")
-    assert on(lab, "rs1", verify).returncode == 0
-    assert on(lab, "rs1", undo).returncode == 0
-    assert on(lab, "rs1", verify).returncode == 1
-    assert on(lab, "rs1", setup).returncode == 0
-    assert on(lab, "rs1", verify).returncode == 0
-
-
-def test_a_machine_without_its_network_is_told_so(lab: Lab) -> None:
-    done = on(lab, "client", str(ROOT / "vagrant/provision/lb.sh"))
+def test_a_machine_without_its_network_is_told_so(machines: Machines) -> None:
+    done = machines["client"].run("/vagrant/provision/lb.sh active-active")
     assert done.returncode != 0
     assert "no interface of this machine has an address in 198.18.1.0/24" in done.stderr
+
+
+def test_provisioned_twice_in_a_row_all_vips_are_served(machines: Machines) -> None:
+    for _ in range(2):
+        machines.provision("active-standby")
+        requests_by_every_vip(machines)
+
+
+def test_it_is_the_turn_of_one_balancer(machines: Machines) -> None:
+    bytes_of = crossed(machines, "eth1", lambda: machines.answers("198.18.10.1"))
+    assert min(bytes_of.values()) < 5_000 < max(bytes_of.values())
+
+
+def test_the_readmes_lines_for_clients_say_what_it_claims(machines: Machines) -> None:
+    *asking, _ = lines_to_paste("client")
+    said = [machines["client"].must(line).splitlines() for line in asking]
+    assert [[line.split()[1] for line in lines] for lines in said] == [
+        ["198.18.0.2"] * 3,
+        ["2001:db8::2"] * 2,
+    ]
+    assert said[0][2].split()[0] in SERVERS["l3dsr"]
+
+
+def test_the_readmes_lines_for_a_server_say_what_it_claims(machines: Machines) -> None:
+    verify, undo, setup = lines_to_paste("rs1")
+    codes = [machines["rs1"].run(line).returncode for line in (verify, undo, verify, setup, verify)]
+    assert codes == [0, 0, 1, 0, 0]
+
+
+def test_a_download_outlives_the_balancer_that_it_came_by(machines: Machines) -> None:
+    machines.all_serve()
+    download = begin(machines.lab, "requests", host="198.18.1.100", count=1, path="/20m", timeout_s=60)
+    turn = "lb1" if "start" in machines["lb1"].run("cat /run/dsrlb-turn").stdout else "lb2"
+    machines[turn].switch_off()
+    machines.all_serve()
+    assert result(download)["errors"] == []
+    machines[turn].switch_on()
+    machines[turn].must("systemctl boot")
+    requests_by_every_vip(machines)
+
+
+def test_both_at_work_share_the_flows_and_the_router_can_lead_all_to_one(machines: Machines) -> None:
+    machines.provision("active-active", ["router", "lb1", "lb2"])
+    bytes_of = crossed(machines, "eth2", lambda: requests_by_every_vip(machines))
+    assert min(bytes_of.values()) > 5_000
+    [line] = [line for line in lines_to_paste("router") if "router.sh" in line]
+    machines["lb1"].switch_off()
+    machines["router"].must(line)
+    requests_by_every_vip(machines)
+    machines["router"].must(line.removesuffix(" lb2"))
+    machines["lb1"].switch_on()
+    machines["lb1"].must("systemctl boot")
+
+
+def test_all_come_back_from_a_loss_of_power_by_themselves(machines: Machines) -> None:
+    machines.reboot()
+    requests_by_every_vip(machines)

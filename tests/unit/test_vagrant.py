@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 VAGRANT = Path(__file__).parents[2] / "vagrant"
-MACHINES = ["client", "router", "lb", "rs1", "rs2", "rs3"]
+MACHINES = ["client", "lb1", "lb2", "router", "rs1", "rs2", "rs3", "rs4", "rs5"]
 
 
 def vagrant(folder: Path, scratch: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -66,7 +66,7 @@ def machines() -> dict[str, list[str]]:
 def test_every_address_is_a_test_address_and_there_once() -> None:
     every = [address for own in machines().values() for address in own]
     assert sorted(machines()) == sorted(MACHINES)
-    assert len(every) == len(set(every)) == 8
+    assert len(every) == len(set(every)) == 15
     assert all(ip_address(one) in ip_network("198.18.0.0/15") for one in every)
 
 
@@ -83,6 +83,12 @@ def test_the_picture_shows_every_machine_and_network() -> None:
             network, _, host = address.rpartition(".")
             assert f"{network}.0/24" in picture
             assert re.search(rf"\.{host}\b", picture)
+
+
+def test_the_balancers_find_the_same_servers_without_a_word() -> None:
+    with (VAGRANT / "dsrlb.toml").open() as file:
+        schedulers = [line.strip() for line in file if line.startswith("scheduler")]
+    assert schedulers == ['scheduler = "maglev"'] * 4
 
 
 def test_every_role_has_its_script() -> None:
@@ -107,10 +113,18 @@ def test_the_configuration_file_has_no_problem_and_names_the_servers_there_are()
         [own] = machines()[name]
         network, host = own.split(".")[2:]
         assert address in (own, f"2001:db8:{network}::{host}")
-    assert {name for name, _ in named} == {"rs1", "rs2", "rs3"}
+    assert {name for name, _ in named} == {"rs1", "rs2", "rs3", "rs4", "rs5"}
 
 
-@pytest.mark.parametrize(("script", "words"), [("install.sh", ["cook"]), ("backend.sh", ["proxy"])])
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("install.sh", ["cook"]),
+        ("backend.sh", ["proxy"]),
+        ("lb.sh", ["both"]),
+        ("router.sh", ["neither"]),
+    ],
+)
 def test_a_script_refuses_what_it_does_not_know_before_it_does_anything(
     script: str, words: list[str]
 ) -> None:

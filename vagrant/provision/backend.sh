@@ -1,14 +1,14 @@
 #!/bin/sh
-# A real server's network, and what its mode asks of it: backend.sh l2dsr|l3dsr
+# A real server: its network, what its mode asks of it, its web server: backend.sh l2dsr|l3dsr
 set -eu
 # shellcheck source=vagrant/provision/lib.sh
 . "${0%/*}/lib.sh"
 
-mode=$1
+mode=${1:-}
 case $mode in
-l2dsr) network=1 vips='198.18.1.100 2001:db8:1::100' ;;
-l3dsr) network=23 vips='198.18.10.1 2001:db8:10::1' ;;
-*) echo "backend.sh: there is no mode $mode here: l2dsr or l3dsr" >&2; exit 2 ;;
+l2dsr) network=$FRONT vips="$NEAR $NEAR6" ;;
+l3dsr) network=23 vips="$FAR $FAR6" ;;
+*) refuse "there is no mode '$mode' here: l2dsr or l3dsr" ;;
 esac
 
 add_ipv6 "$network"
@@ -18,9 +18,12 @@ for vip in $vips; do
     set -- "$@" --vip "$vip"
 done
 if [ "$mode" = l3dsr ]; then
-    # The default route is the provider's: neither the balancer nor any client is there.
+    # The default route is the provider's: neither the balancers nor any client is there.  All of the lab
+    # counts as clients: when the balancers check, they ask as clients do.
     own=$(own_in "$network")
-    set -- "$@" --device "${own% *}" --client-net 198.18.0.0/24 --client-net 2001:db8:0::/64
+    set -- "$@" --device "${own% *}" --client-net 198.18.0.0/15 --client-net 2001:db8::/32
 fi
 say "dsrlb backend setup $*"
 dsrlb backend setup "$@"
+systemctl restart nginx
+at_every_start "$mode"

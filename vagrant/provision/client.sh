@@ -6,3 +6,4 @@ set -eu
 
 add_ipv6 0
 reach_the_rest_by_the_router 0
+at_every_start "$@"
