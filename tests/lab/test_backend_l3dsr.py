@@ -180,7 +180,7 @@ def test_a_wrong_device_is_named() -> None:
 def test_the_script_leaves_a_decapsulator_to_dsrlb(monkeypatch: pytest.MonkeyPatch) -> None:
     """And says what is missing where there is none."""
     monkeypatch.setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-    needed = "install dsrlb here, on the server."
+    needed = "install dsrlb here, on the server; one that PATH lacks is told by --dsrlb."
     assert needed in called("sh", "setup", *BOTH, "--decap", "bpf", code=4)
     setup()
     after = snapshot()
