@@ -163,7 +163,7 @@ def _sshd(folder: Path, name: str) -> Iterator[None]:
     shutil.copytree("/etc", mine / "etc", symlinks=True, ignore=_gone)
     for needed in ("systemd/system/multi-user.target.wants", "network/if-up.d"):
         (mine / "etc" / needed).mkdir(parents=True, exist_ok=True)
-    _unlock_root(mine / "etc/shadow")
+    unlock_root(mine / "etc/shadow")
     options = {
         "ListenAddress": ADDRESSES[name],
         "HostKey": f"{folder}/host",
@@ -203,7 +203,7 @@ def _gone(folder: str, names: list[str]) -> list[str]:
     return [one.name for one in paths if not (one.is_symlink() or one.is_dir() or one.is_file())]
 
 
-def _unlock_root(shadow: Path) -> None:
+def unlock_root(shadow: Path) -> None:
     """Of an account without a password sshd takes no key either, unless its password is impossible."""
     lines = shadow.read_text().splitlines()
     fields = [line.split(":") for line in lines]

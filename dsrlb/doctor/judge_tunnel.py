@@ -14,7 +14,7 @@ from dsrlb.host.decap import PROGRAM
 from dsrlb.model import Service
 from dsrlb.modes.l3dsr import TUNNEL_DEVICES
 
-TUNNELS = frozenset(("ipip", "sit", "tunnel6"))  # as ip says the kind of a device
+KINDS = {"ipip": "ipip", "sit": "sit", "ip6_tunnel": "tunnel6"}  # by module: as ip says the kind of a device
 HEADERS = {4: 40, 6: 60}  # IP and TCP
 
 
@@ -41,8 +41,8 @@ def _judge_decapsulation(server: Wanted, facts: ServerFacts, service: Service) -
             f"{PROGRAM} is on {', '.join(with_program)}, but packets for {server.address} come in by {device}"
         )
         return about.wrong(says, f"no {PROGRAM} on {device}", f"{mend} --device {device}")
-    wanted = TUNNEL_DEVICES[service.vip.version, server.address.version][1]
-    tunnel = _tunnel(facts, wanted)
+    module, wanted = TUNNEL_DEVICES[service.vip.version, server.address.version]
+    tunnel = _tunnel(facts, module, wanted)
     if encap == "ipip" and tunnel is not None:
         if "UP" in tunnel.flags:
             return about.ok(f"the kernel unwraps by {tunnel.name}", f"{tunnel.name} is up")
@@ -60,12 +60,16 @@ def _judge_decapsulation(server: Wanted, facts: ServerFacts, service: Service) -
     return about.wrong(f"nothing there unwraps {encap}", lacks, mend)
 
 
-def _tunnel(facts: ServerFacts, wanted: str) -> Device | None:
-    """Return the tunnel device for packets of anybody, else another that is up."""
+def _tunnel(facts: ServerFacts, module: str, wanted: str) -> Device | None:
+    """Return the tunnel device for packets of anybody, else another of its kind that is up.
+
+    One of another kind takes other packets out: a sit0 that is up drops IPv4 in IPv4, and says nothing.
+    *Source*: net/ipv6/sit.c, sit_tunnel_rcv().
+    """
     if wanted in facts.devices:
         return facts.devices[wanted]
-    up = (one for one in facts.devices.values() if one.kind in TUNNELS and "UP" in one.flags)
-    return next(up, None)
+    devices = facts.devices.values()
+    return next((one for one in devices if one.kind == KINDS[module] and "UP" in one.flags), None)
 
 
 class Room(NamedTuple):

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dsrlb.doctor.about import About
 from dsrlb.doctor.facts_server import Road, ServerFacts
 from dsrlb.doctor.finding import Finding
-from dsrlb.doctor.judge_tunnel import TUNNELS
+from dsrlb.doctor.judge_tunnel import KINDS
 from dsrlb.doctor.wanted import Wanted, setup_command
 from dsrlb.host.machine import device_key
 from dsrlb.model import Address, Service, person_mac
+from dsrlb.modes.l3dsr import TUNNEL_DEVICES
 
 STRICT, LOOSE = 1, 2
 
@@ -50,14 +51,15 @@ def judge_rp_filter(server: Wanted, facts: ServerFacts) -> Iterator[Finding]:
 
 
 def _ways_in(server: Wanted, facts: ServerFacts) -> list[str]:
-    """Return the devices out of which clients' packets come on the server."""
+    """Return the devices out of which clients' packets of IPv4 come on the server."""
     own = facts.device_of(server.address)
     if not any(one.vip.version == 4 for one in server.wrapped):
         return [own] if own else []
+    kind = KINDS[TUNNEL_DEVICES[4, server.address.version][0]]
     tunnels = [
         one.name
         for one in facts.devices.values()
-        if "UP" in one.flags and (one.kind in TUNNELS or _is_tunnel_of_vip(server, facts, one.name, one.kind))
+        if "UP" in one.flags and (one.kind == kind or _is_tunnel_of_vip(server, facts, one.name, one.kind))
     ]
     return tunnels or ([own] if own else [])
 

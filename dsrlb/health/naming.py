@@ -64,7 +64,7 @@ def named(found: Findings) -> Outcome:
         return Outcome(
             "rp_filter",
             "it takes what is wrapped, without a word, and nothing comes out: rp_filter of its tunnel device "
-            f"(or of all) is 1, or its firewall drops it; {_set_up(found)}",
+            f"(or of all) is 1, or its firewall, or a device for other tunnels, drops it; {_set_up(found)}",
         )
     if is_alive(own):
         return Outcome("no_vip", f"its own address answers, {found.vip} on it does not; {_set_up(found)}")

@@ -20,6 +20,8 @@ TUNL0 = (
     "link 3: tunl0@NONE: <NOARP,UP,LOWER_UP> mtu 1480 qdisc noqueue\\    link/ipip 0.0.0.0 brd 0.0.0.0\n"
     "sysctl ipv4/conf/tunl0/rp_filter 2\n"
 )
+OWN_TUNNEL = TUNL0.replace("tunl0", "ours").replace("rp_filter 2", "rp_filter 0")
+SIT0 = OWN_TUNNEL.replace("ours", "sit0").replace("link/ipip", "link/sit")  # for IPv6 in IPv4 alone
 MSS = (
     "default4 default via 198.18.1.1 dev e0 src 198.18.1.11",
     "default4 default via 198.18.1.1 dev e0 advmss 1440",
@@ -123,6 +125,8 @@ def test_rp_filter_of_the_tunnel_drops_strictly_always_and_loosely_without_an_ad
     assert set(wrong(list(judge_server(WRAPPED, facts(MSS, also=TUNL0))))) == {"rp_filter"}
     off = TUNL0.replace("rp_filter 2", "rp_filter 0")
     assert not wrong(list(judge_server(WRAPPED, facts(MSS, also=off))))
+    beside = SIT0.replace("rp_filter 0", "rp_filter 2")  # clients' packets of IPv4 never come out of it
+    assert not wrong(list(judge_server(WRAPPED, facts(MSS, on_tunnel, also=TUNL0 + beside))))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +138,9 @@ def test_rp_filter_of_the_tunnel_drops_strictly_always_and_loosely_without_an_ad
         (BY_PROGRAM.replace("dsrlb_decap", "cilium"), Verdict.UNKNOWN),
         (TUNL0.replace("rp_filter 2", "rp_filter 0"), Verdict.OK),
         (TUNL0.replace("UP,", "").replace("rp_filter 2", "rp_filter 0"), Verdict.WRONG),
+        (OWN_TUNNEL, Verdict.OK),
+        (OWN_TUNNEL.replace("UP,", ""), Verdict.WRONG),
+        (SIT0, Verdict.WRONG),
     ),
 )
 def test_what_unwraps_is_looked_for(also: str, verdict: Verdict) -> None:
