@@ -36,7 +36,7 @@ FAULTS: Mapping[str, tuple[str, str]] = {
     "rp_filter": ("rp_filter", "on the server: what is wrapped goes in, and nothing comes out"),
     "server_mac": ("server_mac", "on the segment: it is sent to a MAC address that is not the server's"),
     "refused": (ABSENT, "at the end: the server has the VIP, and nothing listens there"),
-    "not_on_vip": (ELSEWHERE, "at the end: something listens at the server's own address only"),
+    "not_on_vip": (ELSEWHERE, "at the end: it is accepted at the server's own address only"),
 }
 # What works needs no reason: a server may do it in a way that its facts do not show.
 BELIEVED = frozenset(("vip_missing", "no_decapsulation", ABSENT, ELSEWHERE))

@@ -56,7 +56,8 @@ def named(found: Findings) -> Outcome:
             return at_vip
         return Outcome(
             "not_on_vip",
-            f"its own address accepts; let the service listen on {found.vip}, or on all addresses",
+            f"its own address accepts; let the service listen on {found.vip}, or on all addresses "
+            "(where it does, a rule of the server's firewall refuses)",
         )
     if found.says_no_tunnel:
         return Outcome("no_decapsulation", f"it refuses what is wrapped; {_set_up(found)}")

@@ -51,6 +51,12 @@ def test_the_name_comes_with_the_command_that_mends_it() -> None:
         assert said.endswith("dsrlb backend setup --mode l3dsr --vip 198.18.1.100")
 
 
+def test_who_is_refused_at_the_vip_alone_is_told_of_listeners_and_of_firewalls() -> None:
+    said = named(Findings(VIP, "l2dsr", REFUSED, PASSED, False)).detail
+    assert f"let the service listen on {VIP}, or on all addresses" in said
+    assert "where it does, a rule of the server's firewall refuses" in said
+
+
 def test_the_line_that_mends_a_tunnel_says_which_one() -> None:
     found = Findings(VIP, "l3dsr", SILENT, PASSED, True, options=ModeOptions(encap="gue", encap_port=6081))
     assert named(found).detail.endswith(f"--mode l3dsr --vip {VIP} --encap gue --encap-port 6081")
