@@ -71,7 +71,9 @@ done
 def storage(lab: Lab) -> Iterator[Path]:
     """Have a folder in memory for the length of a block: what is under / cannot lie over it."""
     folder = lab.run_directory / "machines"
-    folder.mkdir()
+    if folder.is_mount():  # of tests that were killed
+        run(["umount", "--lazy", str(folder)])
+    folder.mkdir(exist_ok=True)
     run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(folder)])
     try:
         yield folder
@@ -123,17 +125,23 @@ class Machine:
         first = self._first()
         return bool(first) and Path(f"/proc/{first}/root/run/up").exists()
 
-    def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of shell on it."""
+    def begin(self, line: str) -> subprocess.Popen[str]:
+        """Start a line of shell on it."""
         enter = ["nsenter", "--target", self._first(), "--mount", "--pid", "--uts", "--net", "--root", "--wd"]
-        return subprocess.run(
+        return subprocess.Popen(
             [*enter, "sh", "-c", line],
             env={**os.environ, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
+
+    def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        """Run a line of shell on it to its end."""
+        process = self.begin(line)
+        said, complaints = process.communicate()
+        return subprocess.CompletedProcess(line, process.returncode, said, complaints)
 
     def must(self, line: str) -> str:
         """Run a line of shell on it that has to succeed; return what it printed."""

@@ -8,7 +8,6 @@ wheel of this checkout, and the lines of ``vagrant/README.md``.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from lab_machines import MISSING, ROOT, Machine, fill_box, storage
 from lab_wire import TEST_PREFIX, eventually
 
 from dsrlb.lab import build
-from dsrlb.lab.client import Result, ask, begin, result
+from dsrlb.lab.client import Result, ask
 from dsrlb.lab.lifecycle import standing
 from dsrlb.lab.topologies import BY_MODE
 from dsrlb.lab.topologies.base import Cable, End, Network
@@ -134,18 +133,18 @@ class Machines:
     def answers(self, vip: str, count: int = 100) -> Result:
         return ask(self.lab, "requests", host=vip, count=count, parallel=4, timeout_s=2, lost_max=1)
 
-    def serve(self, vip: str) -> bool:
-        """Whether each server of the VIP answers: after a change of turns it takes a moment."""
-        answers = self.answers(vip, 20)
-        return not answers["errors"] and set(answers["servers"]) == SERVERS[VIPS[vip]]
+    def requests_by_every_vip(self) -> None:
+        """100 requests by each VIP are answered, by all of its servers, who see the client itself.
 
-    def all_serve(self) -> None:
+        After a change of turns it takes a moment until they are.
+        """
         for vip in VIPS:
-            assert eventually(lambda vip=vip: self.serve(vip), DEADLINE_S), (
-                vip,
-                self.answers(vip, 1),
-                self.logs(),
-            )
+            assert eventually(lambda vip=vip: self._served(vip, self.answers(vip)), DEADLINE_S), self.logs()
+
+    def _served(self, vip: str, answers: Result) -> bool:
+        seen = {body.split()[1] for body in answers["bodies"] if body}
+        by_all = set(answers["servers"]) == SERVERS[VIPS[vip]]
+        return by_all and not answers["errors"] and seen == {CLIENTS[6 if ":" in vip else 4]}
 
     def logs(self) -> str:
         return "".join(self[name].run("tail -n 30 /var/log/dsrlb.log").stdout for name in ("lb1", "lb2"))
@@ -164,17 +163,6 @@ def machines() -> Iterator[Machines]:
         finally:
             for one in it.all.values():
                 one.switch_off()
-
-
-def requests_by_every_vip(machines: Machines) -> None:
-    """100 requests by each VIP are answered, by all of its servers, who see the client itself."""
-    machines.all_serve()
-    for vip, mode in VIPS.items():
-        answers = machines.answers(vip)
-        assert answers["errors"] == []
-        assert set(Counter(answers["servers"])) == SERVERS[mode]
-        client = CLIENTS[6 if ":" in vip else 4]
-        assert {body.split()[1] for body in answers["bodies"]} == {client}
 
 
 def lines_to_paste(name: str) -> list[str]:
@@ -199,7 +187,7 @@ def test_a_machine_without_its_network_is_told_so(machines: Machines) -> None:
 def test_provisioned_twice_in_a_row_all_vips_are_served(machines: Machines) -> None:
     for _ in range(2):
         machines.provision("active-standby")
-        requests_by_every_vip(machines)
+        machines.requests_by_every_vip()
 
 
 def test_it_is_the_turn_of_one_balancer(machines: Machines) -> None:
@@ -224,25 +212,27 @@ def test_the_readmes_lines_for_a_server_say_what_it_claims(machines: Machines) -
 
 
 def test_a_download_outlives_the_balancer_that_it_came_by(machines: Machines) -> None:
-    machines.all_serve()
-    download = begin(machines.lab, "requests", host="198.18.1.100", count=1, path="/20m", timeout_s=60)
-    turn = "lb1" if "start" in machines["lb1"].run("cat /run/dsrlb-turn").stdout else "lb2"
+    came = link_bytes(machines.lab, "client", "eth1").received + (1 << 20)
+    download = machines["client"].begin(lines_to_paste("client")[-1])
+    assert eventually(lambda: link_bytes(machines.lab, "client", "eth1").received > came, DEADLINE_S)
+    turn = "lb1" if "start" in machines["lb1"].must("cat /run/dsrlb-turn") else "lb2"
     machines[turn].switch_off()
-    machines.all_serve()
-    assert result(download)["errors"] == []
+    assert download.poll() is None, "it is under way when the power goes"
+    machines.requests_by_every_vip()
+    assert download.communicate() == ("200 20000000 bytes\n", "")
     machines[turn].switch_on()
     machines[turn].must("systemctl boot")
-    requests_by_every_vip(machines)
+    assert "stop" in machines[turn].must("cat /run/dsrlb-turn"), "who comes back is the standby"
 
 
 def test_both_at_work_share_the_flows_and_the_router_can_lead_all_to_one(machines: Machines) -> None:
     machines.provision("active-active", ["router", "lb1", "lb2"])
-    bytes_of = crossed(machines, "eth2", lambda: requests_by_every_vip(machines))
+    bytes_of = crossed(machines, "eth2", machines.requests_by_every_vip)
     assert min(bytes_of.values()) > 5_000
     [line] = [line for line in lines_to_paste("router") if "router.sh" in line]
     machines["lb1"].switch_off()
     machines["router"].must(line)
-    requests_by_every_vip(machines)
+    machines.requests_by_every_vip()
     machines["router"].must(line.removesuffix(" lb2"))
     machines["lb1"].switch_on()
     machines["lb1"].must("systemctl boot")
@@ -250,4 +240,4 @@ def test_both_at_work_share_the_flows_and_the_router_can_lead_all_to_one(machine
 
 def test_all_come_back_from_a_loss_of_power_by_themselves(machines: Machines) -> None:
     machines.reboot()
-    requests_by_every_vip(machines)
+    machines.requests_by_every_vip()

@@ -20,11 +20,11 @@ apt-get install -qy --no-install-recommends $packages
 
 install_dsrlb() { # where scripts/dsrlb.service looks for it
     say "installing dsrlb from the wheel into /opt/dsrlb/.venv"
-    [ -x /opt/dsrlb/.venv/bin/pip ] || python3 -m venv /opt/dsrlb/.venv
-    /opt/dsrlb/.venv/bin/pip install --quiet --disable-pip-version-check /vagrant/wheels/dsrlb-*.whl
-    # A wheel of the same version may have other contents.
-    /opt/dsrlb/.venv/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
-        /vagrant/wheels/dsrlb-*.whl
+    pip=/opt/dsrlb/.venv/bin/pip
+    [ -x "$pip" ] || python3 -m venv /opt/dsrlb/.venv
+    # A wheel of the same version may have other contents, and would be passed by.
+    [ ! -x /opt/dsrlb/.venv/bin/dsrlb ] || "$pip" uninstall --quiet --disable-pip-version-check --yes dsrlb
+    "$pip" install --quiet --disable-pip-version-check /vagrant/wheels/dsrlb-*.whl
     ln -sf /opt/dsrlb/.venv/bin/dsrlb /usr/local/bin/dsrlb
 }
 

@@ -21,7 +21,7 @@ configure_dsrlb() { # DEVICE: where clients' packets come in
 }
 
 configure_keepalived() {
-    say "keepalived, priority $priority: whose turn it is has 198.18.$FRONT.$FLOATING_HOST and a dsrlb at work"
+    say "keepalived, priority $priority: whose turn it is has 198.18.$FRONT.$FLOATING_HOST and runs dsrlb"
     cat >/etc/keepalived/keepalived.conf <<END
 global_defs {
     router_id $(hostname)
