@@ -1,8 +1,8 @@
 """A stand-in for ``systemctl`` in a pretended machine: start and stop services as their unit files say.
 
-Only what the scripts of ``vagrant/provision`` ask for: enable, disable, start, stop, restart,
-daemon-reload; and ``boot``, which starts all that is enabled.  Units of type notify count as started when
-they say so, others when their command has ended.  It is asked by its path: nothing of dsrlb is at hand there.
+Only what the scripts of ``vagrant/provision`` and its README ask for: enable, disable, start, stop, restart,
+is-active, daemon-reload; and ``boot``, which starts all that is enabled.  Units of type notify count as
+started when they say so, others when their command has ended.
 """
 
 from __future__ import annotations
@@ -106,6 +106,10 @@ def main(verb: str, *names: str) -> int:
             (WANTED / file.name).unlink(missing_ok=True)
     elif verb == "boot":
         return max([start(unit(one.name)) for one in sorted(WANTED.glob("dsrlb*"))], default=0)
+    elif verb == "is-active":
+        at_work = [bool(main_pid(file)) for file in files]
+        print("\n".join("active" if one else "inactive" for one in at_work))
+        return 0 if all(at_work) else 3
     elif verb in ("stop", "restart", "start"):
         codes = [stop(file) for file in files if verb != "start"]
         return max(codes + [start(file) for file in files if verb != "stop"], default=0)

@@ -178,6 +178,13 @@ def crossed(machines: Machines, device: str, work: Callable[[], object]) -> dict
     return {name: link_bytes(machines.lab, name, device).received - then for name, then in before.items()}
 
 
+def whose_turn(machines: Machines) -> str:
+    """Return which balancer is at work."""
+    said = {name: machines[name].run(lines_to_paste(name)[-1]).stdout for name in ("lb1", "lb2")}
+    assert sorted(said.values()) == ["active\n", "inactive\n"]
+    return next(name for name, word in said.items() if word == "active\n")
+
+
 def test_a_machine_without_its_network_is_told_so(machines: Machines) -> None:
     done = machines["client"].run("/vagrant/provision/lb.sh active-active")
     assert done.returncode != 0
@@ -192,7 +199,23 @@ def test_provisioned_twice_in_a_row_all_vips_are_served(machines: Machines) -> N
 
 def test_it_is_the_turn_of_one_balancer(machines: Machines) -> None:
     bytes_of = crossed(machines, "eth1", lambda: machines.answers("198.18.10.1"))
-    assert min(bytes_of.values()) < 5_000 < max(bytes_of.values())
+    assert min(bytes_of.values()) < 5_000 < bytes_of[whose_turn(machines)]
+
+
+def test_the_readmes_capture_shows_requests_twice_and_no_answer(machines: Machines) -> None:
+    [line] = [line for line in lines_to_paste("lb1") if "tcpdump" in line]
+    capture = machines[whose_turn(machines)].begin(line)
+    assert eventually(lambda: machines.answers("198.18.1.100", 4) and capture.poll() is not None, DEADLINE_S)
+    seen = capture.communicate()[0]
+    assert (
+        len(re.findall(r" 198\.18\.0\.2\.\d+ > 198\.18\.1\.100\.80: ", seen)) == len(seen.splitlines()) == 8
+    )
+
+
+def test_the_balancer_finds_nothing_to_say_of_the_servers(machines: Machines) -> None:
+    balancer = machines[whose_turn(machines)]
+    assert eventually(lambda: balancer.must("dsrlb show health").count(" ok ") == 10, DEADLINE_S)
+    assert "mtu:" not in balancer.must("dsrlb show health")
 
 
 def test_the_readmes_lines_for_clients_say_what_it_claims(machines: Machines) -> None:
@@ -215,7 +238,7 @@ def test_a_download_outlives_the_balancer_that_it_came_by(machines: Machines) ->
     came = link_bytes(machines.lab, "client", "eth1").received + (1 << 20)
     download = machines["client"].begin(lines_to_paste("client")[-1])
     assert eventually(lambda: link_bytes(machines.lab, "client", "eth1").received > came, DEADLINE_S)
-    turn = "lb1" if "start" in machines["lb1"].must("cat /run/dsrlb-turn") else "lb2"
+    turn = whose_turn(machines)
     machines[turn].switch_off()
     assert download.poll() is None, "it is under way when the power goes"
     machines.requests_by_every_vip()
