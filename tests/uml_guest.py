@@ -34,6 +34,7 @@ def make_root() -> None:
     mount("tmpfs", "/run")
     root = Path("/run/root")
     root.mkdir()
+    mount("tmpfs", str(root))  # ip netns wants a root that is a mount
     for one in Path("/").iterdir():
         if one.is_symlink() and one.name != "lib":
             (root / one.name).symlink_to(one.readlink())
