@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ done
 exec </dev/null >/dev/console 2>&1
 for one in virtio_pci virtio_net veth; do modprobe -q $one; done  # some kernels have them built in
 cd /{there}
-PYTHONPATH=/{there}/tests {python} -B -m kernels.guest </dev/ttyS1 >/dev/ttyS1
+PYTHONPATH=/{there}/tests {python} -B -m {program} </dev/ttyS1 >/dev/ttyS1
 busybox poweroff -f
 """
 
@@ -126,8 +126,13 @@ def _make_common(cache: Path, python: Path) -> None:
     _archive(root, cache / "common.cpio")
 
 
-def own(cache: Path, kernel: Kernel, told: Any) -> Path:
-    """Return the archive of a kernel's modules, of the tests, and of what the machine is told."""
+def own(
+    cache: Path, kernel: Kernel, told: Any, program: str = "kernels.guest", tools: Sequence[str] = ()
+) -> Path:
+    """Return the archive of a kernel's modules, of the tests, and of what the machine is told.
+
+    ``program`` is what the machine runs, of the tests; ``tools`` are more commands that it has.
+    """
     root = cache / "own"
     shutil.rmtree(root, ignore_errors=True)
     modules = root / "lib/modules" / kernel.release
@@ -142,9 +147,13 @@ def own(cache: Path, kernel: Kernel, told: Any) -> Path:
         shutil.copy2(path, modules)
     _run(["depmod", "-b", str(root), kernel.release])
     there = root / THERE
+    for tool in tools:
+        _add(root, Path(shutil.which(tool) or _missing(tool)))
+    for path in _needed(root) if tools else ():
+        _add(root, path)
     shutil.copytree(PROJECT / "tests", there / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(PROJECT / "pyproject.toml", there)
-    (root / "init").write_text(INIT.format(there=THERE, python=_python(cache)))
+    (root / "init").write_text(INIT.format(there=THERE, python=_python(cache), program=program))
     (root / "init").chmod(0o755)
     (root / "told.json").write_text(json.dumps(told))
     return _archive(root, cache / "own.cpio")

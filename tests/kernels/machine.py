@@ -65,11 +65,11 @@ class Machine:
                 raise SilentError(f"{wanted} was awaited, it said {str(said)[-SAYS_MAX:]}")
         raise SilentError(f"{wanted} was awaited for {deadline_s:g} s; its console: {self._last_words()}")
 
-    def go_on(self) -> None:
-        """Tell the machine to go on; raises ``SilentError``."""
+    def go_on(self, words: str = "next") -> None:
+        """Tell the machine to go on, or what it is to do; raises ``SilentError``."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(b"next\n")
+            self._process.stdin.write(f"{words}\n".encode())
             self._process.stdin.flush()
         except BrokenPipeError:
             raise SilentError(f"it has ended; its console: {self._last_words()}") from None
@@ -96,34 +96,52 @@ def booted(
     image: Path, archives: Sequence[Path], ports: Sequence[tuple[str, str]], scratch: Path
 ) -> Iterator[Machine]:
     """Boot a machine for the length of a block; ``ports``: namespace and MAC address of each interface."""
+    with ExitStack() as opened:
+        cards = []
+        for namespace, mac in ports:
+            cards.append((mac, opened.enter_context(tap(namespace, "p-kernel"))))
+            _plug_in(namespace)
+        yield opened.enter_context(running(image, archives, cards, scratch))
+
+
+@contextmanager
+def running(
+    image: Path,
+    archives: Sequence[Path],
+    cards: Sequence[tuple[str, Sequence[int]]],
+    scratch: Path,
+    is_counted: bool = False,
+) -> Iterator[Machine]:
+    """Boot a machine for the length of a block; ``cards``: MAC address and TAP of each interface.
+
+    If it is counted, its clock goes by the instructions that it has done, one a nanosecond: what else the
+    host has to do does not change what the machine measures.
+    """
     initrd, console = scratch / "initrd", scratch / "console"
     with initrd.open("wb") as out:
         for one in archives:
             out.write(one.read_bytes())
     console.write_bytes(b"")
-    command = _command(image, initrd, console)
-    with ExitStack() as opened:
-        passed: list[int] = []
-        for number, (namespace, mac) in enumerate(ports):
-            fds = opened.enter_context(tap(namespace, "p-kernel"))
-            _plug_in(namespace)
-            passed += fds
-            command += _card(number, mac, fds)
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=console.open("ab"), pass_fds=passed
-        )
-        try:
-            yield Machine(process, console)
-        finally:
-            process.kill()
-            process.wait()
-            initrd.unlink()
+    command = _command(image, initrd, console, is_counted)
+    for number, (mac, fds) in enumerate(cards):
+        command += _card(number, mac, fds)
+    passed = [fd for _, fds in cards for fd in fds]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=console.open("ab"), pass_fds=passed
+    )
+    try:
+        yield Machine(process, console)
+    finally:
+        process.kill()
+        process.wait()
+        initrd.unlink()
 
 
-def _command(image: Path, initrd: Path, console: Path) -> list[str]:
+def _command(image: Path, initrd: Path, console: Path, is_counted: bool) -> list[str]:
+    accelerator = ("tcg,thread=single", "-icount", "shift=0") if is_counted else ("tcg,thread=multi",)
     words = "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check random.trust_cpu=on"
     return [
-        *("qemu-system-x86_64", "-machine", "pc", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1"),
+        *("qemu-system-x86_64", "-machine", "pc", "-accel", *accelerator, "-cpu", "max", "-smp", "1"),
         *("-m", str(MEMORY_MIB), "-nodefaults", "-no-reboot", "-display", "none", "-monitor", "none"),
         *("-serial", f"file:{console}", "-serial", "stdio"),
         *("-kernel", str(image), "-initrd", str(initrd), "-append", words),
