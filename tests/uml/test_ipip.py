@@ -59,7 +59,6 @@ def test_a_server_with_its_kernel_s_tunnels_is_reached_by_both_engines_and_given
     have_tunnels(machine)
     before = snapshot(machine)
     tool(machine, "python", "setup", "--mode", "l3dsr", "--decap", "kernel", *vips)
-    assert "missing" not in tool(machine, "python", "verify", "--mode", "l3dsr", *vips)
     for engine in EACH[:2]:
         with engine.at_hand(lab):
             exchange(lab, machine, engine)
