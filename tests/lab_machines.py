@@ -123,7 +123,7 @@ class Machine:
 
     def _is_up(self) -> bool:
         first = self._first()
-        return bool(first) and Path(f"/proc/{first}/root/run/up").exists()
+        return bool(first) and Path("/proc", first, "root", "run/up").exists()
 
     def begin(self, line: str) -> subprocess.Popen[str]:
         """Start a line of shell on it."""
