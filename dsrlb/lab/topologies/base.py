@@ -112,6 +112,16 @@ def mac_at(network: int, host: int) -> str:
     return f"02:00:c6:12:{network:02d}:{host:02d}"
 
 
+def row(roles: Iterable[str], device: str, network: int, after: int) -> list[End]:
+    """Return an interface of each role in a numbered network, with the hosts ``after`` that one, in order."""
+    return [end(role, device, network, after + k) for k, role in enumerate(roles, 1)]
+
+
+def routers(lab: Lab) -> tuple[str, ...]:
+    """Return the roles whose kernel forwards: the router, and the balancers where they are to."""
+    return "router", *(lab.balancer_names if lab.lb_forwards else ())
+
+
 def outside(lab: Lab) -> Cable:
     """Return the cable from the client to the router; the client has addresses to choose from."""
     client = end("client", "c0", OUTSIDE, CLIENT_HOST, *MORE_CLIENT_HOSTS)

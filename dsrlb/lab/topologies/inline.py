@@ -33,6 +33,8 @@ from dsrlb.lab.topologies.base import (
     gateways,
     outside,
     plugged,
+    routers,
+    row,
 )
 from dsrlb.lab.topologies.l2dsr import VIPS, shared_segment
 
@@ -48,7 +50,7 @@ def network(lab: Lab) -> Network:
     router = end("router", "e0", FRONT, ROUTER_HOST)
     front = end("lb", "e0", FRONT, LB_HOST)
     back = end("lb", "e1", BACK, ROUTER_HOST)
-    servers = [end(f"rs{k}", "e0", BACK, LB_HOST + k) for k in range(1, lab.servers + 1)]
+    servers = row(lab.server_names, "e0", BACK, LB_HOST)
     routes = [*gateways(to_client.one, to_client.other), *gateways(front, router)]
     for server in servers:
         routes += gateways(server, back)
@@ -64,7 +66,7 @@ def network(lab: Lab) -> Network:
         ),
         routes=tuple(routes),
         switches=("switch", "switch2"),
-        routers=("router", *(["lb"] if lab.lb_forwards else [])),
+        routers=routers(lab),
     )
 
 

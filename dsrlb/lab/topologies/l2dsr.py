@@ -30,6 +30,8 @@ from dsrlb.lab.topologies.base import (
     gateways,
     outside,
     plugged,
+    routers,
+    row,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def shared_segment(lab: Lab, servers_by_the_balancer: bool) -> Network:
     to_client = outside(lab)
     router = end("router", "e0", FRONT, ROUTER_HOST)
     balancer = end("lb", "e0", FRONT, LB_HOST)
-    servers = [end(f"rs{k}", "e0", FRONT, LB_HOST + k) for k in range(1, lab.servers + 1)]
+    servers = row(lab.server_names, "e0", FRONT, LB_HOST)
     routes = [*gateways(to_client.one, to_client.other), *gateways(balancer, router)]
     for server in servers:
         routes += gateways(server, balancer if servers_by_the_balancer else router)
@@ -56,7 +58,7 @@ def shared_segment(lab: Lab, servers_by_the_balancer: bool) -> Network:
         cables=(to_client, *plugged([router, balancer, *servers], "switch", lab)),
         routes=tuple(routes),
         switches=("switch",),
-        routers=("router", *(["lb"] if lab.lb_forwards else [])),
+        routers=routers(lab),
     )
 
 

@@ -45,6 +45,7 @@ from dsrlb.lab.topologies.base import (
     gateways,
     outside,
     plugged,
+    routers,
 )
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def network(lab: Lab) -> Network:
     router = end("router", "e0", FRONT, ROUTER_HOST)
     balancer = end("lb", "e0", FRONT, LB_HOST)
     more = [_beside(lab, k) for k in range(2, lab.balancers + 1)]
-    ways = [way(lab, f"rs{k}", k) for k in range(1, lab.servers + 1)]
+    ways = [way(lab, role, k) for k, role in enumerate(lab.server_names, 1)]
     routes = [*gateways(to_client.one, to_client.other), *gateways(balancer, router)]
     for cable in (*more, *ways):
         routes += gateways(cable.one, cable.other)
@@ -73,7 +74,7 @@ def network(lab: Lab) -> Network:
         cables=(to_client, *plugged([router, balancer], "switch", lab), *more, *ways),
         routes=tuple(routes),
         switches=("switch",),
-        routers=("router", *(lab.balancer_names if lab.lb_forwards else [])),
+        routers=routers(lab),
     )
 
 

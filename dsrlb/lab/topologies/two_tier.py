@@ -18,6 +18,7 @@ clients are the proxies, on a segment of their own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dsrlb.lab.topologies.base import (
@@ -26,12 +27,15 @@ from dsrlb.lab.topologies.base import (
     LB_HOST,
     PROXY_HOST,
     ROUTER_HOST,
+    Cable,
     Network,
     Topology,
     end,
     gateways,
     outside,
     plugged,
+    routers,
+    row,
 )
 from dsrlb.lab.topologies.l2dsr import VIPS
 
@@ -44,10 +48,7 @@ def network(lab: Lab) -> Network:
     to_client = outside(lab)
     router = end("router", "e0", FRONT, ROUTER_HOST)
     balancer = end("lb", "e0", FRONT, LB_HOST)
-    hosts = {name: PROXY_HOST + k for k, name in enumerate(lab.proxy_names, 1)}
-    front = [end(name, "e0", FRONT, host) for name, host in hosts.items()]
-    back = [end(name, "e1", BACK, host) for name, host in hosts.items()]
-    servers = [end(f"rs{k}", "e0", BACK, LB_HOST + k) for k in range(1, lab.servers + 1)]
+    front = row(lab.proxy_names, "e0", FRONT, PROXY_HOST)
     routes = list(gateways(to_client.one, to_client.other))
     for one in (balancer, *front):
         routes += gateways(one, router)
@@ -55,12 +56,18 @@ def network(lab: Lab) -> Network:
         cables=(
             to_client,
             *plugged([router, balancer, *front], "switch", lab),
-            *plugged([*back, *servers], "switch2", lab),
+            *behind_proxies(lab),
         ),
         routes=tuple(routes),
         switches=("switch", "switch2"),
-        routers=("router", *(["lb"] if lab.lb_forwards else [])),
+        routers=routers(lab),
     )
+
+
+def behind_proxies(lab: Lab) -> Iterator[Cable]:
+    """Return the cables of the segment on which servers and proxies are."""
+    proxies = row(lab.proxy_names, "e1", BACK, PROXY_HOST)
+    return plugged([*proxies, *row(lab.server_names, "e0", BACK, LB_HOST)], "switch2", lab)
 
 
 TWO_TIER = Topology(

@@ -21,10 +21,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsrlb.lab.topologies.base import (
-    BACK,
     FRONT,
     LB_HOST,
-    PROXY_HOST,
     ROUTER_HOST,
     Network,
     Route,
@@ -33,9 +31,10 @@ from dsrlb.lab.topologies.base import (
     gateways,
     outside,
     plugged,
+    routers,
 )
 from dsrlb.lab.topologies.l3dsr import L3DSR, VIPS, way
-from dsrlb.lab.topologies.two_tier import TWO_TIER
+from dsrlb.lab.topologies.two_tier import TWO_TIER, behind_proxies
 
 if TYPE_CHECKING:
     from dsrlb.lab.topology import Lab
@@ -47,8 +46,6 @@ def network(lab: Lab) -> Network:
     router = end("router", "e0", FRONT, ROUTER_HOST)
     balancer = end("lb", "e0", FRONT, LB_HOST)
     ways = [way(lab, role, k) for k, role in enumerate(lab.proxy_names, 1)]
-    back = [end(role, "e1", BACK, PROXY_HOST + k) for k, role in enumerate(lab.proxy_names, 1)]
-    servers = [end(f"rs{k}", "e0", BACK, LB_HOST + k) for k in range(1, lab.servers + 1)]
     routes = [*gateways(to_client.one, to_client.other), *gateways(balancer, router)]
     for cable in ways:
         routes += gateways(cable.one, cable.other)
@@ -61,11 +58,11 @@ def network(lab: Lab) -> Network:
             to_client,
             *plugged([router, balancer], "switch", lab),
             *ways,
-            *plugged([*back, *servers], "switch2", lab),
+            *behind_proxies(lab),
         ),
         routes=tuple(routes),
         switches=("switch", "switch2"),
-        routers=("router", *(["lb"] if lab.lb_forwards else [])),
+        routers=routers(lab),
     )
 
 
