@@ -299,6 +299,11 @@ def person_backend(key: bytes) -> str:
     host, port = person_address(key[:16]), int.from_bytes(key[16:], "big")
     if port == SAME_PORT:
         return host
+    return person_end(host, port)
+
+
+def person_end(host: str, port: int) -> str:
+    """Return an address and a port as a person writes them."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -87,10 +87,9 @@ def _of_keeping(told: Foretold, service: CompiledService) -> Iterator[str]:
     """Yield what becomes of the flow's record."""
     if told.subject.kind is not Kind.REQUEST:
         return
-    is_valid = told.before is not None and told.before.left_s >= 0 and not told.before.begins_anew
     if told.after is None and told.before is not None:
         yield "its record goes"
-    elif told.after is not None and not is_valid:
+    elif told.after is not None and (told.before is None or not told.before.holds):
         yield f"it gets a record: {told.after.state.name.lower()}, kept for {told.after.left_s} s"
     elif not told.has_room:
         yield "there is no room for a record"

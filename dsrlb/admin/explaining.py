@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from dsrlb.admin.explained import Around, Row, explained
+from dsrlb.admin.tracing import interface_names
 from dsrlb.admin.words import Words, take
 from dsrlb.config.ends import parse_client, parse_flags, parse_place
 from dsrlb.control import Loop
@@ -16,7 +17,6 @@ from dsrlb.errors import DsrlbError, UsageError
 from dsrlb.foresight.foretold import Foretold, Scene, foretell
 from dsrlb.foresight.question import MOST_PAYLOAD_BYTES, Question, frame_of
 from dsrlb.foresight.subject import packet_of
-from dsrlb.host.links import Link
 from dsrlb.host.neighbours import neighbours, routes_to
 from dsrlb.model import ANY_PORT, PROTOCOL_NUMBERS, Address, Service, person_mac, wire_address
 from dsrlb.wire import l4
@@ -83,11 +83,10 @@ def _told(loop: Loop, frame: bytes, ifindex: int, notes: list[str]) -> Row:
         return foretell(frame, ifindex, scene)
 
     told = loop.engine.ask(question)
-    links = {one.ifindex: one.name for one in _links(loop)}
     proxied = proxied_for(frame, loop.config.proxied)
     if proxied is not None:
         notes = [*notes, proxy_note(proxied)]
-    around = Around(loop.config.forwarded, links, loop.engine.name, loop.standings.of, notes)
+    around = Around(loop.config.forwarded, interface_names(loop), loop.engine.name, loop.standings.of, notes)
     return explained(told, frame, ifindex, around)
 
 
@@ -110,10 +109,6 @@ def proxy_note(service: Service) -> str:
         f"{service.name} is of mode proxy: HAProxy ends the connection on this host and picks a server for "
         "each request itself (dsrlb show backends, dsrlb show haproxy)"
     )
-
-
-def _links(loop: Loop) -> list[Link]:
-    return [*loop.front.links.values(), *(way.link for way in loop.backends.ways.values())]
 
 
 def _macs(loop: Loop) -> dict[int, bytes]:

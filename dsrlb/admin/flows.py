@@ -12,7 +12,7 @@ from dsrlb.config import Config
 from dsrlb.engines.base import FlowSeen
 from dsrlb.errors import UsageError
 from dsrlb.flows import FlowState
-from dsrlb.model import Service, person_address, person_backend, wire_address
+from dsrlb.model import Service, person_address, person_backend, person_end, wire_address
 from dsrlb.standing import key_of, named
 from dsrlb.table import ForwardingTable
 
@@ -94,9 +94,8 @@ def network(text: str) -> tuple[int, int]:
 
 def _row(one: FlowSeen, now_s: int, names: dict[bytes, str], labels: dict[tuple[bytes, bytes], str]) -> Row:
     sport = int.from_bytes(one.key[32:34], "big")
-    client = person_address(one.key[:16])
     return {
-        "client": f"[{client}]:{sport}" if ":" in client else f"{client}:{sport}",
+        "client": person_end(person_address(one.key[:16]), sport),
         "service": names.get(one.service or b"", ""),
         "port": int.from_bytes(one.key[34:36], "big"),
         "backend": person_backend(one.backend),

@@ -26,7 +26,7 @@ from dsrlb.control import Loop
 from dsrlb.control.ticks import Tick
 from dsrlb.engines.tracing import FRAME_BYTES, HEADERS_BYTES, HOSTS_OWN, Decision, SentFrame, Tracer, Wanted
 from dsrlb.errors import DsrlbError, UsageError
-from dsrlb.model import Action, Reason, person_address, person_backend
+from dsrlb.model import Action, Reason, person_address, person_backend, person_end
 from dsrlb.modes.proxy import PROXY
 from dsrlb.standing import key_of, named
 from dsrlb.wire.glance import Glance, glance
@@ -231,12 +231,8 @@ def _flow(seen: Glance) -> Row:
     src, dst = (person_address(one) if one else "" for one in (seen.src, seen.dst))
     if seen.ports:
         sport, dport = (int.from_bytes(seen.ports[at : at + 2], "big") for at in (0, 2))
-        src, dst = _at(src, sport), _at(dst, dport)
+        src, dst = person_end(src, sport), person_end(dst, dport)
     return {"from": src, "to": dst, "kind": seen.kind, "says": seen.says}
-
-
-def _at(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _text(frame: bytes) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from dsrlb.cli import tables
 from dsrlb.cli.dissection import Line, side_by_side
+from dsrlb.model import person_end
 
 Row = dict[str, Any]
 
@@ -60,12 +61,8 @@ def _packet(row: Row) -> str:
     if flow is None:
         return said
     protocol = {6: "tcp", 17: "udp"}.get(flow["protocol"], str(flow["protocol"]))
-    ends = (_end(flow["client"], flow["sport"]), _end(flow["vip"], flow["dport"]))
-    return f"{ends[0]} -> {ends[1]}/{protocol}: {said}"
-
-
-def _end(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    client, vip = person_end(flow["client"], flow["sport"]), person_end(flow["vip"], flow["dport"])
+    return f"{client} -> {vip}/{protocol}: {said}"
 
 
 def _service(service: Row) -> str:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dsrlb.foresight.subject import packet_of
 from dsrlb.model import Reason
 from dsrlb.pick import pick_by_hash, pick_under_way
 from dsrlb.state import State, Verdict
 from dsrlb.table import CompiledService, ForwardingTable, Target, find_service
-from dsrlb.wire import icmp, ipv4, ipv6, l4
-from dsrlb.wire.ethernet import ETHERTYPE_IPV4, ETHERTYPE_IPV6, skip_tags
+from dsrlb.wire import icmp, l4
 from dsrlb.wire.glance import Glance, glance
-from dsrlb.wire.packet import Packet
 
 Whose = tuple[bytes | None, bytes | None]  # service key, backend key
 NOBODY: Whose = (None, None)
@@ -33,7 +32,7 @@ def whose(
     if seen.ports:
         key = l4.flow_key(seen.src, seen.dst, seen.ports, seen.protocol)
         return _of_flow(key, verdict, table, state, now_s)
-    packet = _packet(frame)
+    packet = packet_of(frame)
     if packet is None:
         return NOBODY
     if packet.fragment is not None:
@@ -87,10 +86,3 @@ def _one_of(reached: list[Target], service: CompiledService, key: bytes) -> Targ
     """Return the one that a packet went to, of those that have its MAC: mostly there is but one."""
     likely = [pick_under_way(service, key), pick_by_hash(service, key)] if len(reached) > 1 else []
     return next((one for one in likely if one in reached), next(iter(reached), None))
-
-
-def _packet(frame: bytes) -> Packet | None:
-    kind, at = skip_tags(frame)
-    parse = {ETHERTYPE_IPV4: ipv4.parse, ETHERTYPE_IPV6: ipv6.parse}.get(kind)
-    packet = parse(frame, at) if parse is not None else None
-    return packet if isinstance(packet, Packet) else None

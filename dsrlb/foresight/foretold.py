@@ -46,6 +46,11 @@ class Record:
     left_s: int  # until it is forgotten; below 0: it is over
     begins_anew: bool  # the packet opens another connection in its place
 
+    @property
+    def holds(self) -> bool:
+        """Whether it is one of the connection that the packet is of."""
+        return self.left_s >= 0 and not self.begins_anew
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -130,8 +135,7 @@ def _why(subject: Subject, target: Target | None, before: State, after: State, n
     if service is None or key is None or target is None:
         return None
     record = _record(subject, before, now_s)
-    is_valid = record is not None and record.left_s >= 0 and not record.begins_anew
-    if record is not None and is_valid and record.backend == target.key:
+    if record is not None and record.holds and record.backend == target.key:
         return Why.RECORD
     if persisted(service, key, before, now_s) is target:
         return Why.TEMPLATE

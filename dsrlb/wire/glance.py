@@ -11,14 +11,10 @@ from typing import NamedTuple
 from dsrlb.model import V4_MAPPED
 from dsrlb.wire import arp, icmp, ipv4, ipv6
 from dsrlb.wire.ethernet import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, skip_tags
-from dsrlb.wire.l4 import TCP, UDP
+from dsrlb.wire.l4 import TCP, TCP_FLAGS_AT, UDP
 
 _NAMES = {TCP: "tcp", UDP: "udp", icmp.ICMP: "icmp", icmp.ICMPV6: "icmpv6"}
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG")  # RFC 9293, section 3.1; from the lowest bit on
-_TCP_FLAGS_AT = 13
-_PLACE = 0x1FFF  # of the flags and offset of an IPv4 fragment
-_EXTENSIONS, _FRAGMENT = (0, 43, 60), 44  # RFC 8200, section 4.1
-_MOST_EXTENSIONS = 8
 _SAYS = {  # RFC 792, RFC 4443, RFC 4861
     icmp.ICMP: {
         0: "echo reply",
@@ -58,7 +54,7 @@ def glance(frame: bytes) -> Glance:
     if kind == ETHERTYPE_ARP:
         return _arp(frame, at)
     if kind == ETHERTYPE_IPV4 and len(frame) >= at + ipv4.HEADER_BYTES:
-        place = int.from_bytes(frame[at + 6 : at + 8], "big") & _PLACE
+        place = int.from_bytes(frame[at + ipv4.FLAGS_AT : at + 8], "big") & ipv4.OFFSET
         ends = V4_MAPPED + frame[at + 12 : at + 16], V4_MAPPED + frame[at + 16 : at + 20]
         return _packet(frame, *ends, frame[at + 9], at + (frame[at] & 15) * 4, is_later=bool(place))
     if kind == ETHERTYPE_IPV6 and len(frame) >= at + ipv6.HEADER_BYTES:
@@ -79,13 +75,13 @@ def _arp(frame: bytes, at: int) -> Glance:
 
 def _behind_extensions(frame: bytes, protocol: int, at: int) -> tuple[int, int, bool]:
     """Return protocol, place of its header, and whether this is a later piece."""
-    for _ in range(_MOST_EXTENSIONS):
-        if protocol not in (*_EXTENSIONS, _FRAGMENT) or len(frame) < at + 8:
+    for _ in range(ipv6.MAX_EXTENSIONS):
+        if protocol not in ipv6.EXTENSIONS or len(frame) < at + 8:
             break
         following, length, place = struct.unpack_from(">BBH", frame, at)
-        if protocol == _FRAGMENT and place >> 3:
+        if protocol == ipv6.FRAGMENT and place >> 3:
             return following, at + 8, True
-        at += 8 if protocol == _FRAGMENT else 8 + 8 * length
+        at += 8 if protocol == ipv6.FRAGMENT else 8 + 8 * length
         protocol = following
     return protocol, at, False
 
@@ -98,7 +94,7 @@ def _packet(frame: bytes, src: bytes, dst: bytes, protocol: int, at: int, *, is_
         return seen._replace(says=_SAYS[protocol].get(frame[at], f"type {frame[at]}"))
     if protocol not in (TCP, UDP) or len(frame) < at + 4:
         return seen
-    says = _flags(frame[at + _TCP_FLAGS_AT]) if protocol == TCP and len(frame) > at + _TCP_FLAGS_AT else ""
+    says = _flags(frame[at + TCP_FLAGS_AT]) if protocol == TCP and len(frame) > at + TCP_FLAGS_AT else ""
     return seen._replace(ports=frame[at : at + 4], says=says)
 
 

@@ -22,6 +22,7 @@ from dsrlb.engines.base import Answer, Counters, FlowSeen, Hears
 from dsrlb.engines.choice import EngineChoice
 from dsrlb.engines.handover import forget, here, leave
 from dsrlb.engines.packet import PacketEngine
+from dsrlb.engines.tap import unknown
 from dsrlb.engines.xdp import handing, program, reading
 from dsrlb.engines.xdp.attach import Attached
 from dsrlb.engines.xdp.companion import Companion
@@ -267,7 +268,7 @@ class Beside(PacketEngine):
         super().__init__([], [], hears)
         self._companion, self.state = companion, companion.state
         self._ring_drops = 0
-        self.known = lambda *_: None
+        self.known = unknown
         self.decide = lambda frame, ifindex, table, _, now_s, offload: companion.process(
             frame, ifindex, table, now_s, offload
         )
