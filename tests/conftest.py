@@ -1,4 +1,4 @@
-"""What holds for every test: where root and namespaces are promised, a skipped lab test is a failed one."""
+"""What holds for every test: where root and tools are promised, a skipped test that needs them has failed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ settings.load_profile("dsrlb")
 TESTS = Path(__file__).parent
 ENGINES = ("packet", "xdp")
 NEED_ROOT = ("lab", "parity", "uml")
+NEED_TOOLS = (*NEED_ROOT, "proxy")  # servers, clients, HAProxy: scripts/test installs them
 PROMISED = os.environ.get("DSRLB_REQUIRE_LAB") == "1"  # scripts/test sets it
 
 # A shell lets what it starts in the background ignore SIGINT, and so would all that tests start.
@@ -64,14 +65,14 @@ def the_machine_is_left_alone() -> Iterator[None]:
     assert _of_the_machine() == before
 
 
-def _needs_root(path: Path) -> bool:
-    return any((TESTS / folder) in path.parents for folder in NEED_ROOT)
+def _is_in(path: Path, folders: Sequence[str]) -> bool:
+    return any((TESTS / folder) in path.parents for folder in folders)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make network namespaces")
     for item in items:
-        if _needs_root(item.path):
+        if _is_in(item.path, NEED_ROOT):
             item.add_marker(pytest.mark.lab)
             item.add_marker(missing_root)
 
@@ -79,7 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if PROMISED and report.skipped and _needs_root(item.path) and not hasattr(report, "wasxfail"):
+    if PROMISED and report.skipped and _is_in(item.path, NEED_TOOLS) and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = (
             f"skipped where everything it needs is promised (DSRLB_REQUIRE_LAB=1): {report.longrepr}"
