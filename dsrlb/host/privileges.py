@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from dsrlb.errors import HostError
@@ -16,13 +16,12 @@ _CAP_SYS_ADMIN = 21
 
 def require_network(doing: str) -> None:
     """Raise HostError unless this process may open packet sockets and change rules and neighbours."""
-    _require(doing, CAPABILITIES)
+    _require_none(doing, missing())
 
 
 def require_bpf(doing: str) -> None:
     """Raise HostError unless this process may load programs as well, and keep their maps."""
-    has_all = _effective() >> _CAP_SYS_ADMIN & 1
-    _require(doing, CAPABILITIES if has_all else CAPABILITIES | BPF_CAPABILITIES)
+    _require_none(doing, missing(bpf=True))
 
 
 def missing(process: int | None = None, *, bpf: bool = False) -> list[str]:
@@ -32,17 +31,13 @@ def missing(process: int | None = None, *, bpf: bool = False) -> list[str]:
     """
     effective = _effective(process)
     needs_more = bpf and not effective >> _CAP_SYS_ADMIN & 1
-    return _lacking(effective, CAPABILITIES | BPF_CAPABILITIES if needs_more else CAPABILITIES)
+    needed = CAPABILITIES | BPF_CAPABILITIES if needs_more else CAPABILITIES
+    return [name for name, bit in needed.items() if not effective >> bit & 1]
 
 
-def _require(doing: str, capabilities: Mapping[str, int]) -> None:
-    lacking = _lacking(_effective(), capabilities)
+def _require_none(doing: str, lacking: Sequence[str]) -> None:
     if lacking:
         raise HostError(f"{doing} needs root (missing here: {' and '.join(lacking)}); run it with sudo")
-
-
-def _lacking(effective: int, capabilities: Mapping[str, int]) -> list[str]:
-    return [name for name, bit in capabilities.items() if not effective >> bit & 1]
 
 
 def _effective(process: int | None = None) -> int:
