@@ -15,16 +15,27 @@ from dsrlb.cli.options import Parsed
 from dsrlb.config import parse_instance
 from dsrlb.engines.choice import EngineChoice
 
-OPTIONS = (
-    click.option(
+Option = Callable[..., Any]  # a decorator of click's
+
+
+def instance_option(says: str) -> Option:
+    """Return the option that names a dsrlb of this host."""
+    return click.option(
         "--instance",
         metavar="NAME",
         default=EngineChoice.instance,
         show_default=True,
         type=Parsed("instance", parse_instance),
-        help="Which dsrlb.",
-    ),
-    click.option("--admin", "at", metavar="PATH", help="Its admin socket, where it has a place of its own."),
+        help=says,
+    )
+
+
+admin_option = click.option(
+    "--admin", "at", metavar="PATH", help="Its admin socket, where it has a place of its own."
+)
+OPTIONS = (
+    instance_option("Which dsrlb."),
+    admin_option,
     click.option("--json", "is_json", is_flag=True, help="Print the answer as it is, for programs."),
 )
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import click
 
 from dsrlb.admin.listening import haproxy_folder
-from dsrlb.cli.options import Parsed
-from dsrlb.config import parse_instance
+from dsrlb.cli.asking import instance_option
 from dsrlb.control.left import take_back_stale
 from dsrlb.control.proxy_left import end_left
-from dsrlb.engines.choice import BPF_FS, EngineChoice
+from dsrlb.engines.choice import BPF_FS
 from dsrlb.engines.xdp import pins
 from dsrlb.errors import ConfigError
 from dsrlb.host import guard
@@ -19,14 +18,7 @@ from dsrlb.host.privileges import require_bpf
 
 
 @click.command()
-@click.option(
-    "--instance",
-    metavar="NAME",
-    default=EngineChoice.instance,
-    show_default=True,
-    type=Parsed("instance", parse_instance),
-    help="Which one.",
-)
+@instance_option("Which one.")
 @click.option(
     "--bpffs",
     "bpf_fs",

@@ -13,12 +13,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from dsrlb.admin.listening import haproxy_folder, socket_path
 from dsrlb.cli import tables
-from dsrlb.cli.options import BESIDE_FILE, Parsed, configured, interface_option
-from dsrlb.config import Config, parse_instance, read_config
+from dsrlb.cli.asking import admin_option, instance_option
+from dsrlb.cli.options import BESIDE_FILE, configured, interface_option
+from dsrlb.config import Config, read_config
 from dsrlb.doctor import look_balancer, look_servers
 from dsrlb.doctor.finding import BALANCER, Finding, Verdict, is_fault, joined, told_once
 from dsrlb.doctor.scene import Look, Running, Scene, running_at, scene_of
-from dsrlb.engines.choice import EngineChoice
 from dsrlb.errors import DsrlbError, UsageError
 from dsrlb.host.privileges import require_network
 
@@ -37,15 +37,8 @@ LOOKS: tuple[Look, ...] = (*look_balancer.LOOKS, look_servers.servers)
     help="By which way to ask a server (a backend's name) or a client's side (client) about itself; repeat "
     "for more.  Without NAME: all servers, {name} and {address} stand for each one's.",
 )
-@click.option(
-    "--instance",
-    metavar="NAME",
-    default=EngineChoice.instance,
-    show_default=True,
-    type=Parsed("instance", parse_instance),
-    help="Which dsrlb, if one runs.",
-)
-@click.option("--admin", "at", metavar="PATH", help="Its admin socket, where it has a place of its own.")
+@instance_option("Which dsrlb, if one runs.")
+@admin_option
 @click.option("--json", "is_json", is_flag=True, help="Print the findings as they are, for programs.")
 @click.pass_context
 def doctor(
