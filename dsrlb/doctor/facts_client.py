@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-from dsrlb.errors import HostError
-from dsrlb.host.via import WITHIN_S, Via, ran
+from dsrlb.doctor.saying import said_whole
+from dsrlb.host.via import WITHIN_S, Via
 from dsrlb.model import ANY_PORT, Address, Service
 
 SCRIPT = Path(__file__).with_name("client.sh")
@@ -47,10 +47,7 @@ async def client_facts(via: Via, places: Sequence[Place], servers: int) -> Clien
     tries = min(MOST_TRIES, TRIES_A_SERVER * servers)
     words = [str(tries), *(str(word) for place in places for word in place)]
     within_s = WITHIN_S + FAILING_S * len(places)
-    said = await ran(via, SCRIPT.read_text(encoding="utf-8"), words, within_s)
-    if said.code or not said.out.endswith("end\n"):
-        last = next(reversed([line for line in (said.err + said.out).splitlines() if line]), "nothing")
-        raise HostError(f"{via} did not say how the VIPs are to be reached; it ended with: {last[:120]}")
+    said = await said_whole(via, SCRIPT, words, "how the VIPs are to be reached", within_s)
     return client_in(said.out)
 
 

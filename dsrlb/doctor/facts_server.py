@@ -27,8 +27,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from pathlib import Path
 from typing import Any
 
+from dsrlb.doctor.saying import said_whole
 from dsrlb.errors import HostError
-from dsrlb.host.via import Via, ran
+from dsrlb.host.via import Via
 from dsrlb.model import Address
 
 SCRIPT = Path(__file__).with_name("server.sh")
@@ -109,10 +110,7 @@ class ServerFacts:
 async def facts_at(via: Via, clients: Sequence[Address], gateways: Sequence[Address]) -> ServerFacts:
     """Return the facts of the server there.  Raises HostError."""
     words = [*(f"from={one}" for one in clients), *(f"by={one}" for one in gateways)]
-    said = await ran(via, SCRIPT.read_text(encoding="utf-8"), words)
-    if said.code or not said.out.endswith("end\n"):
-        last = next(reversed([line for line in (said.err + said.out).splitlines() if line]), "nothing")
-        raise HostError(f"{via} did not say what the server is like; it ended with: {last[:120]}")
+    said = await said_whole(via, SCRIPT, words, "what the server is like")
     facts = facts_in(said.out)
     if not facts.addresses:  # not even that of lo: a tool there does not do what it should
         last = next(reversed(said.err.splitlines()), "that takes sed, and ip or /proc")
