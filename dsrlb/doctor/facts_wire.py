@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from dsrlb.doctor.scene import Scene
 from dsrlb.host.links import Link
-from dsrlb.host.neighbours import NUD_PERMANENT, Neighbour, neighbours
+from dsrlb.host.neighbours import Neighbour, neighbours
 from dsrlb.host.ownership import claimants
 from dsrlb.model import Address, wire_address
 
@@ -81,7 +81,7 @@ def _neighbouring(
     known: Mapping[tuple[int, bytes], Neighbour],
 ) -> Neighbouring:
     entry = known.get((link.ifindex, wire_address(hop)))
-    by_hand = entry.mac if entry is not None and entry.state & NUD_PERMANENT else None
+    by_hand = entry.given if entry is not None else None
     fixed = scene.ground.fixed_macs.get(hop)
     return Neighbouring(
         address=hop,

@@ -9,7 +9,7 @@ from dsrlb import modes
 from dsrlb.config import Config
 from dsrlb.doctor.scene import names_in
 from dsrlb.health.naming import setup_line
-from dsrlb.host.neighbours import NUD_PERMANENT, neighbours
+from dsrlb.host.neighbours import neighbours
 from dsrlb.model import ANY_PORT, Address, Backend, Service, wire_address
 from dsrlb.modes.base import wraps
 from dsrlb.preflight import Ground, Way
@@ -102,12 +102,12 @@ def _wanted(
         return Wanted(label, address, serves, mac=mac, clients=clients)
     own: list[Address] = [one.ip for one in way.link.ipv4]
     own += [one.ip for one in way.link.ipv6]
-    return Wanted(label, address, serves, way, tuple(own), mac or _permanent(way, address), clients)
+    return Wanted(label, address, serves, way, tuple(own), mac or _given(way, address), clients)
 
 
-def _permanent(way: Way, address: Address) -> bytes | None:
-    """Return the MAC that somebody gave the kernel by hand, which it asks nobody about."""
+def _given(way: Way, address: Address) -> bytes | None:
+    """Return the MAC that somebody gave the kernel by hand."""
     if way.next_hop != address:
         return None
     entry = neighbours(way.link.ifindex).get((way.link.ifindex, wire_address(address)))
-    return entry.mac if entry is not None and entry.state & NUD_PERMANENT else None
+    return entry.given if entry is not None else None

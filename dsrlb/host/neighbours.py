@@ -56,6 +56,11 @@ class Neighbour:
         """Whether frames may be sent to ``mac``."""
         return self.mac is not None and bool(self.state & NUD_USABLE)
 
+    @property
+    def given(self) -> bytes | None:
+        """The MAC that somebody gave the kernel by hand, which it asks nobody about; None: nobody did."""
+        return self.mac if self.state & NUD_PERMANENT else None
+
 
 NeighbourKey = tuple[int, bytes]  # ifindex, 16-byte address
 
