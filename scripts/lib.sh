@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Shared by demo, test and check: what they need is installed here.  Sourced by bash, with ROOT set.
+# Shared by the scripts beside it: what they need is installed here.  Sourced by bash, with ROOT set.
 
 VENV=$ROOT/.venv
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # sudo and su may have left them out
