@@ -102,9 +102,12 @@ def page() -> str:
         item("-h, --help", "Show what dsrlb, or one of its commands, can do, and exit."),
         ".SH COMMANDS",
         *(line for each in commands(ctx) for line in section(each)),
-        *(".SH EXIT STATUS", *(item(*entry) for entry in EXIT_CODES)),
-        *(".SH FILES", *(item(*entry) for entry in FILES)),
-        *(".SH ENVIRONMENT", item(VARIABLE, "Set by shells that complete; see dsrlb completion.")),
+        ".SH EXIT STATUS",
+        *(item(*entry) for entry in EXIT_CODES),
+        ".SH FILES",
+        *(item(*entry) for entry in FILES),
+        ".SH ENVIRONMENT",
+        item(VARIABLE, "Set by shells that complete; see dsrlb completion."),
     ]
     return "\n".join(parts) + "\n"
 
