@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import time
@@ -15,7 +14,7 @@ from typing import Any
 from dsrlb.errors import DsrlbError
 from dsrlb.lab.topology import Lab
 from kernels import image
-from kernels.debian import NEWEST, Debian, Kernel, KernelError
+from kernels.debian import CACHE, NEWEST, Debian, Kernel, KernelError
 from kernels.exchange import MODES, XDP_MODES, exchanged, labs, told, wrong_in
 from kernels.machine import Machine, SilentError, booted
 
@@ -118,11 +117,10 @@ def _run(versions: Sequence[str], cache: Path) -> list[Outcome]:
 
 def main() -> int:
     """Do it; return the exit code."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser = argparse.ArgumentParser(prog="scripts/test-kernels", description=__doc__.partition(":")[0])
     parser.add_argument("versions", nargs="*", default=VERSIONS, metavar="VERSION",
                         help=f"such as 6.1, or {NEWEST} (default: {' '.join(VERSIONS)})")  # fmt: skip
-    parser.add_argument("--cache", type=Path, default=home / "dsrlb-kernels",
+    parser.add_argument("--cache", type=Path, default=CACHE,
                         help="folder for kernels and images (default: %(default)s)")  # fmt: skip
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what stands is taken down

@@ -25,6 +25,7 @@ SOURCES = (
     "http://deb.debian.org/debian trixie-backports main",  # the newest
 )
 NEWEST = "newest"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsrlb-kernels"  # by default
 _PREFIX, _SUFFIX = "linux-image-", "-cloud-amd64"
 
 

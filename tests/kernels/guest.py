@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 import xml.etree.ElementTree as xml
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,22 @@ def say(**what: Any) -> None:
     print("@" + json.dumps(what), flush=True)
 
 
+def say_what_breaks(does: Callable[[], None]) -> None:
+    """Run what this machine is for; an error that ends it is said as well."""
+    try:
+        does()
+    except BaseException:
+        say(broken=traceback.format_exc())
+        raise
+
+
 def stories() -> dict[str, Any]:
     """Run the tests that send frames through the programs; return how many came true, and what did not."""
     report = Path("/tmp/report.xml")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *PYTESTS]
     environment = {**os.environ, "DSRLB_REQUIRE_LAB": "1"}
-    subprocess.run(command, stdout=sys.stderr, check=False, env=environment)  # to be seen on the console
-    if not report.exists():
+    ended = subprocess.run(command, stdout=sys.stderr, check=False, env=environment)  # seen on the console
+    if ended.returncode not in (0, 1) or not report.exists():  # 1: some failed
         return {"tests": 0, "skipped": 0, "failed": ["pytest did not come to its end; see the console"]}
     suite = next(xml.parse(report).getroot().iter("testsuite"))
     cases = [(one.get("name"), why) for one in suite for why in one if why.tag in ("failure", "error")]
@@ -89,8 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BaseException:
-        say(broken=traceback.format_exc())
-        raise
+    say_what_breaks(main)

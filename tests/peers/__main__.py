@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kernels import image
-from kernels.debian import Debian, KernelError
+from kernels.debian import CACHE, Debian, KernelError
 from kernels.machine import Machine, SilentError, running, tap
 
 from dsrlb.errors import DsrlbError
@@ -124,7 +123,6 @@ def _run(given: Any, done: list[Cell]) -> None:
 
 def main() -> int:
     """Do it; return the exit code."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser = argparse.ArgumentParser(prog="scripts/bench peers", description=__doc__.partition(":")[0])
     parser.add_argument("--kernel", default="6.12")
     parser.add_argument("--contender", action="append", choices=CONTENDERS)
@@ -134,7 +132,7 @@ def main() -> int:
     parser.add_argument("--window", type=float, default=0.3, help="seconds of the machine's clock")
     parser.add_argument("--only", choices=("ipvs", "proxies"))
     parser.add_argument("--rounds", type=int, default=5, help="of HAProxy and nginx beside inline")
-    parser.add_argument("--cache", type=Path, default=home / "dsrlb-kernels")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     given = parser.parse_args()
     given.contender = list(dict.fromkeys(["ipvs", *(given.contender or CONTENDERS)]))
     given.mode, given.scheduler = given.mode or rows.MODES, given.scheduler or rows.SCHEDULERS

@@ -8,11 +8,10 @@ import re
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
-from kernels.guest import say
+from kernels.guest import say, say_what_breaks
 
 from peers.rows import LB, NEAR, ROUTER, ROUTER_MAC, VIP
 
@@ -139,8 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BaseException:
-        say(broken=traceback.format_exc())
-        raise
+    say_what_breaks(main)

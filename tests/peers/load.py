@@ -23,7 +23,7 @@ from pathlib import Path
 
 from dsrlb.bench.traffic import ETH_P_ALL, PACKET_IGNORE_OUTGOING, SOL_PACKET
 from dsrlb.wire.checksum import checksum, is_valid, pseudo_header
-from peers.rows import FAR, LB_MAC, NEAR, PORT, ROUTER_MAC, SERVER_PORT, VIP
+from peers.rows import FAR, LB_MAC, NEAR, PORT, ROUTER, ROUTER_MAC, SERVER_PORT, VIP
 
 DEVICE = "w0"
 FLOWS, AT_ONCE, WITHIN_S = 1024, 64, 10.0
@@ -156,7 +156,7 @@ def _opened(protocol: int) -> socket.socket:
 
 def answer() -> None:
     """Answer for the router and the servers, whoever asks by ARP where they are."""
-    known = {ROUTER_MAC: "198.18.1.1", **{mac: address for address, mac in NEAR.items()}}
+    known = {ROUTER_MAC: ROUTER, **{mac: address for address, mac in NEAR.items()}}
     macs = {socket.inet_aton(address): bytes.fromhex(mac.replace(":", "")) for mac, address in known.items()}
     wire = _opened(ETH_P_ARP)
     while True:

@@ -93,9 +93,6 @@ def run(rounds: int, window_s: int) -> Turns:
 @contextmanager
 def _contender(lab: Lab, name: str) -> Iterator[str]:
     """Have one at work for the length of a block, and say where it is asked."""
-    if name == "direct":
-        yield f"{lab.server_addresses()[0]}:80"
-        return
     if name in ("xdp", "packet"):
         more = xdp.flags(lab) if name == "xdp" else ["--engine", "packet"]
         balancer = serve(lab, serve_flags(lab, *more))
