@@ -32,7 +32,7 @@ from dsrlb.datapath import decide
 from dsrlb.engines.xdp.credits import credit
 from dsrlb.engines.xdp.handshakes import Beside as HandshakesBeside
 from dsrlb.engines.xdp.install import Tables
-from dsrlb.engines.xdp.recall import Datagrams, Flows, ReplyDatagrams, Templates
+from dsrlb.engines.xdp.recall import Datagrams, Flows, Templates
 from dsrlb.errors import DsrlbError
 from dsrlb.model import PASS_REASONS, Action, Reason
 from dsrlb.state import Path, State, Verdict, expire, forget_others
@@ -56,7 +56,7 @@ class Companion:
     def __init__(self, tables: Tables, learn: Learn = lambda paths: None) -> None:
         self._tables = tables
         self._flows, self._datagrams = Flows(tables), Datagrams(tables)
-        self._replies = ReplyDatagrams(tables)
+        self._replies = Datagrams(tables, "reply_fragments")
         self.state = State(
             flows=self._flows,
             templates=Templates(tables),

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
-from dsrlb.engines.xdp import reading
+from dsrlb.engines.xdp import reading, remembered
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.rings import Rings
-from dsrlb.engines.xdp.translations import reply_owner, translation_of_flow, translation_of_reply
+from dsrlb.engines.xdp.translations import translation_of_flow, translation_of_reply
 from dsrlb.flows import TIMEOUT_S, BackendCount, Flow, FlowState, FlowTable
 from dsrlb.fragments import FragmentTable
-from dsrlb.host import bpf_maps
 from dsrlb.persistence import TemplateTable
 from dsrlb.table import EMPTY
 from dsrlb.wire.packet import Arrival
-
-_OWNER = struct.Struct("=IHH")  # struct fragment_owner: until_s, service, target
-_TEMPLATE = struct.Struct("=II")  # struct template: target, until_s
-_DATAGRAM_BYTES = 40  # struct fragment_key
 
 
 class Flows(FlowTable):
@@ -72,16 +66,12 @@ class Templates(TemplateTable):
 
     def __init__(self, tables: Tables) -> None:
         super().__init__()
-        self._tables, self._map = tables, tables.loaded.maps["templates"]
+        self._tables = tables
 
     def backend(self, key: bytes, now_s: int) -> bytes | None:
         """Return the backend of a client, if it has one."""
-        value = bpf_maps.lookup(self._map, key)
-        if value is None:
-            return None
-        target, until_s = _TEMPLATE.unpack(value)
-        names = self._tables.names(target)
-        return names[1] if names is not None and now_s <= until_s else None
+        template = remembered.template(self._tables, key)
+        return template.backend if template is not None and now_s <= template.until_s else None
 
     def keep(self, key: bytes, backend: bytes, until_s: int) -> None:
         """Do nothing: the program has."""
@@ -90,17 +80,17 @@ class Templates(TemplateTable):
 class Datagrams(FragmentTable):
     """Datagrams in pieces: where first ones went is in the program's map, early later ones are held here."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, name: str = "fragments") -> None:
+        """``name``: of the map; of servers' datagrams it is "reply_fragments"."""
         super().__init__()
-        self._tables, self._map = tables, tables.loaded.maps["fragments"]
+        self._tables, self._name = tables, name
 
     def owner(self, key: bytes, now_s: int) -> tuple[bytes, bytes] | None:
-        """Return (service key, backend key) of the datagram's first piece, if it has been seen."""
-        value = bpf_maps.lookup(self._map, key.ljust(_DATAGRAM_BYTES, b"\0"))
-        if value is None:
+        """Return whose the datagram's first piece was, if it has been seen: two keys, as in ``Datagram``."""
+        known = remembered.datagram(self._tables, self._name, key)
+        if known is None:
             return super().owner(key, now_s)
-        until_s, _, target = _OWNER.unpack(value)
-        return self._tables.names(target) if now_s <= until_s else None
+        return known.owner if now_s <= known.until_s else None
 
     def due(self, now_s: int) -> Iterator[Arrival]:
         """Yield the pieces that are held no longer, since their first one has come."""
@@ -108,19 +98,3 @@ class Datagrams(FragmentTable):
         for key in waiting:
             if self.owner(key, now_s) is not None:
                 yield from self._release(self._datagrams.pop(key))
-
-
-class ReplyDatagrams(Datagrams):
-    """The same of servers' datagrams."""
-
-    def __init__(self, tables: Tables) -> None:
-        super().__init__(tables)
-        self._map = tables.loaded.maps["reply_fragments"]
-
-    def owner(self, key: bytes, now_s: int) -> tuple[bytes, bytes] | None:
-        """Return both names of the flow of the datagram's first piece, if it has been seen."""
-        value = bpf_maps.lookup(self._map, key.ljust(_DATAGRAM_BYTES, b"\0"))
-        if value is None:
-            return FragmentTable.owner(self, key, now_s)
-        until_s, names = reply_owner(value)
-        return names if now_s <= until_s else None

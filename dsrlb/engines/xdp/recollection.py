@@ -14,12 +14,12 @@ from functools import partial
 import numpy as np
 
 from dsrlb.budget import PER_SECOND, Budget
-from dsrlb.engines.xdp import layout, reading
+from dsrlb.engines.xdp import layout, reading, remembered
 from dsrlb.engines.xdp.counting import of_all_cpus
 from dsrlb.engines.xdp.install import Tables
 from dsrlb.engines.xdp.layout import FLOWS_A_BUCKET, FlowBit
 from dsrlb.engines.xdp.rings import ring_in
-from dsrlb.engines.xdp.translations import reply_owner, translation_of_flow, translation_of_reply
+from dsrlb.engines.xdp.translations import translation_of_flow, translation_of_reply
 from dsrlb.flows import TIMEOUT_S, BackendCount, Flow, FlowTable, Translation
 from dsrlb.foresight.layer import Layer
 from dsrlb.foresight.overlay import fragments
@@ -27,7 +27,7 @@ from dsrlb.fragments import Datagram, FragmentTable
 from dsrlb.host import bpf_maps
 from dsrlb.least import Race
 from dsrlb.model import V4_MAPPED
-from dsrlb.persistence import Template, TemplateTable
+from dsrlb.persistence import TemplateTable
 from dsrlb.ports import SourcePorts
 from dsrlb.standing import Names
 from dsrlb.state import State
@@ -35,18 +35,15 @@ from dsrlb.table import CompiledService, ForwardingTable
 from dsrlb.wire.flowhash import flow_hash
 
 _INDEX = struct.Struct("=I")
-_OWNER = struct.Struct("=IHH")  # struct fragment_owner: until_s, service, target
-_TEMPLATE = struct.Struct("=II")  # struct template: target, until_s
 _TOLD = struct.Struct("=II")  # struct told: second_s, times; in struct budget behind a lock of 4 bytes
 _NETWORK = struct.Struct("=8sI")  # struct network: two words, IP version
 _LOCK_BYTES = 4
-_DATAGRAM_BYTES = 40  # struct fragment_key
 
 
 def recollected(tables: Tables, table: ForwardingTable, beside: State, now_s: int) -> State:
     """Return a state that answers as the program and its companion do; ``beside``: the companion's."""
     state = State(
-        templates=TemplateTable(templates=Layer(partial(_template, tables))),
+        templates=TemplateTable(templates=Layer(partial(remembered.template, tables))),
         fragments=_pieces(tables, "fragments", beside.fragments, now_s),
         reply_fragments=_pieces(tables, "reply_fragments", beside.reply_fragments, now_s),
         turns=Layer(partial(_turn, tables)),
@@ -117,13 +114,6 @@ def _rings(tables: Tables) -> int:
     return sum(1 for _ in bpf_maps.keys(tables.loaded.maps["rings"]))
 
 
-def _template(tables: Tables, key: bytes) -> Template | None:
-    value = bpf_maps.lookup(tables.loaded.maps["templates"], key)
-    target, until_s = _TEMPLATE.unpack(value) if value is not None else (0, 0)
-    names = tables.names(target)
-    return Template(names[1], until_s) if names is not None else None
-
-
 def _count(tables: Tables, names: Names) -> BackendCount | None:
     """Return how many flows a backend has; what it was sent says nothing of what comes."""
     index = tables.target_of(names)
@@ -180,22 +170,15 @@ def _pieces(tables: Tables, name: str, beside: FragmentTable, now_s: int) -> Fra
     held = fragments(beside)
 
     def below(key: bytes) -> Datagram | None:
-        value = bpf_maps.lookup(tables.loaded.maps[name], key.ljust(_DATAGRAM_BYTES, b"\0"))
-        known = _datagram(tables, name, value) if value is not None else None
+        known = remembered.datagram(tables, name, key)
         waiting: Datagram | None = held.get(key)
-        return waiting if waiting is not None and (known is None or known.until_s < now_s) else known
+        if known is None or known.owner is None:
+            return waiting
+        return waiting if waiting is not None and known.until_s < now_s else known
 
     table = FragmentTable(held.max_datagrams, held.max_held_bytes, Layer(below, lambda: len(beside)))
     table.held_bytes = beside.held_bytes
     return table
-
-
-def _datagram(tables: Tables, name: str, value: bytes) -> Datagram | None:
-    if name == "reply_fragments":
-        return Datagram(*reply_owner(value))
-    until_s, _, target = _OWNER.unpack(value)
-    owner = tables.names(target)
-    return Datagram(until_s, owner) if owner is not None else None
 
 
 def _budget(tables: Tables) -> Budget:
