@@ -36,6 +36,7 @@ from dsrlb.control.remarking import Remarking
 from dsrlb.control.standings import Standings
 from dsrlb.control.takeover import finish, stage, unstage
 from dsrlb.control.ticks import Tick
+from dsrlb.control.traces import Trace
 from dsrlb.control.wishes import Wishes
 from dsrlb.engines.base import Counters, Engine, Hears
 from dsrlb.engines.choice import EngineChoice
@@ -96,7 +97,7 @@ class Loop:
         self.moved: list[dict[str, Any]] = []  # slots that changed hands by the last reload, by service
         self.is_heard = False  # something of a standing, since the last look
         self.ticks: list[Tick] = []
-        self.trace: Any = None  # that somebody has begun by the admin socket
+        self.trace: Trace | None = None  # that somebody has begun by the admin socket
 
     def begin(self, undo: ExitStack) -> None:
         """Do all that comes before the first packet."""
