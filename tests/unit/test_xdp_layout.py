@@ -100,7 +100,7 @@ def test_what_is_told_and_asked_of_decisions_has_the_same_members(name: str, of:
 def test_the_program_that_tells_has_the_other_ones_maps_and_its_own() -> None:
     assert sorted(telling().variables(".maps")) == sorted((*layout.KEPT, *layout.PASSING, *traced.MAPS))
     named = numbers("notes.h")
-    assert (named["TRACED_BYTES"], traced.TRACED_BYTES) == (FRAME_BYTES, FRAME_BYTES)
+    assert named["TRACED_BYTES"] == FRAME_BYTES
     assert HEADERS_BYTES % 8 == FRAME_BYTES % 8 == 0
     assert len(Reason) <= named["REASONS"] == layout.TEMPLATES_REFUSED
 

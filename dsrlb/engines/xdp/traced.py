@@ -28,7 +28,6 @@ from dsrlb.engines.xdp.sizes import constants, max_entries
 from dsrlb.host import bpf, bpf_maps
 from dsrlb.model import Action, Reason
 
-TRACED_BYTES = 2048
 MAPS = ("notes", "filter", "untold", "told")  # beside those of the program that does not tell
 DECISION = np.dtype(
     [
