@@ -6,7 +6,7 @@ import json
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -162,13 +162,12 @@ def test_a_mac_that_is_not_the_server_s_is_found(changed: Any, wrong: Wrong) -> 
 
 
 def test_a_vip_of_the_host_is_found_and_the_line_that_is_told_mends_it(
-    lab: Lab, look: Callable[..., list[Finding]], wrong: Wrong
+    lab: Lab, changed: Any, look: Callable[..., list[Finding]], wrong: Wrong
 ) -> None:
-    there = command_inside(lab.namespace("lb"))
-    run([*there, "ip", "addr", "add", f"{VIP}/32", "dev", "lo"])
+    changed("lb", f"ip addr add {VIP}/32 dev lo", f"ip addr flush dev lo to {VIP}")
     (found,) = (one for one in look(look_balancer.stack) if one.verdict.value == "wrong")
     assert (found.name, found.where) == ("vip_on_balancer", "balancer")
-    run([*there, *found.mend.split()])
+    run([*command_inside(lab.namespace("lb")), *found.mend.split()])
     assert wrong(look_balancer.stack) == {}
 
 
@@ -198,16 +197,16 @@ def rules(lab: Lab, *rule: dict[str, Any], hook: str = "forward") -> Iterator[No
         tables = NFTables(nfgen_family=socket.AF_INET)
     to = {"attrs": [("NFTA_VERDICT_CODE", -3), ("NFTA_VERDICT_CHAIN", "more")]}  # NFT_JUMP
     jump = genex("immediate", {"dreg": 0, "data": {"attrs": [("NFTA_DATA_VERDICT", to)]}})
-    try:
+    with closing(tables):
         tables.table("add", name="half")
-        tables.chain("add", table="half", name="first", hook=hook, type="filter")
-        tables.chain("add", table="half", name="more")
-        tables.rule("add", table="half", chain="more", expressions=(list(rule),))
-        tables.rule("add", table="half", chain="first", expressions=([jump],))
-        yield
-        tables.table("del", name="half")
-    finally:
-        tables.close()
+        try:
+            tables.chain("add", table="half", name="first", hook=hook, type="filter")
+            tables.chain("add", table="half", name="more")
+            tables.rule("add", table="half", chain="more", expressions=(list(rule),))
+            tables.rule("add", table="half", chain="first", expressions=([jump],))
+            yield
+        finally:
+            tables.table("del", name="half")
 
 
 def by_state(mask: int) -> list[dict[str, Any]]:
