@@ -13,9 +13,9 @@ class About(NamedTuple):
     name: str
     where: str
 
-    def ok(self, says: str, evidence: str = "") -> Finding:
-        """Return that it is as it should be."""
-        return Finding(self.name, Verdict.OK, self.where, says, evidence)
+    def ok(self, says: str, evidence: str = "", mend: str = "") -> Finding:
+        """Return that it is as it should be, and what would make it better still."""
+        return Finding(self.name, Verdict.OK, self.where, says, evidence, mend)
 
     def wrong(self, says: str, evidence: str, mend: str) -> Finding:
         """Return what is wrong, what was seen, and what mends it."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dsrlb.config import Config
-from dsrlb.doctor.finding import BALANCER, Finding, Verdict
+from dsrlb.doctor.about import About
+from dsrlb.doctor.finding import BALANCER, Finding
 from dsrlb.doctor.scene import Row
 from dsrlb.model import Check, Service, person_backend
 from dsrlb.standing import named
@@ -26,26 +27,27 @@ class Late(NamedTuple):
 
 def judge_clock(config: Config, rows: Sequence[Row] | None) -> Iterator[Finding]:
     """Yield whether checks are made in time; ``rows``: of ``show health``, None: no dsrlb runs."""
+    about = About("health_clock", BALANCER)
     checks = checks_of(config)
     if not checks:
         says = "servers are not checked: all are taken for up"
-        yield Finding("health_clock", Verdict.UNKNOWN, BALANCER, says, mend="--check tcp, or [service.check]")
+        yield about.unknown(says, "", "--check tcp, or [service.check]")
         return
     if rows is None:
         says = "no dsrlb runs here that would check servers"
-        yield Finding("health_clock", Verdict.UNKNOWN, BALANCER, says, mend="dsrlb serve")
+        yield about.unknown(says, "", "dsrlb serve")
         return
     late = late_of(rows, checks)
     if not late:
         says = f"servers are asked on time, {len(checks)} of them"
-        yield Finding("health_clock", Verdict.OK, BALANCER, says)
+        yield about.ok(says)
         return
     seen = "; ".join(
         f"{one.server} {one.ago_s:.1f} s ago, due within {one.due_s:.1f} s" for one in late[:NAMED]
     )
     says = f"checks are late, of {len(late)} of {len(checks)} servers: what they last found may hold no more"
     mend = "look for what takes the time (top; dsrlb's log), or check less often (interval)"
-    yield Finding("health_clock", Verdict.WRONG, BALANCER, says, seen, mend)
+    yield about.wrong(says, seen, mend)
 
 
 def judge_down(proxied: Sequence[Service], rows: Sequence[Row]) -> Iterator[Finding]:
@@ -55,9 +57,9 @@ def judge_down(proxied: Sequence[Service], rows: Sequence[Row]) -> Iterator[Find
         label = row["name"] or row["backend"]
         if row["service"] in names and row["state"] == "down":
             says = f"it fails the checks of {row['service']}"
-            yield Finding("server_down", Verdict.WRONG, label, says, row["why"], row["mending"])
+            yield About("server_down", label).wrong(says, row["why"], row["mending"])
         elif row["service"] in names and row["state"] == "up":
-            yield Finding("server_down", Verdict.OK, label, f"it passes the checks of {row['service']}")
+            yield About("server_down", label).ok(f"it passes the checks of {row['service']}")
 
 
 def judge_remarks(rows: Sequence[Row]) -> Iterator[Finding]:
@@ -68,7 +70,7 @@ def judge_remarks(rows: Sequence[Row]) -> Iterator[Finding]:
                 says, _, mend = detail.rpartition("; ")
                 mend = mend.removeprefix("on the server: ")
                 label = row["name"] or row["backend"]
-                yield Finding(word, Verdict.WRONG, label, says, "seen by the running dsrlb", mend)
+                yield About(word, label).wrong(says, "seen by the running dsrlb", mend)
 
 
 def checks_of(config: Config) -> dict[tuple[str, str], Check]:

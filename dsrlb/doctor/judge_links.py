@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from dsrlb import modes
+from dsrlb.doctor.about import About
 from dsrlb.doctor.facts_links import LinkFacts
-from dsrlb.doctor.finding import BALANCER, Finding, Verdict
+from dsrlb.doctor.finding import BALANCER, Finding
 from dsrlb.doctor.wanted import setup_command
 from dsrlb.host.xdp_features import XdpFeature
 from dsrlb.model import Address, Service
@@ -21,27 +22,26 @@ def judge_xdp(facts: LinkFacts, *, is_at_work: bool, wanted: str) -> Finding:
 
     ``is_at_work``: engine xdp runs.  ``wanted``: the mode asked for: auto, native or generic.
     """
+    about = About("xdp", BALANCER)
     name, why = facts.link.name, _why_generic(facts)
     seen = f"{name}: program in mode {facts.xdp or 'none'}, driver has {_features(facts)}"
     if is_at_work and facts.xdp is None:
         says = f"engine xdp runs, and its program is not on {name}: no frame is forwarded"
-        return Finding("xdp", Verdict.WRONG, BALANCER, says, seen, "restart dsrlb; docs/xdp.md")
+        return about.wrong(says, seen, "restart dsrlb; docs/xdp.md")
     if not is_at_work and facts.xdp is not None:
         says = f"{name} has an XDP program, which sees frames before dsrlb does"
         mend = f"if it is not yours: ip link set dev {name} xdp off"
-        return Finding("xdp", Verdict.UNKNOWN, BALANCER, says, seen, mend)
+        return about.unknown(says, seen, mend)
     if facts.xdp == "native" and facts.link.kind == "veth" and facts.offloads.tx_checksum is not None:
         says = (
             f"the program is in the driver of {name}; whether its peer finishes checksums is not to be seen"
         )
-        return Finding(
-            "xdp", Verdict.UNKNOWN, BALANCER, says, seen, "at the other end: ethtool -K PEER tx off"
-        )
+        return about.unknown(says, seen, "at the other end: ethtool -K PEER tx off")
     if facts.xdp is not None:
         reason = "" if facts.xdp == "native" else f": {_because(why, wanted)}"
-        return Finding("xdp", Verdict.OK, BALANCER, f"the program on {name} is {facts.xdp}{reason}", seen)
+        return about.ok(f"the program on {name} is {facts.xdp}{reason}", seen)
     could = f"generic ({why})" if why else "native"
-    return Finding("xdp", Verdict.OK, BALANCER, f"engine packet is on {name}; XDP could be {could}", seen)
+    return about.ok(f"engine packet is on {name}; XDP could be {could}", seen)
 
 
 def _because(why: str, wanted: str) -> str:
@@ -73,6 +73,7 @@ def _features(facts: LinkFacts) -> str:
 
 def judge_offloads(facts: LinkFacts) -> Finding:
     """Return whether what comes in by an interface can be sent on as it came."""
+    about = About("offloads", BALANCER)
     name, on = facts.link.name, facts.offloads
     seen = f"{name}: " + ", ".join(
         f"{word} {'not told' if value is None else 'on' if value else 'off'}"
@@ -80,14 +81,14 @@ def judge_offloads(facts: LinkFacts) -> Finding:
     )
     if on.lro:
         says = f"the NIC of {name} puts packets together, and they cannot be sent on as they came"
-        return Finding("offloads", Verdict.WRONG, BALANCER, says, seen, f"ethtool -K {name} lro off")
+        return about.wrong(says, seen, f"ethtool -K {name} lro off")
     if facts.xdp == "generic" and on.gro:
         says = f"packets put together by GRO on {name} are forwarded by the process, not by the program"
-        return Finding("offloads", Verdict.OK, BALANCER, says, seen, f"faster: ethtool -K {name} gro off")
+        return about.ok(says, seen, f"faster: ethtool -K {name} gro off")
     if on.lro is None:
         says = f"the driver of {name} does not tell whether packets are put together"
-        return Finding("offloads", Verdict.UNKNOWN, BALANCER, says, seen, f"ethtool -k {name}")
-    return Finding("offloads", Verdict.OK, BALANCER, f"frames come in by {name} as they can be sent on", seen)
+        return about.unknown(says, seen, f"ethtool -k {name}")
+    return about.ok(f"frames come in by {name} as they can be sent on", seen)
 
 
 def judge_mtu(
@@ -105,6 +106,7 @@ def judge_mtu(
 
 
 def _mtu(service: Service, label: str, way: Way, front_bytes: int, more_bytes: int) -> Finding:
+    about = About("mtu", label)
     fits = way.mtu_bytes - more_bytes
     name = way.link.name
     seen = (
@@ -112,20 +114,20 @@ def _mtu(service: Service, label: str, way: Way, front_bytes: int, more_bytes: i
     )
     if fits >= front_bytes:
         says = f"what clients send fits on the way to it, {service.mode} and all"
-        return Finding("mtu", Verdict.OK, label, says, seen)
+        return about.ok(says, seen)
     widen = f"ip link set {name} mtu {front_bytes + more_bytes}, and along the way"
     if not wraps(modes.BY_NAME[service.mode], service.options):
         if service.mode == "inline":
             says = f"packets of more than {fits} bytes are cut, or their senders told"
-            return Finding("mtu", Verdict.OK, label, says, seen)
+            return about.ok(says, seen)
         says = f"frames of more than {fits} bytes cannot be sent on to it"
-        return Finding("mtu", Verdict.WRONG, label, says, seen, widen)
+        return about.wrong(says, seen, widen)
     if service.options.clamp_mss and service.protocol == "tcp":
         says = f"clients are told an MSS by which packets have {fits} bytes at most"
-        return Finding("mtu", Verdict.OK, label, says, seen)
+        return about.ok(says, seen)
     says = (
         f"wrapped, packets of more than {fits} bytes do not fit; whether the server announces an MSS to "
         "clients by which they are shorter is not to be seen from here"
     )
     mend = f"clamp_mss (--clamp-mss), or on the server: {setup_command(service)}; or {widen}"
-    return Finding("mtu", Verdict.UNKNOWN, label, says, seen, mend)
+    return about.unknown(says, seen, mend)
