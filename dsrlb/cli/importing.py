@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from dsrlb.cli.tables import printable
 from dsrlb.config.toml import MOST_BYTES
 from dsrlb.errors import ConfigError, UsageError
 from dsrlb.importing import ipvsadm, keepalived
@@ -83,19 +83,14 @@ def _told(found: Found, said: str, is_json: bool) -> None:
         click.echo(json.dumps({"toml": text, "report": report, "problems": list(problems)}, indent=2))
     else:
         click.echo(text, nl=False)
-        tell = _telling()
         for one in notes:
-            tell(f"{one.where}: {one.sentence}")
+            click.echo(printable(f"{one.where}: {one.sentence}"), err=True)
     if "\n[[service]]\n" not in text:
         raise ConfigError(
             f"{said.partition(' ')[2]}: there is no virtual service in it that dsrlb could have"
         )
     if problems:
         raise ConfigError(*problems)
-
-
-def _telling() -> Callable[[str], None]:
-    return lambda line: click.echo("".join(one if one.isprintable() else "?" for one in line), err=True)
 
 
 def _order(where: str) -> tuple[str, int]:

@@ -54,7 +54,8 @@ def _lines(console: Console, what: RenderableType) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def _printable(said: str) -> str:
+def printable(said: str) -> str:
+    """Return a text of others' making with no power over the terminal."""
     return "".join(one if one.isprintable() else "?" for one in said)
 
 
@@ -62,7 +63,7 @@ def _cell(value: Cell) -> Text:
     """Return a value as it is printed; a text of others' making has no power over the terminal."""
     if value is None:
         return Text("-")
-    said = _printable(str(value))
+    said = printable(str(value))
     return Text(said, style=_COLOURS.get(said.partition(",")[0].partition(" ")[0], ""))
 
 
@@ -223,7 +224,7 @@ def haproxy(said: Row) -> str:
 
 def text(answer: Row) -> Text:
     """Return a configuration as it is."""
-    return Text("\n".join(map(_printable, answer["configuration"].splitlines())), no_wrap=True)
+    return Text("\n".join(map(printable, answer["configuration"].splitlines())), no_wrap=True)
 
 
 def _of(row: Row, *words: str) -> list[Cell]:

@@ -68,14 +68,13 @@ class Found:
     """All that was found."""
 
     virtuals: list[Virtual] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
+    notes: dict[Note, None] = field(default_factory=dict)  # in their order, each once
     timeouts: Mapping[str, int] = field(default_factory=dict)  # keys of [service.timeouts]
     interfaces: list[str] = field(default_factory=list)
 
     def note(self, where: str, sentence: str) -> None:
         """Add to the report, once."""
-        if Note(where, sentence) not in self.notes:
-            self.notes.append(Note(where, sentence))
+        self.notes[Note(where, sentence)] = None
 
     def scheduler(self, where: str, name: str, flags: tuple[str, ...] = ()) -> str:
         """Return the scheduler for one of LVS's."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import ip_network
 from itertools import islice
 from pathlib import Path
@@ -133,8 +132,8 @@ def _virtual_server(node: Node, groups: dict[str, Node], found: Found) -> None:
         )
         virtual.persist = _persist(node, vip, found)
         virtual.is_refused = node.node("sorry_server") is None
-        servers = [_server(one, node, virtual, found) for one in node.all("real_server")]
-        virtual.servers = [replace(one) for one in servers if one is not None]
+        servers = (_server(one, node, virtual, found) for one in node.all("real_server"))
+        virtual.servers = [one for one in servers if one is not None]
         found.virtuals.append(virtual)
     if sorry := node.node("sorry_server"):
         found.note(

@@ -72,15 +72,19 @@ def _alike(virtual: Virtual, found: Found) -> list[Server]:
     """Return the servers that go into one service: those of the mode that most of them have."""
     if not virtual.servers:
         return []
-    mode, tunnel = Counter((one.mode, json.dumps(one.tunnel)) for one in virtual.servers).most_common(1)[0][0]
+    of_most = Counter(map(_kind, virtual.servers)).most_common(1)[0][0]
     for one in virtual.servers:
-        if (one.mode, json.dumps(one.tunnel)) != (mode, tunnel):
+        if _kind(one) != of_most:
             found.note(
                 one.where,
                 f"server {one.address} is reached by {_way(one)}, others of its service otherwise; "
                 "a service has one mode, so this server is left out",
             )
-    return [one for one in virtual.servers if (one.mode, json.dumps(one.tunnel)) == (mode, tunnel)]
+    return [one for one in virtual.servers if _kind(one) == of_most]
+
+
+def _kind(server: Server) -> tuple[str, str]:
+    return server.mode, json.dumps(server.tunnel)
 
 
 def _way(server: Server) -> str:
