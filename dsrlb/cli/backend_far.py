@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,6 +22,8 @@ from dsrlb.model import Address
 from dsrlb.remote import runs
 from dsrlb.remote.jobs import Chosen, Server, chosen_of, flags_by, servers_of
 from dsrlb.remote.runs import GOOD, Course, State
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 def setup(far: Far, chosen: Chosen, *, plan: bool, boot: str | None) -> None:
@@ -104,14 +106,10 @@ def _left(state: State) -> runs.Step:
     return step
 
 
-def _run(far: Far, courses: Sequence[Course], work: Callable[[], Awaitable[None]], cut_off: State) -> None:
+def _run(far: Far, courses: Sequence[Course], work: Work, cut_off: State) -> None:
     """Do the work, and say how each server is left, also when interrupted; exit 1 unless all is well."""
-
-    async def whole() -> None:
-        await work()
-
     try:
-        asyncio.run(whole())
+        asyncio.run(work())
     except KeyboardInterrupt:
         for course in courses:
             if course.goes_on:

@@ -183,13 +183,13 @@ async def _said(process: asyncio.subprocess.Process, via: Via) -> tuple[str, str
 
 
 async def _all_of(stream: asyncio.StreamReader | None, via: Via) -> str:
-    pieces: list[bytes] = []
+    said = bytearray()
     while stream is not None and (piece := await stream.read(1 << 16)):
-        pieces.append(piece)
-        if sum(map(len, pieces)) > MOST_BYTES:
+        said += piece
+        if len(said) > MOST_BYTES:
             raise HostError(f"{via} says more than {MOST_BYTES >> 20} MB: what runs there is no shell.")
-    said = b"".join(pieces).replace(b"\r\n", b"\n")  # ssh's own lines end so
-    return "".join(map(_harmless, said.decode(errors="replace")))
+    text = said.replace(b"\r\n", b"\n").decode(errors="replace")  # ssh's own lines end so
+    return "".join(map(_harmless, text))
 
 
 def _harmless(sign: str) -> str:

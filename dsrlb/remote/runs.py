@@ -120,28 +120,22 @@ async def set_up(course: Course) -> None:
 
 def booting(kind: str, *, plan: bool = False) -> Step:
     """Return the step that makes a set-up last over a reboot."""
-
-    async def step(course: Course) -> None:
-        into = course.plan if plan else course.done
-        try:
-            for job in course.server.jobs:
-                into += (await _boot(course, job, "write", kind, plan=plan)).out.splitlines()
-        except (HostError, Refused) as error:
-            course.end(State.UNCHANGED if plan else State.HALF_WAY, str(error))
-
-    return step
+    return _boot_step("write", kind, State.UNCHANGED if plan else State.HALF_WAY, plan=plan)
 
 
 def unbooting(*, plan: bool = False) -> Step:
     """Return the step that takes back what makes a set-up last."""
+    return _boot_step("remove", "", State.NOT_UNDONE, plan=plan)
 
+
+def _boot_step(verb: str, kind: str, otherwise: State, *, plan: bool) -> Step:
     async def step(course: Course) -> None:
         into = course.plan if plan else course.done
         try:
             for job in course.server.jobs:
-                into += (await _boot(course, job, "remove", "", plan=plan)).out.splitlines()
+                into += (await _boot(course, job, verb, kind, plan=plan)).out.splitlines()
         except (HostError, Refused) as error:
-            course.end(State.NOT_UNDONE, str(error))
+            course.end(otherwise, str(error))
 
     return step
 

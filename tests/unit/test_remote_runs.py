@@ -72,7 +72,7 @@ def test_how_a_look_ends(
     answering(monkeypatch, answer)
     asyncio.run(runs.each([course], runs.verifying(State.RIGHT)))
     assert course.state is state
-    assert course.says == ("y: ip z" if state is State.WRONG else course.says)
+    assert (course.says == "y: ip z") == (state is State.WRONG)
 
 
 @pytest.mark.parametrize(
