@@ -30,12 +30,10 @@ def backend_words(before: Backend, after: Backend) -> Iterator[str]:
 def is_same_way(before: Service, after: Service) -> bool:
     """Return whether packets of flows under way go on in the same way, as far as the configuration says."""
     one, other = before.options, after.options
-    is_inline = modes.BY_NAME[
-        before.mode
-    ].sees_replies  # servers know the flows by what stands in for clients
-    return before.mode == after.mode and (
-        not is_inline or (one.snat, one.source) == (other.snat, other.source)
-    )
+    # Where replies come back by dsrlb, servers know the flows by what stands in for clients.
+    is_inline = modes.BY_NAME[before.mode].sees_replies
+    is_same_client = (one.snat, one.source) == (other.snat, other.source)
+    return before.mode == after.mode and (is_same_client or not is_inline)
 
 
 def needs_set_up(before: Service, after: Service) -> bool:
