@@ -13,6 +13,7 @@
 ``l3_lab``, ``inline_lab``  standing labs of the other modes, for the tests of one file; one that says
              ``lab = l3_lab`` as a fixture of its own has ``serve`` and ``client`` there
 ``guest``    one more machine on the switch, for the tests of one file: the name of its namespace
+``owner``    ``owner(vip)``: the guest has a VIP, until the end of the test
 ``second``   a second interface of the balancer, x0; where it leads differs from test to test
 """
 
@@ -28,7 +29,7 @@ from typing import Any
 import pytest
 from lab_engine import PACKET, Engine, engines_of, is_wanted
 from lab_reload import Start, Write
-from lab_running import Serve
+from lab_running import Serve, forget_neighbours
 from lab_shared import shared_directories as shared_directories
 from lab_wire import GUEST_MAC, TEST_PREFIX, Inject, Tap, socket_in
 
@@ -158,6 +159,20 @@ def guest(lab: Lab) -> Iterator[str]:
         yield name
     finally:
         run(["ip", "netns", "del", name])
+
+
+@pytest.fixture
+def owner(lab: Lab, guest: str) -> Iterator[Callable[[object], None]]:
+    """``owner(vip)``: the guest has the VIP, until the end of the test."""
+
+    def own(vip: object) -> None:
+        nodad = ["nodad"] if ":" in str(vip) else []
+        run(["ip", "-n", guest, "addr", "replace", str(vip), "dev", "e0", *nodad])
+
+    yield own
+    for vip in lab.vips:
+        run(["ip", "-n", guest, "addr", "flush", "dev", "e0", "to", str(vip)])
+    forget_neighbours(lab)
 
 
 @pytest.fixture

@@ -117,19 +117,6 @@ def test_nothing_is_wrong_beside_a_running_dsrlb(lab: Lab, serve: Serve) -> None
 # ------------------------------------------------------------------------- who answers
 
 
-@pytest.fixture
-def owner(lab: Lab, guest: str) -> Iterator[Callable[[object], None]]:
-    """``owner(vip)``: the guest has the VIP, until the end of the test."""
-
-    def own(vip: object) -> None:
-        nodad = ["nodad"] if ":" in str(vip) else []
-        run(["ip", "-n", guest, "addr", "replace", str(vip), "dev", "e0", *nodad])
-
-    yield own
-    for vip in lab.vips:
-        run(["ip", "-n", guest, "addr", "flush", "dev", "e0", "to", str(vip)])
-
-
 @VERSIONS
 def test_another_machine_with_the_vip_is_found_and_its_mac_told(
     lab: Lab, owner: Callable[[object], None], look: Callable[..., list[Finding]], version: int

@@ -6,7 +6,7 @@ Added to the lab: the guest, one more machine on the switch, 198.18.1.99, 02:00:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -23,20 +23,6 @@ def guest(guest: str) -> str:
     """The lab's guest, here with an address of the subnet."""
     run(["ip", "-n", guest, "addr", "add", "198.18.1.99/24", "dev", "e0"])
     return guest
-
-
-@pytest.fixture
-def owner(lab: Lab, guest: str) -> Iterator[Callable[[object], None]]:
-    """``owner(vip)``: the guest has the VIP, until the end of the test."""
-
-    def own(vip: object) -> None:
-        nodad = ["nodad"] if ":" in str(vip) else []
-        run(["ip", "-n", guest, "addr", "replace", str(vip), "dev", "e0", *nodad])
-
-    yield own
-    for vip in lab.vips:
-        run(["ip", "-n", guest, "addr", "flush", "dev", "e0", "to", str(vip)])
-    forget_neighbours(lab)
 
 
 def test_the_start_announces_the_vips_to_the_network(lab: Lab, serve: Serve) -> None:
