@@ -155,6 +155,12 @@ make_venv() { # EXTRAS, such as [test,check], or nothing: leaves $VENV ready wit
     printf '%s\n' "$base $extras" >"$VENV/made-for"
 }
 
+build_wheel() { # FOLDER: leaves the wheel of this checkout there; after make_venv
+    rm -rf "$ROOT/build/lib" # of an earlier build: a module that is gone would be packed again
+    "$VENV/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-input --no-deps --wheel-dir "$1" "$ROOT" ||
+        fail 1 "pip could not build the wheel (is the package index reachable?)"
+}
+
 # What root wrote into the checkout of a user belongs to that user.
 give_back() {
     local path
