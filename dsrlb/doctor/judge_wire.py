@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from dsrlb.doctor.about import About
 from dsrlb.doctor.facts_wire import Neighbouring, WireFacts
-from dsrlb.doctor.finding import BALANCER, Finding, Verdict
+from dsrlb.doctor.finding import BALANCER, Finding
 from dsrlb.model import Address, Service, person_mac
 
 SILENT = "nobody answers by {} for {} on {}"
@@ -38,9 +39,7 @@ def _alone(vip: Address, device: str, here: str) -> Finding:
     says = f"nobody but dsrlb here, {here}, answers for VIP {vip} on {device}"
     if not here:
         says = f"nobody answers for VIP {vip} on {device} yet, as no dsrlb runs here"
-    return Finding(
-        "second_owner", Verdict.OK, BALANCER, says, SILENT.format(QUESTION[vip.version], vip, device)
-    )
+    return About("second_owner", BALANCER).ok(says, SILENT.format(QUESTION[vip.version], vip, device))
 
 
 def _second(vip: Address, device: str, mac: bytes) -> Finding:
@@ -50,27 +49,20 @@ def _second(vip: Address, device: str, mac: bytes) -> Finding:
     mend = (
         f"find it by its MAC address (ip neigh show dev {device}; the switch's table), and take {vip} off it"
     )
-    return Finding("second_owner", Verdict.WRONG, BALANCER, says, _seen(vip, mac, device), mend)
+    return About("second_owner", BALANCER).wrong(says, _seen(vip, mac, device), mend)
 
 
 def _server(vip: Address, device: str, mac: bytes, server: Neighbouring, modes: set[str]) -> Finding:
     label, seen = server.labels[0], _seen(vip, mac, device)
     if modes & {"inline", "proxy"}:
         says = f"the server has VIP {vip}, in this mode the balancer's alone, and takes clients' packets"
-        return Finding(
-            "second_owner", Verdict.WRONG, label, says, seen, f"on it: ip addr del {vip} dev DEVICE"
-        )
+        return About("second_owner", label).wrong(says, seen, f"on it: ip addr del {vip} dev DEVICE")
     says = f"the server tells the link that it has VIP {vip}, and takes all of clients' packets"
     mend = f"on it: dsrlb backend setup --mode {min(modes)} --vip {vip}"
     if vip.version == 6:
-        return Finding("second_owner", Verdict.WRONG, label, says, seen, f"{mend}, which has it on lo")
-    return Finding(
-        "arp_ignore",
-        Verdict.WRONG,
-        label,
-        says,
-        seen,
-        f"{mend}, or: sysctl -w net.ipv4.conf.all.arp_ignore=1",
+        return About("second_owner", label).wrong(says, seen, f"{mend}, which has it on lo")
+    return About("arp_ignore", label).wrong(
+        says, seen, f"{mend}, or: sysctl -w net.ipv4.conf.all.arp_ignore=1"
     )
 
 
@@ -108,35 +100,31 @@ def _there(one: Neighbouring, called: Called, macs: list[bytes]) -> Iterator[Fin
     where, what, is_there, has_mac = called
     listed = " and ".join(map(person_mac, macs))
     seen = f"{QUESTION[one.address.version]} on {one.link.name}: {one.address} is at {listed}"
-    yield Finding(is_there, Verdict.OK, where, f"{what} answers on {one.link.name}", seen)
+    yield About(is_there, where).ok(f"{what} answers on {one.link.name}", seen)
     sent_to = one.given or one.known
     if sent_to is not None and sent_to not in macs:
         by = f", as {one.given_by} says" if one.given else ""
         says = f"frames for {what} are sent to {person_mac(sent_to)}{by}, and it has another MAC address"
-        yield Finding(has_mac, Verdict.WRONG, where, says, seen, _mend_mac(one, macs[0]))
+        yield About(has_mac, where).wrong(says, seen, _mend_mac(one, macs[0]))
     elif len(macs) > 1:
         says = f"{what} has several MAC addresses: two machines have it, or one has two interfaces there"
-        yield Finding(has_mac, Verdict.UNKNOWN, where, says, seen)
+        yield About(has_mac, where).unknown(says, seen)
     else:
-        yield Finding(has_mac, Verdict.OK, where, f"frames for {what} are sent to its MAC address", seen)
+        yield About(has_mac, where).ok(f"frames for {what} are sent to its MAC address", seen)
 
 
 def _silent(one: Neighbouring, called: Called) -> Finding:
     where, what, is_there, _ = called
-    device, verdict = one.link.name, Verdict.WRONG
+    about, device = About(is_there, where), one.link.name
     seen = SILENT.format(QUESTION[one.address.version], one.address, device)
     if not one.link.up:
-        says, mend = (
-            f"{device}, by which {what} is reached, is down",
-            f"ip link set {device} up, or its cable",
-        )
-    elif one.given is not None:
+        says = f"{device}, by which {what} is reached, is down"
+        return about.wrong(says, seen, f"ip link set {device} up, or its cable")
+    if one.given is not None:
         says = f"{what} does not answer on {device}; its MAC address stands in {one.given_by}, so it need not"
-        verdict, mend = Verdict.UNKNOWN, ""
-    else:
-        says = f"{what} does not answer on {device}: it is off, unplugged, or has another address"
-        mend = f"switch it on; on it: ip addr, ip link; here: ping {one.address}"
-    return Finding(is_there, verdict, where, says, seen, mend)
+        return about.unknown(says, seen)
+    says = f"{what} does not answer on {device}: it is off, unplugged, or has another address"
+    return about.wrong(says, seen, f"switch it on; on it: ip addr, ip link; here: ping {one.address}")
 
 
 def _mend_mac(one: Neighbouring, mac: bytes) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from dsrlb import modes
 from dsrlb.config import located
+from dsrlb.doctor.about import About
 from dsrlb.doctor.facts_kernel import kernel_facts
 from dsrlb.doctor.facts_links import link_facts, stack_facts
 from dsrlb.doctor.facts_proxy import proxy_facts
 from dsrlb.doctor.facts_wire import wire_facts
-from dsrlb.doctor.finding import BALANCER, Finding, Verdict
+from dsrlb.doctor.finding import BALANCER, Finding
 from dsrlb.doctor.judge_health import judge_clock, judge_down, judge_remarks
 from dsrlb.doctor.judge_kernel import judge_kernel
 from dsrlb.doctor.judge_links import judge_mtu, judge_offloads, judge_xdp
@@ -53,10 +54,10 @@ def serving(scene: Scene) -> Iterator[Finding]:
     for one in found:
         where = BALANCER if isinstance(one.subject, str) else labels.get(one.subject, BALANCER)
         for line in located(scene.config, [one]):
-            yield Finding("serving", Verdict.WRONG, where, line.rstrip("."))
+            yield About("serving", where).wrong(line.rstrip("."), "", "")
     if not found:
         says = "interfaces are up, and there is a way to each server"
-        yield Finding("serving", Verdict.OK, BALANCER, says)
+        yield About("serving", BALANCER).ok(says)
 
 
 def links(scene: Scene) -> Iterator[Finding]:
@@ -85,7 +86,7 @@ def stack(scene: Scene) -> Iterator[Finding]:
     try:
         has_rules, killers = firewall.has_rules(), firewall.killers()
     except HostError as error:
-        yield Finding("conntrack_invalid", Verdict.UNKNOWN, BALANCER, str(error))
+        yield About("conntrack_invalid", BALANCER).unknown(str(error))
         return
     yield from judge_bridge_nf(settings, facts, _versions(scene), has_rules=has_rules)
     yield from judge_conntrack(killers)
@@ -132,9 +133,7 @@ def health(scene: Scene) -> Iterator[Finding]:
     running = scene.running
     if running is not None and running.trouble:
         mend = "see its log, and what takes its time: top, journalctl -u dsrlb"
-        yield Finding(
-            "health_clock", Verdict.WRONG, BALANCER, "dsrlb runs, and does not answer", running.trouble, mend
-        )
+        yield About("health_clock", BALANCER).wrong("dsrlb runs, and does not answer", running.trouble, mend)
         return
     rows = running.health if running is not None else None
     yield from judge_clock(scene.config, rows)
