@@ -8,6 +8,7 @@ from typing import Any
 
 from dsrlb import modes
 from dsrlb.model import Backend, Persist, Service, person_mac
+from dsrlb.remote.jobs import needs_setup
 
 # Fields that have another name in the file, and those that are told by others or not at all.
 _CALLED = {"label": "name", "slow_start_s": "slow_start"}
@@ -37,12 +38,13 @@ def is_same_way(before: Service, after: Service) -> bool:
 
 
 def needs_set_up(before: Service, after: Service) -> bool:
-    """Return whether servers that stay are to be set up in another way."""
+    """Return whether servers that stay are to be set up, or in another way."""
+    if not needs_setup(after):
+        return False
     one, other = before.options, after.options
     is_tunnel = "encap" in modes.BY_NAME[after.mode].options
-    return before.mode != after.mode or (
-        is_tunnel and (one.encap, one.encap_port) != (other.encap, other.encap_port)
-    )
+    is_another_tunnel = is_tunnel and (one.encap, one.encap_port) != (other.encap, other.encap_port)
+    return before.mode != after.mode or not needs_setup(before) or is_another_tunnel
 
 
 def _differing(before: Any, after: Any, head: str = "") -> Iterator[str]:

@@ -210,3 +210,24 @@ def test_a_server_that_starts_slowly_has_what_it_begins_with_beside_what_it_come
     (row,) = service_rows(*configs, *tables, {})
     assert by_backend(row, "share_percent") == [80, 20]
     assert by_backend(row, "settled_percent") == [50, 50]
+
+
+INLINE, SNAT = {"mode": "inline"}, {"mode": "inline", "options": ModeOptions(snat=True)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_told"),
+    [
+        ({"mode": "l2dsr"}, {"mode": "l3dsr"}, True),
+        ({"mode": "l2dsr"}, INLINE, True),
+        ({"mode": "l2dsr"}, SNAT, False),
+        (SNAT, INLINE, True),
+        (INLINE, SNAT, False),
+        ({"mode": "l3dsr"}, {"mode": "l3dsr", "scheduler": "rr"}, False),
+        ({"mode": "l3dsr"}, {"mode": "l3dsr", "options": ModeOptions(encap="gue")}, True),
+    ],
+)
+def test_that_servers_are_to_be_set_up_is_told_where_the_new_way_asks_it_of_them(
+    before: dict[str, Any], after: dict[str, Any], is_told: bool
+) -> None:
+    assert planned(service(1, 1, **before), service(1, 1, **after))["server_set_up"] is is_told
