@@ -195,19 +195,13 @@ def _unusable(link: Link, error: OSError) -> str:
     return f"Interface {link.name} cannot be used ({error.strerror}); is it there and up (ip link show)?"
 
 
-def _listen(
-    listener: socket.socket, vip: Address, own_mac: bytes, until: float, *, answers_only: bool = False
-) -> bytes | None:
-    """Return the MAC of the first foreign claim that arrives until then (time.monotonic()).
-
-    ``answers_only``: not of who asks for somebody else, as if it had the VIP.
-    """
+def _listen(listener: socket.socket, vip: Address, own_mac: bytes, until: float) -> bytes | None:
+    """Return the MAC of the first foreign claim that arrives until then (time.monotonic())."""
     while (left_s := until - time.monotonic()) > 0:
         if not readable([listener], left_s):
             return None
         frame, origin = listener.recvfrom(2048)
         mac = claimant(frame, vip)
-        is_told = origin[2] != PACKET_OUTGOING and mac not in (None, own_mac)
-        if is_told and not (answers_only and is_question(frame)):
+        if origin[2] != PACKET_OUTGOING and mac not in (None, own_mac):
             return mac
     return None
