@@ -286,9 +286,11 @@ class Proxied:
 
     def answers(self, services: Sequence[Service]) -> dict[Names, dict[str, Answers]]:
         """Return how long servers of those of these services that are served here take to answer."""
-        self.counted()
         wanted = {key_of(one) for one in services}
         here = [one for one in self.services if key_of(one) in wanted]
+        if not here:  # nobody goes by them: HAProxy is not asked
+            return {}
+        self.counted()
         return answers_of(here, *self._counting.by_worker)
 
     def refused(self) -> dict[refusals.Refusal, int]:
