@@ -19,17 +19,25 @@ times before they count as unanswered.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import random
 import secrets
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
 from dsrlb import modes
+from dsrlb.frameio.af_packet import attach_filter
+from dsrlb.frameio.filter import (
+    ACCEPT,
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    JUMP_EQUAL,
+    LOAD_ABS_WORD,
+    REJECT,
+    Program,
+)
 from dsrlb.health.asking import NotSo, Way
 from dsrlb.health.base import Subject
 from dsrlb.health.echo import (
@@ -63,8 +71,7 @@ LEAST_BYTES = {4: 576, 6: 1280}  # what every host takes: RFC 791, RFC 8200
 TCP_HEADERS_BYTES = {4: 40, 6: 60}
 BY_TCP = frozenset(("tcp", "http", "https"))
 WORDS = ("path_mtu", "mtu", "default_route", "arp_announce")
-SO_ATTACH_FILTER = 26  # asm-generic/socket.h
-ETHERTYPES = {4: 0x0800, 6: 0x86DD}
+ETHERTYPES = {4: ETHERTYPE_IPV4, 6: ETHERTYPE_IPV6}
 
 log = logging.getLogger("dsrlb")
 
@@ -77,10 +84,9 @@ class Looking:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._servers = 0  # that are looked at for ever
         self._out: socket.socket | None = None
-        self._provoked: dict[
-            About, tuple[Remark | None, float]
-        ] = {}  # what that showed, and until when it holds
-        self._spares: dict[IPv4Network, tuple[IPv4Address | None, float]] = {}  # and until when that holds
+        # what provoking a server showed, and addresses that nobody has; each with until when that holds
+        self._provoked: dict[About, tuple[Remark | None, float]] = {}
+        self._spares: dict[IPv4Network, tuple[IPv4Address | None, float]] = {}
         self._choosing = asyncio.Lock()
 
     def close(self) -> None:
@@ -268,17 +274,14 @@ def hearing(to: bytes, device: str, version: int) -> socket.socket:
         classic BPF, from the IP header on: the last four bytes of the destination, and its first ones
     """
     words = ((16, to),) if version == 4 else ((24, to[:4]), (36, to[12:]))
-    program = b""
+    program: Program = []
     for number, (at, word) in enumerate(words):
         past = 2 * (len(words) - number - 1) + 1  # instructions to the refusal
-        program += struct.pack("=HBBI", 0x20, 0, 0, at)  # ld [at]
-        program += struct.pack("=HBBI", 0x15, 0, past, int.from_bytes(word, "big"))  # jne word, drop
-    program += struct.pack("=HBBIHBBI", 0x06, 0, 0, 0xFFFF, 0x06, 0, 0, 0)  # ret; drop: ret #0
+        program += [(LOAD_ABS_WORD, 0, 0, at), (JUMP_EQUAL, 0, past, int.from_bytes(word, "big"))]
+    program += [ACCEPT, REJECT]
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
     try:
-        memory = ctypes.create_string_buffer(program)
-        fprog = struct.pack("HL", len(program) // 8, ctypes.addressof(memory))
-        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+        attach_filter(sock, program)
         sock.bind((device, ETHERTYPES[version]))
     except BaseException:
         sock.close()
