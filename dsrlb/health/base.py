@@ -174,3 +174,16 @@ async def directly(subject: Subject, kind: int, protocol: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def hearing(address: Address, source: str, protocol: int) -> socket.socket:
+    """Return a raw socket that hears what one address says by a protocol to one of this host's."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
+    try:
+        sock.bind((source, 0))
+        sock.connect((str(address), 0))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
-from dsrlb.health.base import received
+from dsrlb.health.base import hearing, received
 from dsrlb.model import Address, wire_address
 from dsrlb.wire import ipv4, ipv6
 from dsrlb.wire.checksum import checksum, pseudo_header
@@ -65,7 +65,7 @@ async def is_answered(
     """Ask by ``send`` whether somebody answers as ``to`` to this host's address, a few times if need be."""
     token = secrets.token_bytes(TOKEN_BYTES)
     packet = request(ip_address(source), to, size_bytes, token, hops)
-    with _hearing(source, to) as sock:
+    with hearing(to, source, ICMP if to.version == 4 else ICMPV6) as sock:
         return await asked(
             sock, lambda: send(packet), lambda got: _is_reply_in(got, to.version, token), tries_s
         )
@@ -98,18 +98,3 @@ async def _heard(sock: socket.socket, is_it: Callable[[bytes], bool]) -> None:
 def _is_reply_in(got: bytes, version: int, token: bytes) -> bool:
     """Return the same of what a raw socket gives: by IPv4 with the header."""
     return is_reply(got[(got[0] & 15) * 4 :] if version == 4 else got, version, token)
-
-
-def _hearing(source: str, to: Address) -> socket.socket:
-    """Return a socket that hears what one address says by ICMP to one of this host's."""
-    family, protocol = (
-        (socket.AF_INET, socket.IPPROTO_ICMP) if to.version == 4 else (socket.AF_INET6, socket.IPPROTO_ICMPV6)
-    )
-    sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
-    try:
-        sock.bind((source, 0))
-        sock.connect((str(to), 0))
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -11,7 +11,7 @@ import asyncio
 import socket
 
 from dsrlb.health.asking import Asking, Opened, Way
-from dsrlb.health.base import Failed, Unasked, received
+from dsrlb.health.base import Failed, Unasked, hearing, received
 from dsrlb.health.stream import AT_ONCE
 from dsrlb.wire.mss import announced
 
@@ -22,17 +22,15 @@ WITHIN_S = 1.0
 
 async def announced_mss(way: Way, by: Opened) -> int | None:
     """Return the MSS that a server's SYN-ACK announces; None if none came in time.  Raises NotSo."""
-    hearing, connecting = _hearing(way), asyncio.ensure_future(_connected(way, by))
-    try:
-        with hearing:
-            heard = asyncio.ensure_future(_heard(hearing, connecting, way))
-            try:
-                done, _ = await asyncio.wait({heard}, timeout=WITHIN_S)
-                return heard.result() if done else None
-            finally:
-                heard.cancel()
-    finally:
-        connecting.cancel()
+    with hearing(way.server.vip, way.source, socket.IPPROTO_TCP) as sock:
+        connecting = asyncio.ensure_future(_connected(way, by))
+        heard = asyncio.ensure_future(_heard(sock, connecting, way))
+        try:
+            done, _ = await asyncio.wait({heard}, timeout=WITHIN_S)
+            return heard.result() if done else None
+        finally:
+            heard.cancel()
+            connecting.cancel()
 
 
 async def _connected(way: Way, by: Opened) -> int:
@@ -45,27 +43,13 @@ async def _connected(way: Way, by: Opened) -> int:
         return 0
 
 
-async def _heard(hearing: socket.socket, connecting: asyncio.Task[int], way: Way) -> int | None:
+async def _heard(sock: socket.socket, connecting: asyncio.Task[int], way: Way) -> int | None:
     """Return what the answer to this connection announces."""
     port = await connecting
     while True:  # other checks' answers come here as well
-        got = await received(hearing, MOST_BYTES)
+        got = await received(sock, MOST_BYTES)
         at = (got[0] & 15) * 4 if way.server.vip.version == 4 else 0
         segment = got[at:]
         is_syn_ack = len(segment) > FLAGS_AT and segment[FLAGS_AT] & 0x3F == SYN_ACK
         if is_syn_ack and segment[2:4] == port.to_bytes(2, "big"):
             return announced(segment, 0)
-
-
-def _hearing(way: Way) -> socket.socket:
-    family = socket.AF_INET if way.server.vip.version == 4 else socket.AF_INET6
-    sock = socket.socket(
-        family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.IPPROTO_TCP
-    )
-    try:
-        sock.bind((way.source, 0))
-        sock.connect((str(way.server.vip), 0))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
