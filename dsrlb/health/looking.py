@@ -39,7 +39,7 @@ from dsrlb.frameio.filter import (
     Program,
 )
 from dsrlb.health.asking import NotSo, Way
-from dsrlb.health.base import Subject
+from dsrlb.health.base import Subject, close_beside
 from dsrlb.health.echo import (
     HEADERS_BYTES,
     PATIENT_S,
@@ -239,7 +239,7 @@ class Looking:
                 (*TRIES_S, *PATIENT_S),
             )
         finally:
-            await asyncio.shield(asyncio.to_thread(sock.close))  # takes some 10 ms (synchronize_net)
+            await close_beside(sock)
         if came or not await self._answers_short(way):
             return None
         return Remark(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from dsrlb import modes
 from dsrlb.health.asking import Way
-from dsrlb.health.base import Outcome
+from dsrlb.health.base import Outcome, close_beside
 from dsrlb.health.by_mode import unchanged
 from dsrlb.health.echo import HEADERS_BYTES, Send, is_answered
 from dsrlb.modes.base import wraps
@@ -43,17 +43,20 @@ async def comes_out(way: Way, within_s: float) -> bool:
     True as well where that cannot be told: it answers no echo at all, or this host cannot send one.
     """
     try:
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0) as out:
-            asking = [asyncio.ensure_future(_ask(way, partial(_send, out, way, by))) for by in _ways(way)]
-            try:
-                await asyncio.wait(asking, timeout=within_s)
-                inside, beside = (one.done() and one.result() for one in asking)
-                return inside or not beside
-            finally:
-                for one in asking:
-                    one.cancel()
+        out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     except OSError:
         return True
+    asking = [asyncio.ensure_future(_ask(way, partial(_send, out, way, by))) for by in _ways(way)]
+    try:
+        await asyncio.wait(asking, timeout=within_s)
+        inside, beside = (one.done() and one.result() for one in asking)
+        return inside or not beside
+    except OSError:
+        return True
+    finally:
+        for one in asking:
+            one.cancel()
+        await close_beside(out)
 
 
 def _ways(way: Way) -> tuple[Frames, Frames]:
