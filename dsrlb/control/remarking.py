@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dsrlb.health.naming import setup_line
 from dsrlb.health.remarks import About, Remark, Remarks, claimed_by_asking
 from dsrlb.model import Address, person_mac
 
@@ -59,12 +60,11 @@ def of_claim(
     if not whose or vip.version == 6:  # a backend with the VIP on lo answers nobody by IPv6
         says = f"{mac} claims it on {interface}; {_off(vip)}"
         return [(About(vip, one), Remark("second_owner", says)) for one in whose or (None,)]
-    setup = f"on the server: dsrlb backend setup --mode l2dsr --vip {vip}"
     if by_asking:
         return [(About(vip, one), claimed_by_asking(vip, mac, interface)) for one in whose]
     says = (
         f"{mac} answers ARP for {vip} on {interface}: arp_ignore is 0 there, or the VIP is on its interface "
-        f"in place of lo; {setup}"
+        f"in place of lo; on the server: {setup_line('l2dsr', vip)}"
     )
     return [(About(vip, one), Remark("arp_ignore", says)) for one in whose]
 

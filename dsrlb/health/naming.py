@@ -23,6 +23,7 @@ from typing import NamedTuple
 from dsrlb.health.base import Outcome
 from dsrlb.model import Address, ModeOptions
 
+PLAIN = ModeOptions()
 REFUSED, SILENT = "refused", frozenset(("no_answer", "unreachable"))
 
 
@@ -35,7 +36,7 @@ class Findings(NamedTuple):
     at_own: Outcome | None  # None: it could not be asked there
     says_no_tunnel: bool  # by ICMP: it does not unwrap what is sent to it
     is_tunnel_dead: bool = False  # nothing comes out of it, and nothing is said of that
-    options: ModeOptions = ModeOptions()
+    options: ModeOptions = PLAIN
 
 
 def is_open(at_vip: Outcome, is_connected: bool) -> bool:
@@ -81,7 +82,7 @@ def moved(server: Address, to: str, known: str) -> Outcome:
     )
 
 
-def setup_line(mode: str, vip: Address, options: ModeOptions) -> str:
+def setup_line(mode: str, vip: Address, options: ModeOptions = PLAIN) -> str:
     """Return the line that makes a machine a real server, to be run there."""
     line = f"dsrlb backend setup --mode {mode} --vip {vip}"
     if mode == "l3dsr" and options.encap != "ipip":

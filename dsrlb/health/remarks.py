@@ -10,6 +10,7 @@ import threading
 import time
 from typing import NamedTuple
 
+from dsrlb.health.naming import setup_line
 from dsrlb.model import Address
 
 FOR_GOOD = float("inf")
@@ -42,7 +43,7 @@ def claimed_by_asking(vip: Address, mac: str, interface: str) -> Remark:
     return Remark(
         "arp_announce",
         f"{mac} asks by ARP on {interface} as if it was {vip}: arp_announce is not 2 there; "
-        f"on the server: dsrlb backend setup --mode l2dsr --vip {vip}",
+        f"on the server: {setup_line('l2dsr', vip)}",
     )
 
 
