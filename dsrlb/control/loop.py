@@ -95,7 +95,7 @@ class Loop:
         self.reloads = Reloads(self.prepare, self.change_to)
         self.history = History(Path(choice.state_dir) / f"{choice.instance}.configs")
         self.moved: list[dict[str, Any]] = []  # slots that changed hands by the last reload, by service
-        self.is_heard = False  # something of a standing, since the last look
+        self.is_changed = False  # what the table goes by, since the last look
         self.ticks: list[Tick] = []
         self.trace: Trace | None = None  # that somebody has begun by the admin socket
 
@@ -228,11 +228,11 @@ class Loop:
                     backend,
                 )
             case ("neighbour",):
-                self.look_again()
+                self.is_changed = True
             case ("standing", bytes(service), bytes(backend), Health() | Ejection() | Wish() as change):
                 self.standings.hear((service, backend), change, time.monotonic())
                 self.observed.relent(self.engine.table)
-                self.is_heard = True
+                self.is_changed = True
             case ("rule",):
                 self.front.keep_guard()
                 self.checks.keep_rules()
@@ -242,9 +242,9 @@ class Loop:
                 self.backends.routes_changed = True
                 self.front.look_at_links()
                 self.backends.refresh(self.front.links)
-                self.look_again()
-        if self.is_heard and self.events.empty():  # many may come at once: one look serves them all
-            self.is_heard = False
+                self.is_changed = True
+        if self.is_changed and self.events.empty():  # many may come at once: one look serves them all
+            self.is_changed = False
             self.look_again()
 
     # ------------------------------------------------------------------------- looking

@@ -104,7 +104,7 @@ def test_a_failure_that_goes_on_is_told_once_and_one_that_comes_back_is_told_aga
     assert attempt(one) == 1
 
 
-def test_standings_that_come_at_once_cost_one_look() -> None:
+def test_standings_and_neighbours_that_come_at_once_cost_one_look() -> None:
     web = replace(balancer.services(["198.18.1.100:80"])[0], check=Check("tcp"))
     looks: list[object] = []
     loop = SimpleNamespace(
@@ -114,9 +114,11 @@ def test_standings_that_come_at_once_cost_one_look() -> None:
         observed=SimpleNamespace(relent=lambda _: None),
         look_again=lambda: looks.append("known"),
     )
+    loop.events.put(("neighbour",))
     for names, _ in named(web):
         loop.events.put(standing_event(names, Health(False, "no answer")))
-    for _ in web.backends:
+    loop.events.put(("neighbour",))
+    while not loop.events.empty():
         Loop.react(loop, loop.events.get())  # type: ignore[arg-type]  # a stand-in
     assert looks == ["known"]
     assert not any(one.up for one in loop.standings.of.values())
